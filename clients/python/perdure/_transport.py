@@ -1,0 +1,159 @@
+"""Owns how messages reach a server: a channel, or a server in this process. Lives on the home loop.
+
+Knows nothing of sessions, retries or workers; turns the errors of gRPC into those of `perdure.errors`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any, Final, Protocol, TypeVar
+
+import grpc
+import grpc.aio
+from google.protobuf.descriptor import FileDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.status_pb2 import Status
+
+from perdure.errors import RpcError, from_reason
+from perdure.v1 import watch_service_pb2, worker_service_pb2, workflow_service_pb2
+
+MessageT = TypeVar("MessageT", bound=Message)
+
+MESSAGE_BYTES_MAX: Final = 32 * 1024 * 1024
+"""The largest message that a server accepts, as in its own limits."""
+
+_STATUS_DETAILS_KEY: Final = "grpc-status-details-bin"
+_CODE_NAMES: Final = {code.value[0]: code.name for code in grpc.StatusCode}
+_CHANNEL_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", 2 * MESSAGE_BYTES_MAX),
+    ("grpc.max_send_message_length", -1),
+    # A connection of its own per channel: giving a silent stream up gives its connection up.
+    ("grpc.use_local_subchannel_pool", 1),
+    # Streams have pings of their own; these notice a dead connection under a unary call.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+    # Repeating is decided above, where request ids are known.
+    ("grpc.enable_retries", 0),
+)
+
+
+class Transport(Protocol):
+    """Carries requests to a server. Methods are named `WorkflowService/StartWorkflow`."""
+
+    async def call(
+        self, method: str, request: Message, *, timeout_s: float | None = None
+    ) -> Message:
+        """Sends one request and returns the answer. Raises an `RpcError`."""
+        ...
+
+    def stream(
+        self, method: str, requests: AsyncIterator[Message]
+    ) -> AsyncGenerator[Message, None]:
+        """Sends requests and yields answers until either side ends. Raises an `RpcError`."""
+        ...
+
+    async def close(self) -> None:
+        """Lets go of the server."""
+        ...
+
+
+class GrpcTransport:
+    """A server at an address such as `localhost:7766`. Every stream has a connection of its own."""
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        self._channel: grpc.aio.Channel | None = None
+
+    async def call(
+        self, method: str, request: Message, *, timeout_s: float | None = None
+    ) -> Message:
+        """Sends one request and returns the answer. Raises an `RpcError`."""
+        if self._channel is None:
+            self._channel = _open_channel(self._target)
+        send: Any = self._channel.unary_unary(
+            f"/perdure.v1.{method}",
+            request_serializer=_serialize,
+            response_deserializer=response_type(method).FromString,
+        )
+        try:
+            answer: Message = await send(request, timeout=timeout_s)
+        except grpc.aio.AioRpcError as error:
+            raise _translate(error) from None
+        return answer
+
+    async def stream(
+        self, method: str, requests: AsyncIterator[Message]
+    ) -> AsyncGenerator[Message, None]:
+        """Sends requests and yields answers until either side ends. Raises an `RpcError`."""
+        async with _open_channel(self._target) as channel:
+            open_stream: Any = channel.stream_stream(
+                f"/perdure.v1.{method}",
+                request_serializer=_serialize,
+                response_deserializer=response_type(method).FromString,
+            )
+            call = open_stream(requests)
+            try:
+                async for response in call:
+                    yield response
+            except grpc.aio.AioRpcError as error:
+                raise _translate(error) from None
+            finally:
+                call.cancel()
+
+    async def close(self) -> None:
+        """Closes the connection of the unary calls; streams close theirs themselves."""
+        if self._channel is not None:
+            await self._channel.close()
+            self._channel = None
+
+
+def response_type(method: str) -> type[Message]:
+    """Returns the class of the answers of `Service/Method`."""
+    return _RESPONSE_TYPES[method]
+
+
+def error_from_status(status: Status) -> RpcError:
+    """Returns the error that a `google.rpc.Status` stands for."""
+    info = ErrorInfo()
+    for detail in status.details:
+        if detail.Unpack(info):
+            break
+    return from_reason(info.reason, status.message, _CODE_NAMES.get(status.code, "UNKNOWN"))
+
+
+async def one(request: MessageT) -> AsyncIterator[MessageT]:
+    """Yields a single request: a stream that only answers is asked by one message."""
+    yield request
+
+
+def _open_channel(target: str) -> grpc.aio.Channel:
+    return grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS)
+
+
+def _serialize(message: Message) -> bytes:
+    return message.SerializeToString()
+
+
+def _translate(error: grpc.aio.AioRpcError) -> RpcError:
+    for key, value in error.trailing_metadata() or ():
+        if key == _STATUS_DETAILS_KEY:
+            return error_from_status(Status.FromString(value))
+    return from_reason("", error.details() or "", error.code().name)
+
+
+def _response_types(*files: FileDescriptor) -> dict[str, type[Message]]:
+    return {
+        f"{service.name}/{method.name}": GetMessageClass(method.output_type)
+        for file in files
+        for service in file.services_by_name.values()
+        for method in service.methods
+    }
+
+
+_RESPONSE_TYPES: Final = _response_types(
+    workflow_service_pb2.DESCRIPTOR, worker_service_pb2.DESCRIPTOR, watch_service_pb2.DESCRIPTOR
+)

@@ -1,0 +1,103 @@
+import datetime
+
+from google.protobuf import duration_pb2 as _duration_pb2
+from perdure.v1 import activity_pb2 as _activity_pb2
+from perdure.v1 import failure_pb2 as _failure_pb2
+from perdure.v1 import payload_pb2 as _payload_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Command(_message.Message):
+    __slots__ = ("schedule_activity", "cancel_activity", "schedule_timer", "cancel_timer", "wait_for_signal", "complete_workflow", "fail_workflow", "cancel_workflow", "source")
+    SCHEDULE_ACTIVITY_FIELD_NUMBER: _ClassVar[int]
+    CANCEL_ACTIVITY_FIELD_NUMBER: _ClassVar[int]
+    SCHEDULE_TIMER_FIELD_NUMBER: _ClassVar[int]
+    CANCEL_TIMER_FIELD_NUMBER: _ClassVar[int]
+    WAIT_FOR_SIGNAL_FIELD_NUMBER: _ClassVar[int]
+    COMPLETE_WORKFLOW_FIELD_NUMBER: _ClassVar[int]
+    FAIL_WORKFLOW_FIELD_NUMBER: _ClassVar[int]
+    CANCEL_WORKFLOW_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    schedule_activity: ScheduleActivity
+    cancel_activity: CancelActivity
+    schedule_timer: ScheduleTimer
+    cancel_timer: CancelTimer
+    wait_for_signal: WaitForSignal
+    complete_workflow: CompleteWorkflow
+    fail_workflow: FailWorkflow
+    cancel_workflow: CancelWorkflow
+    source: str
+    def __init__(self, schedule_activity: _Optional[_Union[ScheduleActivity, _Mapping]] = ..., cancel_activity: _Optional[_Union[CancelActivity, _Mapping]] = ..., schedule_timer: _Optional[_Union[ScheduleTimer, _Mapping]] = ..., cancel_timer: _Optional[_Union[CancelTimer, _Mapping]] = ..., wait_for_signal: _Optional[_Union[WaitForSignal, _Mapping]] = ..., complete_workflow: _Optional[_Union[CompleteWorkflow, _Mapping]] = ..., fail_workflow: _Optional[_Union[FailWorkflow, _Mapping]] = ..., cancel_workflow: _Optional[_Union[CancelWorkflow, _Mapping]] = ..., source: _Optional[str] = ...) -> None: ...
+
+class ScheduleActivity(_message.Message):
+    __slots__ = ("seq", "name", "task_queue", "input", "options", "priority")
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    TASK_QUEUE_FIELD_NUMBER: _ClassVar[int]
+    INPUT_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    seq: int
+    name: str
+    task_queue: str
+    input: _payload_pb2.Payload
+    options: _activity_pb2.ActivityOptions
+    priority: int
+    def __init__(self, seq: _Optional[int] = ..., name: _Optional[str] = ..., task_queue: _Optional[str] = ..., input: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., options: _Optional[_Union[_activity_pb2.ActivityOptions, _Mapping]] = ..., priority: _Optional[int] = ...) -> None: ...
+
+class CancelActivity(_message.Message):
+    __slots__ = ("seq",)
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    seq: int
+    def __init__(self, seq: _Optional[int] = ...) -> None: ...
+
+class ScheduleTimer(_message.Message):
+    __slots__ = ("seq", "duration")
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    DURATION_FIELD_NUMBER: _ClassVar[int]
+    seq: int
+    duration: _duration_pb2.Duration
+    def __init__(self, seq: _Optional[int] = ..., duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class CancelTimer(_message.Message):
+    __slots__ = ("seq",)
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    seq: int
+    def __init__(self, seq: _Optional[int] = ...) -> None: ...
+
+class WaitForSignal(_message.Message):
+    __slots__ = ("seq", "signal_name", "timer_seq")
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    SIGNAL_NAME_FIELD_NUMBER: _ClassVar[int]
+    TIMER_SEQ_FIELD_NUMBER: _ClassVar[int]
+    seq: int
+    signal_name: str
+    timer_seq: int
+    def __init__(self, seq: _Optional[int] = ..., signal_name: _Optional[str] = ..., timer_seq: _Optional[int] = ...) -> None: ...
+
+class CompleteWorkflow(_message.Message):
+    __slots__ = ("result", "unconsumed_signal_seqs")
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    UNCONSUMED_SIGNAL_SEQS_FIELD_NUMBER: _ClassVar[int]
+    result: _payload_pb2.Payload
+    unconsumed_signal_seqs: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, result: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., unconsumed_signal_seqs: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class FailWorkflow(_message.Message):
+    __slots__ = ("failure", "unconsumed_signal_seqs")
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    UNCONSUMED_SIGNAL_SEQS_FIELD_NUMBER: _ClassVar[int]
+    failure: _failure_pb2.Failure
+    unconsumed_signal_seqs: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, failure: _Optional[_Union[_failure_pb2.Failure, _Mapping]] = ..., unconsumed_signal_seqs: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class CancelWorkflow(_message.Message):
+    __slots__ = ("unconsumed_signal_seqs",)
+    UNCONSUMED_SIGNAL_SEQS_FIELD_NUMBER: _ClassVar[int]
+    unconsumed_signal_seqs: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, unconsumed_signal_seqs: _Optional[_Iterable[int]] = ...) -> None: ...

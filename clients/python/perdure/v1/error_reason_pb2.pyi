@@ -1,0 +1,54 @@
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from typing import ClassVar as _ClassVar
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ERROR_REASON_UNSPECIFIED: _ClassVar[ErrorReason]
+    ERROR_REASON_INVALID_REQUEST: _ClassVar[ErrorReason]
+    ERROR_REASON_INVALID_COMMAND: _ClassVar[ErrorReason]
+    ERROR_REASON_PAYLOAD_TOO_LARGE: _ClassVar[ErrorReason]
+    ERROR_REASON_LIMIT_EXCEEDED: _ClassVar[ErrorReason]
+    ERROR_REASON_INVALID_TASK_TOKEN: _ClassVar[ErrorReason]
+    ERROR_REASON_INVALID_PAGE_TOKEN: _ClassVar[ErrorReason]
+    ERROR_REASON_INVALID_CURSOR: _ClassVar[ErrorReason]
+    ERROR_REASON_CURSOR_EXPIRED: _ClassVar[ErrorReason]
+    ERROR_REASON_REQUEST_ID_REUSED: _ClassVar[ErrorReason]
+    ERROR_REASON_WORKFLOW_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_WORKFLOW_ALREADY_EXISTS: _ClassVar[ErrorReason]
+    ERROR_REASON_WORKFLOW_CLOSED: _ClassVar[ErrorReason]
+    ERROR_REASON_STALE_TASK: _ClassVar[ErrorReason]
+    ERROR_REASON_WORKER_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_SESSION_REPLACED: _ClassVar[ErrorReason]
+    ERROR_REASON_RUN_CONTENDED: _ClassVar[ErrorReason]
+    ERROR_REASON_STORE_BUSY: _ClassVar[ErrorReason]
+    ERROR_REASON_STORE_UNAVAILABLE: _ClassVar[ErrorReason]
+    ERROR_REASON_SHUTTING_DOWN: _ClassVar[ErrorReason]
+    ERROR_REASON_WATCHER_TOO_SLOW: _ClassVar[ErrorReason]
+    ERROR_REASON_INTERNAL: _ClassVar[ErrorReason]
+    ERROR_REASON_ACTIVITY_NOT_FOUND: _ClassVar[ErrorReason]
+ERROR_REASON_UNSPECIFIED: ErrorReason
+ERROR_REASON_INVALID_REQUEST: ErrorReason
+ERROR_REASON_INVALID_COMMAND: ErrorReason
+ERROR_REASON_PAYLOAD_TOO_LARGE: ErrorReason
+ERROR_REASON_LIMIT_EXCEEDED: ErrorReason
+ERROR_REASON_INVALID_TASK_TOKEN: ErrorReason
+ERROR_REASON_INVALID_PAGE_TOKEN: ErrorReason
+ERROR_REASON_INVALID_CURSOR: ErrorReason
+ERROR_REASON_CURSOR_EXPIRED: ErrorReason
+ERROR_REASON_REQUEST_ID_REUSED: ErrorReason
+ERROR_REASON_WORKFLOW_NOT_FOUND: ErrorReason
+ERROR_REASON_WORKFLOW_ALREADY_EXISTS: ErrorReason
+ERROR_REASON_WORKFLOW_CLOSED: ErrorReason
+ERROR_REASON_STALE_TASK: ErrorReason
+ERROR_REASON_WORKER_NOT_FOUND: ErrorReason
+ERROR_REASON_SESSION_REPLACED: ErrorReason
+ERROR_REASON_RUN_CONTENDED: ErrorReason
+ERROR_REASON_STORE_BUSY: ErrorReason
+ERROR_REASON_STORE_UNAVAILABLE: ErrorReason
+ERROR_REASON_SHUTTING_DOWN: ErrorReason
+ERROR_REASON_WATCHER_TOO_SLOW: ErrorReason
+ERROR_REASON_INTERNAL: ErrorReason
+ERROR_REASON_ACTIVITY_NOT_FOUND: ErrorReason

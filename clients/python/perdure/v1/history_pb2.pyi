@@ -1,0 +1,271 @@
+import datetime
+
+from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from perdure.v1 import activity_pb2 as _activity_pb2
+from perdure.v1 import failure_pb2 as _failure_pb2
+from perdure.v1 import payload_pb2 as _payload_pb2
+from perdure.v1 import retry_policy_pb2 as _retry_policy_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class History(_message.Message):
+    __slots__ = ("events",)
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    events: _containers.RepeatedCompositeFieldContainer[HistoryEvent]
+    def __init__(self, events: _Optional[_Iterable[_Union[HistoryEvent, _Mapping]]] = ...) -> None: ...
+
+class HistoryEvent(_message.Message):
+    __slots__ = ("seq", "timestamp", "workflow_started", "workflow_completed", "workflow_failed", "workflow_cancelled", "workflow_terminated", "workflow_timed_out", "workflow_cancel_requested", "signal_received", "workflow_awaiting_signal", "activity_scheduled", "activity_completed", "activity_failed", "activity_timed_out", "activity_cancelled", "activity_cancel_requested", "timer_scheduled", "timer_fired", "timer_cancelled")
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
+    WORKFLOW_STARTED_FIELD_NUMBER: _ClassVar[int]
+    WORKFLOW_COMPLETED_FIELD_NUMBER: _ClassVar[int]
+    WORKFLOW_FAILED_FIELD_NUMBER: _ClassVar[int]
+    WORKFLOW_CANCELLED_FIELD_NUMBER: _ClassVar[int]
+    WORKFLOW_TERMINATED_FIELD_NUMBER: _ClassVar[int]
+    WORKFLOW_TIMED_OUT_FIELD_NUMBER: _ClassVar[int]
+    WORKFLOW_CANCEL_REQUESTED_FIELD_NUMBER: _ClassVar[int]
+    SIGNAL_RECEIVED_FIELD_NUMBER: _ClassVar[int]
+    WORKFLOW_AWAITING_SIGNAL_FIELD_NUMBER: _ClassVar[int]
+    ACTIVITY_SCHEDULED_FIELD_NUMBER: _ClassVar[int]
+    ACTIVITY_COMPLETED_FIELD_NUMBER: _ClassVar[int]
+    ACTIVITY_FAILED_FIELD_NUMBER: _ClassVar[int]
+    ACTIVITY_TIMED_OUT_FIELD_NUMBER: _ClassVar[int]
+    ACTIVITY_CANCELLED_FIELD_NUMBER: _ClassVar[int]
+    ACTIVITY_CANCEL_REQUESTED_FIELD_NUMBER: _ClassVar[int]
+    TIMER_SCHEDULED_FIELD_NUMBER: _ClassVar[int]
+    TIMER_FIRED_FIELD_NUMBER: _ClassVar[int]
+    TIMER_CANCELLED_FIELD_NUMBER: _ClassVar[int]
+    seq: int
+    timestamp: _timestamp_pb2.Timestamp
+    workflow_started: WorkflowStarted
+    workflow_completed: WorkflowCompleted
+    workflow_failed: WorkflowFailed
+    workflow_cancelled: WorkflowCancelled
+    workflow_terminated: WorkflowTerminated
+    workflow_timed_out: WorkflowTimedOut
+    workflow_cancel_requested: WorkflowCancelRequested
+    signal_received: SignalReceived
+    workflow_awaiting_signal: WorkflowAwaitingSignal
+    activity_scheduled: ActivityScheduled
+    activity_completed: ActivityCompleted
+    activity_failed: ActivityFailed
+    activity_timed_out: ActivityTimedOut
+    activity_cancelled: ActivityCancelled
+    activity_cancel_requested: ActivityCancelRequested
+    timer_scheduled: TimerScheduled
+    timer_fired: TimerFired
+    timer_cancelled: TimerCancelled
+    def __init__(self, seq: _Optional[int] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., workflow_started: _Optional[_Union[WorkflowStarted, _Mapping]] = ..., workflow_completed: _Optional[_Union[WorkflowCompleted, _Mapping]] = ..., workflow_failed: _Optional[_Union[WorkflowFailed, _Mapping]] = ..., workflow_cancelled: _Optional[_Union[WorkflowCancelled, _Mapping]] = ..., workflow_terminated: _Optional[_Union[WorkflowTerminated, _Mapping]] = ..., workflow_timed_out: _Optional[_Union[WorkflowTimedOut, _Mapping]] = ..., workflow_cancel_requested: _Optional[_Union[WorkflowCancelRequested, _Mapping]] = ..., signal_received: _Optional[_Union[SignalReceived, _Mapping]] = ..., workflow_awaiting_signal: _Optional[_Union[WorkflowAwaitingSignal, _Mapping]] = ..., activity_scheduled: _Optional[_Union[ActivityScheduled, _Mapping]] = ..., activity_completed: _Optional[_Union[ActivityCompleted, _Mapping]] = ..., activity_failed: _Optional[_Union[ActivityFailed, _Mapping]] = ..., activity_timed_out: _Optional[_Union[ActivityTimedOut, _Mapping]] = ..., activity_cancelled: _Optional[_Union[ActivityCancelled, _Mapping]] = ..., activity_cancel_requested: _Optional[_Union[ActivityCancelRequested, _Mapping]] = ..., timer_scheduled: _Optional[_Union[TimerScheduled, _Mapping]] = ..., timer_fired: _Optional[_Union[TimerFired, _Mapping]] = ..., timer_cancelled: _Optional[_Union[TimerCancelled, _Mapping]] = ...) -> None: ...
+
+class WorkflowStarted(_message.Message):
+    __slots__ = ("workflow_type", "task_queue", "input", "seed", "attempt", "retry_policy", "execution_timeout", "run_timeout", "previous_run_id", "first_run_id", "execution_started_at", "start_delay", "priority")
+    WORKFLOW_TYPE_FIELD_NUMBER: _ClassVar[int]
+    TASK_QUEUE_FIELD_NUMBER: _ClassVar[int]
+    INPUT_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    RETRY_POLICY_FIELD_NUMBER: _ClassVar[int]
+    EXECUTION_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    RUN_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    FIRST_RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    EXECUTION_STARTED_AT_FIELD_NUMBER: _ClassVar[int]
+    START_DELAY_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    workflow_type: str
+    task_queue: str
+    input: _payload_pb2.Payload
+    seed: int
+    attempt: int
+    retry_policy: _retry_policy_pb2.RetryPolicy
+    execution_timeout: _duration_pb2.Duration
+    run_timeout: _duration_pb2.Duration
+    previous_run_id: str
+    first_run_id: str
+    execution_started_at: _timestamp_pb2.Timestamp
+    start_delay: _duration_pb2.Duration
+    priority: int
+    def __init__(self, workflow_type: _Optional[str] = ..., task_queue: _Optional[str] = ..., input: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., seed: _Optional[int] = ..., attempt: _Optional[int] = ..., retry_policy: _Optional[_Union[_retry_policy_pb2.RetryPolicy, _Mapping]] = ..., execution_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., run_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., previous_run_id: _Optional[str] = ..., first_run_id: _Optional[str] = ..., execution_started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_delay: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., priority: _Optional[int] = ...) -> None: ...
+
+class WorkflowCompleted(_message.Message):
+    __slots__ = ("result", "unhandled_signals")
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    UNHANDLED_SIGNALS_FIELD_NUMBER: _ClassVar[int]
+    result: _payload_pb2.Payload
+    unhandled_signals: _containers.RepeatedCompositeFieldContainer[UnhandledSignal]
+    def __init__(self, result: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., unhandled_signals: _Optional[_Iterable[_Union[UnhandledSignal, _Mapping]]] = ...) -> None: ...
+
+class WorkflowFailed(_message.Message):
+    __slots__ = ("failure", "unhandled_signals", "next_run_id")
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    UNHANDLED_SIGNALS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    failure: _failure_pb2.Failure
+    unhandled_signals: _containers.RepeatedCompositeFieldContainer[UnhandledSignal]
+    next_run_id: str
+    def __init__(self, failure: _Optional[_Union[_failure_pb2.Failure, _Mapping]] = ..., unhandled_signals: _Optional[_Iterable[_Union[UnhandledSignal, _Mapping]]] = ..., next_run_id: _Optional[str] = ...) -> None: ...
+
+class WorkflowCancelled(_message.Message):
+    __slots__ = ("unhandled_signals", "reason")
+    UNHANDLED_SIGNALS_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    unhandled_signals: _containers.RepeatedCompositeFieldContainer[UnhandledSignal]
+    reason: str
+    def __init__(self, unhandled_signals: _Optional[_Iterable[_Union[UnhandledSignal, _Mapping]]] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class WorkflowTerminated(_message.Message):
+    __slots__ = ("reason", "unhandled_signals")
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    UNHANDLED_SIGNALS_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    unhandled_signals: _containers.RepeatedCompositeFieldContainer[UnhandledSignal]
+    def __init__(self, reason: _Optional[str] = ..., unhandled_signals: _Optional[_Iterable[_Union[UnhandledSignal, _Mapping]]] = ...) -> None: ...
+
+class WorkflowTimedOut(_message.Message):
+    __slots__ = ("timeout_type", "unhandled_signals", "next_run_id")
+    TIMEOUT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    UNHANDLED_SIGNALS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    timeout_type: _failure_pb2.TimeoutType
+    unhandled_signals: _containers.RepeatedCompositeFieldContainer[UnhandledSignal]
+    next_run_id: str
+    def __init__(self, timeout_type: _Optional[_Union[_failure_pb2.TimeoutType, str]] = ..., unhandled_signals: _Optional[_Iterable[_Union[UnhandledSignal, _Mapping]]] = ..., next_run_id: _Optional[str] = ...) -> None: ...
+
+class UnhandledSignal(_message.Message):
+    __slots__ = ("event_seq", "signal_name")
+    EVENT_SEQ_FIELD_NUMBER: _ClassVar[int]
+    SIGNAL_NAME_FIELD_NUMBER: _ClassVar[int]
+    event_seq: int
+    signal_name: str
+    def __init__(self, event_seq: _Optional[int] = ..., signal_name: _Optional[str] = ...) -> None: ...
+
+class WorkflowCancelRequested(_message.Message):
+    __slots__ = ("reason", "deadline")
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    DEADLINE_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    deadline: _timestamp_pb2.Timestamp
+    def __init__(self, reason: _Optional[str] = ..., deadline: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class SignalReceived(_message.Message):
+    __slots__ = ("signal_name", "payload")
+    SIGNAL_NAME_FIELD_NUMBER: _ClassVar[int]
+    PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    signal_name: str
+    payload: _payload_pb2.Payload
+    def __init__(self, signal_name: _Optional[str] = ..., payload: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ...) -> None: ...
+
+class WorkflowAwaitingSignal(_message.Message):
+    __slots__ = ("wait_seq", "signal_name", "timer_seq")
+    WAIT_SEQ_FIELD_NUMBER: _ClassVar[int]
+    SIGNAL_NAME_FIELD_NUMBER: _ClassVar[int]
+    TIMER_SEQ_FIELD_NUMBER: _ClassVar[int]
+    wait_seq: int
+    signal_name: str
+    timer_seq: int
+    def __init__(self, wait_seq: _Optional[int] = ..., signal_name: _Optional[str] = ..., timer_seq: _Optional[int] = ...) -> None: ...
+
+class ActivityScheduled(_message.Message):
+    __slots__ = ("activity_seq", "name", "task_queue", "input", "options", "priority")
+    ACTIVITY_SEQ_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    TASK_QUEUE_FIELD_NUMBER: _ClassVar[int]
+    INPUT_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    activity_seq: int
+    name: str
+    task_queue: str
+    input: _payload_pb2.Payload
+    options: _activity_pb2.ActivityOptions
+    priority: int
+    def __init__(self, activity_seq: _Optional[int] = ..., name: _Optional[str] = ..., task_queue: _Optional[str] = ..., input: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., options: _Optional[_Union[_activity_pb2.ActivityOptions, _Mapping]] = ..., priority: _Optional[int] = ...) -> None: ...
+
+class ActivityCompleted(_message.Message):
+    __slots__ = ("activity_seq", "name", "result", "attempt", "lease")
+    ACTIVITY_SEQ_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    activity_seq: int
+    name: str
+    result: _payload_pb2.Payload
+    attempt: int
+    lease: int
+    def __init__(self, activity_seq: _Optional[int] = ..., name: _Optional[str] = ..., result: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., attempt: _Optional[int] = ..., lease: _Optional[int] = ...) -> None: ...
+
+class ActivityFailed(_message.Message):
+    __slots__ = ("activity_seq", "name", "failure", "attempt", "lease")
+    ACTIVITY_SEQ_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    activity_seq: int
+    name: str
+    failure: _failure_pb2.Failure
+    attempt: int
+    lease: int
+    def __init__(self, activity_seq: _Optional[int] = ..., name: _Optional[str] = ..., failure: _Optional[_Union[_failure_pb2.Failure, _Mapping]] = ..., attempt: _Optional[int] = ..., lease: _Optional[int] = ...) -> None: ...
+
+class ActivityTimedOut(_message.Message):
+    __slots__ = ("activity_seq", "name", "failure", "attempt")
+    ACTIVITY_SEQ_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    activity_seq: int
+    name: str
+    failure: _failure_pb2.Failure
+    attempt: int
+    def __init__(self, activity_seq: _Optional[int] = ..., name: _Optional[str] = ..., failure: _Optional[_Union[_failure_pb2.Failure, _Mapping]] = ..., attempt: _Optional[int] = ...) -> None: ...
+
+class ActivityCancelled(_message.Message):
+    __slots__ = ("activity_seq", "name", "failure", "attempt", "lease")
+    ACTIVITY_SEQ_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    activity_seq: int
+    name: str
+    failure: _failure_pb2.Failure
+    attempt: int
+    lease: int
+    def __init__(self, activity_seq: _Optional[int] = ..., name: _Optional[str] = ..., failure: _Optional[_Union[_failure_pb2.Failure, _Mapping]] = ..., attempt: _Optional[int] = ..., lease: _Optional[int] = ...) -> None: ...
+
+class ActivityCancelRequested(_message.Message):
+    __slots__ = ("activity_seq",)
+    ACTIVITY_SEQ_FIELD_NUMBER: _ClassVar[int]
+    activity_seq: int
+    def __init__(self, activity_seq: _Optional[int] = ...) -> None: ...
+
+class TimerScheduled(_message.Message):
+    __slots__ = ("timer_seq", "fire_at", "duration")
+    TIMER_SEQ_FIELD_NUMBER: _ClassVar[int]
+    FIRE_AT_FIELD_NUMBER: _ClassVar[int]
+    DURATION_FIELD_NUMBER: _ClassVar[int]
+    timer_seq: int
+    fire_at: _timestamp_pb2.Timestamp
+    duration: _duration_pb2.Duration
+    def __init__(self, timer_seq: _Optional[int] = ..., fire_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class TimerFired(_message.Message):
+    __slots__ = ("timer_seq",)
+    TIMER_SEQ_FIELD_NUMBER: _ClassVar[int]
+    timer_seq: int
+    def __init__(self, timer_seq: _Optional[int] = ...) -> None: ...
+
+class TimerCancelled(_message.Message):
+    __slots__ = ("timer_seq",)
+    TIMER_SEQ_FIELD_NUMBER: _ClassVar[int]
+    timer_seq: int
+    def __init__(self, timer_seq: _Optional[int] = ...) -> None: ...

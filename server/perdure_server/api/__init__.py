@@ -1,0 +1,1 @@
+"""Owns the gRPC door: each method checks its request, delegates to the engine, and answers."""

@@ -1,0 +1,182 @@
+"""Owns what surrounds every gRPC call: errors become statuses, waits end before deadlines, each end is logged.
+
+Behaviours are wrapped once, when the server is built, so a call costs one more frame and no lookup. Payloads, ids and
+metadata never reach the log.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import aclosing
+from typing import Any, Final, NoReturn, TypeAlias
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+
+from perdure_server.api.errors import code_of, to_status
+from perdure_server.api.rpcs import Answer, Rpc, rpcs_by_service
+from perdure_server.core.errors import DomainError, InvalidRequest
+
+Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
+
+STATUS_DETAILS_KEY: Final = "grpc-status-details-bin"
+DEADLINE_MARGIN_SECONDS: Final = 0.25
+"""Time for the answer of a long poll to travel before its caller gives up."""
+
+_log = logging.getLogger("perdure_server.access")
+_failures = logging.getLogger("perdure_server.failures")
+
+
+class Interceptors:
+    """Makes gRPC handlers of RPCs."""
+
+    def __init__(self, *, monotonic_us: Callable[[], int], error_id: Callable[[], str]) -> None:
+        self._monotonic_us = monotonic_us
+        self._error_id = error_id
+
+    def handlers(self, rpcs: Iterable[Rpc]) -> list[grpc.GenericRpcHandler]:
+        """Returns one handler per service."""
+        return [
+            grpc.method_handlers_generic_handler(
+                service, {rpc.name: self._handler(rpc) for rpc in methods}
+            )
+            for service, methods in rpcs_by_service(rpcs).items()
+        ]
+
+    def _handler(self, rpc: Rpc) -> grpc.RpcMethodHandler[Any, Any]:
+        match rpc.takes_stream, rpc.gives_stream:
+            case False, False:
+                return grpc.unary_unary_rpc_method_handler(
+                    self._unary(rpc), _tolerant_decoder(rpc), rpc.encode
+                )
+            case False, True:
+                return grpc.unary_stream_rpc_method_handler(
+                    self._stream(rpc), _tolerant_decoder(rpc), rpc.encode
+                )
+            case _:
+                return grpc.stream_stream_rpc_method_handler(
+                    self._stream(rpc), _strict_decoder(rpc), rpc.encode
+                )
+
+    def _unary(self, rpc: Rpc) -> Callable[[Any, Context], Any]:
+        waits = "wait" in rpc.request_type.DESCRIPTOR.fields_by_name
+
+        async def handle(request: Message | DomainError, context: Context) -> Answer:
+            began_us = self._monotonic_us()
+            try:
+                if isinstance(request, DomainError):
+                    raise request
+                if waits:
+                    end_before_deadline(request, context.time_remaining())
+                answer: Answer = await rpc.behaviour(request)
+            except Exception as error:  # noqa: BLE001 - every error must reach the caller as a status
+                await self._refuse(rpc, context, began_us, error)
+            except BaseException:
+                self._finish(rpc, context, began_us, grpc.StatusCode.CANCELLED)
+                raise
+            self._finish(rpc, context, began_us, grpc.StatusCode.OK)
+            return answer
+
+        return handle
+
+    def _stream(self, rpc: Rpc) -> Callable[[Any, Context], Any]:
+        async def handle(request: Any, context: Context) -> AsyncIterator[Answer]:
+            began_us = self._monotonic_us()
+            try:
+                if isinstance(request, DomainError):
+                    raise request
+                async with aclosing(rpc.behaviour(request)) as answers:
+                    async for answer in answers:
+                        yield answer
+            except Exception as error:  # noqa: BLE001 - every error must reach the caller as a status
+                await self._refuse(rpc, context, began_us, error)
+            except BaseException:
+                self._finish(rpc, context, began_us, grpc.StatusCode.CANCELLED)
+                raise
+            self._finish(rpc, context, began_us, grpc.StatusCode.OK)
+
+        return handle
+
+    async def _refuse(
+        self, rpc: Rpc, context: Context, began_us: int, error: Exception
+    ) -> NoReturn:
+        told = error if isinstance(error, DomainError) else self._unexpected(rpc, error)
+        code = code_of(told)
+        self._finish(rpc, context, began_us, code, told.reason)
+        details = to_status(told).SerializeToString()
+        await context.abort(code, str(told), ((STATUS_DETAILS_KEY, details),))
+
+    def _unexpected(self, rpc: Rpc, error: Exception) -> DomainError:
+        return unexpected(rpc, error, self._error_id())
+
+    def _finish(
+        self,
+        rpc: Rpc,
+        context: Context,
+        began_us: int,
+        code: grpc.StatusCode,
+        reason: str = "",
+    ) -> None:
+        if not _log.isEnabledFor(logging.INFO):
+            return
+        _log.info(
+            "rpc",
+            extra={
+                "fields": {
+                    "method": f"{rpc.service}/{rpc.name}",
+                    "code": code.name,
+                    "reason": reason,
+                    "ms": (self._monotonic_us() - began_us) / 1000,
+                    "peer": context.peer(),
+                }
+            },
+        )
+
+
+def unexpected(rpc: Rpc, error: Exception, error_id: str) -> DomainError:
+    """Logs an error that no rule foresaw under an id; returns what its caller is told: the id and nothing else."""
+    _failures.error(
+        "unexpected error",
+        exc_info=error,
+        extra={"fields": {"method": f"{rpc.service}/{rpc.name}", "error_id": error_id}},
+    )
+    return DomainError(
+        f"the server failed in a way it should not; its log has the cause under id {error_id}"
+    )
+
+
+def end_before_deadline(request: Any, remaining_seconds: float | None) -> None:
+    """Shortens the request's `wait` so that its answer arrives before the caller's deadline."""
+    if remaining_seconds is None or not request.HasField("wait"):
+        return
+    limit_seconds = max(0.0, remaining_seconds - DEADLINE_MARGIN_SECONDS)
+    if request.wait.seconds + request.wait.nanos / 1e9 > limit_seconds:
+        request.wait.FromNanoseconds(int(limit_seconds * 1e9))
+
+
+def _tolerant_decoder(rpc: Rpc) -> Callable[[bytes], Message | DomainError]:
+    # gRPC answers UNKNOWN when a decoder raises, so the error is handed to the behaviour, which refuses it.
+    decode = _strict_decoder(rpc)
+
+    def decode_or_error(data: bytes) -> Message | DomainError:
+        try:
+            return decode(data)
+        except InvalidRequest as error:
+            return error
+
+    return decode_or_error
+
+
+def _strict_decoder(rpc: Rpc) -> Callable[[bytes], Message]:
+    parse = rpc.request_type.FromString
+
+    def decode(data: bytes) -> Message:
+        try:
+            return parse(data)
+        except DecodeError as error:
+            raise InvalidRequest(
+                f"the message is not a {rpc.request_type.DESCRIPTOR.full_name}"
+            ) from error
+
+    return decode

@@ -1,0 +1,114 @@
+"""Owns what a server can be told: the only reader of the environment.
+
+Every option may be given as an argument or as a variable `PERDURE_<NAME>`; the argument wins.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+DATABASE_NAME: Final = "perdure.db"
+DEFAULT_DATA: Final = ".perdure"
+DEFAULT_GRPC: Final = "127.0.0.1:7766"
+DEFAULT_LOG_LEVEL: Final = "info"
+DEFAULT_GRACE_SECONDS: Final = 5.0
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+
+
+class ConfigError(Exception):
+    """The server cannot be started as it was told; the text says why and what to do."""
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Config:
+    """How to run a server."""
+
+    data: Path
+    """The folder that holds everything that must survive."""
+    grpc: str = DEFAULT_GRPC
+    """HOST:PORT to listen on; port 0 lets the system choose."""
+    insecure: bool = False
+    """Whether an address that other machines reach is allowed although nobody is asked for a key."""
+    log_level: str = DEFAULT_LOG_LEVEL
+    grace_seconds: float = DEFAULT_GRACE_SECONDS
+    """How long calls may go on after the server was told to stop."""
+
+    def __post_init__(self) -> None:
+        """Refuses what cannot be or must not be; raises ConfigError."""
+        host, port = split_address(self.grpc)
+        if not self.insecure and not is_loopback(host):
+            raise ConfigError(
+                f"{self.grpc} can be reached from other machines and callers are not authenticated;"
+                " listen on 127.0.0.1, or pass --insecure if the network is trusted"
+            )
+        if not 0 <= port <= 65_535:
+            raise ConfigError(f"{port} is not a port: use 0 to 65535")
+        if self.log_level not in LOG_LEVELS:
+            raise ConfigError(f"{self.log_level!r} is not a log level: use {', '.join(LOG_LEVELS)}")
+        # Written so that NaN is refused too.
+        if not 0 <= self.grace_seconds < math.inf:
+            raise ConfigError(f"grace_seconds is {self.grace_seconds}: use 0 or more")
+
+    @property
+    def database(self) -> Path:
+        """The database file."""
+        return self.data / DATABASE_NAME
+
+
+def read_config(  # noqa: PLR0913 - one argument per option, all by keyword
+    environment: Mapping[str, str],
+    *,
+    data: Path | None = None,
+    grpc: str | None = None,
+    insecure: bool = False,
+    log_level: str | None = None,
+    grace_seconds: float | None = None,
+) -> Config:
+    """Returns the configuration: arguments first, then the environment, then defaults. Raises ConfigError."""
+    if grace_seconds is None:
+        grace_seconds = _seconds(environment, "PERDURE_GRACE_SECONDS", DEFAULT_GRACE_SECONDS)
+    return Config(
+        data=data or Path(environment.get("PERDURE_DATA") or DEFAULT_DATA),
+        grpc=grpc or environment.get("PERDURE_GRPC") or DEFAULT_GRPC,
+        insecure=insecure or _flag(environment, "PERDURE_INSECURE"),
+        log_level=log_level or environment.get("PERDURE_LOG_LEVEL") or DEFAULT_LOG_LEVEL,
+        grace_seconds=grace_seconds,
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Tells whether only this machine can reach an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Returns host and port of HOST:PORT or [HOST]:PORT; raises ConfigError."""
+    host, separator, port = address.rpartition(":")
+    if not separator or not host or not port.isdecimal():
+        raise ConfigError(f"{address!r} is not an address: use HOST:PORT, for example 127.0.0.1:7766")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _flag(environment: Mapping[str, str], name: str) -> bool:
+    text = environment.get(name, "").lower()
+    if text not in ("", "0", "1", "false", "true"):
+        raise ConfigError(f"{name} is {text!r}: use true or false")
+    return text in ("1", "true")
+
+
+def _seconds(environment: Mapping[str, str], name: str, default: float) -> float:
+    text = environment.get(name) or str(default)
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigError(f"{name} is {text!r}: use a number of seconds") from None

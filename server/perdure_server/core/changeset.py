@@ -1,0 +1,69 @@
+"""Owns the value that a decision hands to the store.
+
+A changeset is applied as a whole or not at all. It holds plain rows: a backend writes it without knowing a rule.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from perdure_server.core.model import (
+    Activity,
+    EventRow,
+    Lane,
+    RequestRecord,
+    Run,
+    Task,
+    TaskKind,
+    Timer,
+    TimerKind,
+)
+
+
+@dataclass(slots=True, frozen=True)
+class TaskFence:
+    """A task that the decision relied on: the row must exist with this `lease` when the change is applied."""
+
+    kind: TaskKind
+    seq: int
+    lease: int
+
+
+@dataclass(slots=True)
+class RunChange:
+    """What changes in one run. `expected_version` 0 inserts the run, else its row must have that version.
+
+    Puts replace the row of the same key; deletes of a missing row do nothing. Deletes are applied before puts.
+    """
+
+    run: Run
+    expected_version: int
+    events: list[EventRow] = field(default_factory=list)
+    put_activities: dict[int, Activity] = field(default_factory=dict)
+    del_activities: set[int] = field(default_factory=set)
+    put_tasks: dict[tuple[TaskKind, int], Task] = field(default_factory=dict)
+    del_tasks: set[tuple[TaskKind, int]] = field(default_factory=set)
+    put_timers: dict[tuple[TimerKind, int], Timer] = field(default_factory=dict)
+    del_timers: set[tuple[TimerKind, int]] = field(default_factory=set)
+    fences: dict[tuple[TaskKind, int], TaskFence] = field(default_factory=dict)
+    """Keyed like tasks; checked before anything is applied."""
+    closes: bool = False
+    """Whether the run closes: every activity, task and timer row of the run is deleted, the puts ignored."""
+
+
+@dataclass(slots=True)
+class Changeset:
+    """Changes of one or more runs, with the records of the requests that caused them."""
+
+    changes: list[RunChange] = field(default_factory=list)
+    requests: list[RequestRecord] = field(default_factory=list)
+
+    def lanes(self) -> set[Lane]:
+        """Lanes in which this changeset leaves a task that no session holds."""
+        return {
+            task.lane
+            for change in self.changes
+            if not change.closes
+            for task in change.put_tasks.values()
+            if task.session_id is None
+        }

@@ -1,0 +1,185 @@
+"""Owns the errors of the domain, each with the stable reason that programs act on.
+
+    DomainError
+    ├── InvalidRequest            ├── WorkflowNotFound
+    │   ├── InvalidCommand        ├── ActivityNotFound
+    │   ├── PayloadTooLarge       ├── WorkerNotFound
+    │   ├── LimitExceeded         ├── WorkflowAlreadyExists
+    │   ├── InvalidTaskToken      ├── WorkflowClosed
+    │   ├── InvalidPageToken      ├── StaleTask
+    │   ├── InvalidCursor         ├── SessionReplaced
+    │   └── RequestIdReused       ├── CursorExpired
+    ├── WatcherTooSlow            ├── RunContended
+    ├── ShuttingDown              └── StoreError
+    └── (store only) StaleVersion     ├── StoreBusy
+        RequestRecorded               └── StoreUnavailable
+        StoreInUse, SchemaTooNew
+
+The status code of each is in `api/errors.py`, its reason in `error_reason.proto`. The store-only errors are handled
+by the engine or stop the start of the server; they never reach a caller.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class DomainError(Exception):
+    """Something a caller can be told: the text says what is wrong and what to do."""
+
+    reason: ClassVar[str] = "INTERNAL"
+
+
+class InvalidRequest(DomainError):
+    """A field of the request is missing, malformed or out of range; `field` names it when there is one."""
+
+    reason = "INVALID_REQUEST"
+
+    def __init__(self, problem: str, field: str = "") -> None:
+        super().__init__(f"{field}: {problem}" if field else problem)
+        self.problem = problem
+        self.field = field
+
+
+class InvalidCommand(InvalidRequest):
+    """A command of a batch is malformed; nothing of the batch was applied."""
+
+    reason = "INVALID_COMMAND"
+
+    def __init__(self, index: int, field: str, problem: str) -> None:
+        super().__init__(problem, f"command {index}: {field}")
+        self.index = index
+
+
+class PayloadTooLarge(InvalidRequest):
+    """A payload is larger than the bound."""
+
+    reason = "PAYLOAD_TOO_LARGE"
+
+
+class LimitExceeded(InvalidRequest):
+    """A bound other than the payload's was exceeded."""
+
+    reason = "LIMIT_EXCEEDED"
+
+
+class InvalidTaskToken(InvalidRequest):
+    """The task token is not one of ours."""
+
+    reason = "INVALID_TASK_TOKEN"
+
+
+class InvalidPageToken(InvalidRequest):
+    """The page token is not one of ours, or belongs to another request."""
+
+    reason = "INVALID_PAGE_TOKEN"
+
+
+class InvalidCursor(InvalidRequest):
+    """The cursor is not one of ours."""
+
+    reason = "INVALID_CURSOR"
+
+
+class RequestIdReused(InvalidRequest):
+    """The request id was used before with other content."""
+
+    reason = "REQUEST_ID_REUSED"
+
+
+class WorkflowNotFound(DomainError):
+    """No run has this workflow id or run id; for cancel and terminate, also no open one."""
+
+    reason = "WORKFLOW_NOT_FOUND"
+
+
+class ActivityNotFound(DomainError):
+    """The activity does not exist or is closed."""
+
+    reason = "ACTIVITY_NOT_FOUND"
+
+
+class WorkerNotFound(DomainError):
+    """The worker is not registered, or was forgotten after its silence."""
+
+    reason = "WORKER_NOT_FOUND"
+
+
+class WorkflowAlreadyExists(DomainError):
+    """A run of the workflow id exists and the policies forbid another."""
+
+    reason = "WORKFLOW_ALREADY_EXISTS"
+
+
+class WorkflowClosed(DomainError):
+    """The run is closed."""
+
+    reason = "WORKFLOW_CLOSED"
+
+
+class StaleTask(DomainError):
+    """The lease behind the task token is no longer current; the report changed nothing."""
+
+    reason = "STALE_TASK"
+
+
+class SessionReplaced(DomainError):
+    """The session is served by a newer stream."""
+
+    reason = "SESSION_REPLACED"
+
+
+class CursorExpired(DomainError):
+    """The cursor is older than what is kept, or of another epoch."""
+
+    reason = "CURSOR_EXPIRED"
+
+
+class WatcherTooSlow(DomainError):
+    """The watcher fell behind by more than the bound."""
+
+    reason = "WATCHER_TOO_SLOW"
+
+
+class RunContended(DomainError):
+    """The run changes too often to be served now."""
+
+    reason = "RUN_CONTENDED"
+
+
+class ShuttingDown(DomainError):
+    """The server is stopping."""
+
+    reason = "SHUTTING_DOWN"
+
+
+class StoreError(DomainError):
+    """The store did not do what it was asked; nothing was written."""
+
+
+class StoreBusy(StoreError):
+    """A bound of the store is reached; the same call may succeed at once."""
+
+    reason = "STORE_BUSY"
+
+
+class StoreUnavailable(StoreError):
+    """The database cannot be read or written."""
+
+    reason = "STORE_UNAVAILABLE"
+
+
+class StaleVersion(Exception):
+    """A changeset was decided on a state that is no longer current; decide again. Store only."""
+
+
+class RequestRecorded(Exception):
+    """A request with this id was answered before. Store only."""
+
+
+class StoreInUse(Exception):
+    """Another server owns the database. Store only; the text names the database."""
+
+
+class SchemaTooNew(Exception):
+    """The schema needs a newer server. Store only; the text names both versions."""

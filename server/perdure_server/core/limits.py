@@ -1,0 +1,85 @@
+"""Owns every bound of the engine, each with its reason. Spans are in microseconds (`_US`), sizes in bytes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+SECOND_US: Final = 1_000_000
+MILLISECOND_US: Final = 1_000
+
+NAMESPACE_DEFAULT: Final = "main"
+TASK_QUEUE_DEFAULT: Final = "default"
+PRIORITY_DEFAULT: Final = 3
+PRIORITY_MAX: Final = 5
+
+PAYLOAD_BYTES_MAX: Final = 2 * 1024 * 1024
+"""One user value. Larger ones belong into a blob store; a history must stay loadable."""
+ID_BYTES_MAX: Final = 255
+"""Ids, names, types and queues: fits every index on every backend."""
+REASON_BYTES_MAX: Final = 4096
+"""A reason is a sentence."""
+FAILURE_BYTES_MAX: Final = 64 * 1024
+"""A failure without its details: message, stack and causes are cut to this by the worker."""
+HISTORY_EVENTS_MAX: Final = 50_000
+HISTORY_BYTES_MAX: Final = 50 * 1024 * 1024
+"""At either bound the run is failed with HISTORY_LIMIT: a replay must stay a matter of seconds."""
+HISTORY_EVENTS_WARN: Final = 10_000
+HISTORY_BYTES_WARN: Final = 10 * 1024 * 1024
+COMMAND_BATCH_BYTES_MAX: Final = 32 * 1024 * 1024
+"""One report of a workflow task, and so the largest message that a server accepts."""
+COMMANDS_MAX: Final = 10_000
+"""Commands in one report: one commit must stay short."""
+OUTGOING_BATCH_BYTES_MAX: Final = 4 * 1024 * 1024
+"""One message to a client: the default receive limit of gRPC clients."""
+TASK_HISTORY_BYTES_MAX: Final = 1024 * 1024
+"""History sent with a workflow task; the rest is fetched by page token."""
+PAGE_SIZE_MAX: Final = 1_000
+PAGE_SIZE_DEFAULT: Final = 50
+WAIT_US_MAX: Final = 300 * SECOND_US
+"""A long poll: below the idle timeouts of common proxies."""
+DURATION_US_MAX: Final = 100 * 365 * 86_400 * SECOND_US
+"""A span a person may mean; keeps sums of instants within 64 bits."""
+
+RETRY_INITIAL_US: Final = 1 * SECOND_US
+RETRY_COEFFICIENT: Final = 2.0
+RETRY_MAX_INTERVAL_US: Final = 100 * SECOND_US
+RETRY_MAX_ATTEMPTS: Final = 3
+START_TO_CLOSE_US: Final = 300 * SECOND_US
+"""Defaults of activity options and retry policies, as `activity.proto` and `retry_policy.proto` document them."""
+
+SESSION_LEASE_US: Final = 10 * SECOND_US
+"""How long the leases of a worker session outlive the last word from it."""
+STREAM_SILENCE_US: Final = 8 * SECOND_US
+"""Silence after which a stream is given up: noticed in under 10 seconds, with room for one late heartbeat."""
+STREAM_HEARTBEAT_US: Final = 2 * SECOND_US
+ACK_TIMEOUT_US: Final = 1 * SECOND_US
+"""A session with a push unacknowledged for this long gets no more."""
+WORKFLOW_TASK_POLL_LEASE_US: Final = 30 * SECOND_US
+WORKFLOW_TASK_LIMIT_US: Final = 10 * SECOND_US
+"""Workflow code that computes for longer is stuck."""
+WORKER_FORGOTTEN_US: Final = 90 * SECOND_US
+"""A registered worker that is silent for this long is forgotten."""
+HEARTBEAT_FLUSH_US: Final = 1 * SECOND_US
+"""Heartbeat details are durable after at most this."""
+
+TASK_BACKOFF_FIRST_US: Final = 1 * SECOND_US
+TASK_BACKOFF_MAX_US: Final = 60 * SECOND_US
+"""Back-off of a workflow task that failed: soon enough after a fixed deploy, rare enough for a log."""
+TASK_LOSSES_BEFORE_BACKOFF: Final = 3
+
+COMMIT_QUEUE_MAX: Final = 10_000
+"""Changesets that wait for the writer; beyond it callers are told STORE_BUSY."""
+COMMIT_GROUP_MAX: Final = 512
+"""Changesets in one disk sync: measured, larger groups gain nothing and cost latency."""
+STALE_RETRIES_MAX: Final = 5
+HOT_RUNS_MAX: Final = 10_000
+"""Runs kept in memory. Beyond it the least recently used one is loaded again when needed."""
+STIMULI_PER_RUN_MAX: Final = 20_000
+SLOTS_MAX: Final = 10_000
+"""Tasks that one session may hold."""
+SESSION_CALLS_MAX: Final = 10_000
+"""Calls of one client session that wait for an answer."""
+WATCH_BACKLOG_MAX: Final = 10_000
+"""Events that wait for one watcher before it reads from the store again."""
+TIMER_WINDOW: Final = 10_000
+"""Timers held in memory; later ones are loaded when these have fired."""

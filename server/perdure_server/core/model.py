@@ -1,0 +1,212 @@
+"""Owns the rows: the operational values that the engine loads, changes and commits.
+
+Histories, commands and payloads are protobuf messages and are not modelled again here. Every instant and span is an
+`int` in microseconds (`_us`), instants since the Unix epoch. Rows are treated as immutable: a change is a copy made
+with `dataclasses.replace`, so that a decision that fails leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from operator import attrgetter
+
+
+class RunStatus(StrEnum):
+    """Where a run stands. Named as in `workflow.proto`, without the prefix."""
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    PAUSED = "PAUSED"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    TERMINATED = "TERMINATED"
+    TIMED_OUT = "TIMED_OUT"
+    CONTINUED_AS_NEW = "CONTINUED_AS_NEW"
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the status is terminal."""
+        return self not in _OPEN
+
+
+_OPEN = frozenset({RunStatus.PENDING, RunStatus.RUNNING, RunStatus.PAUSED})
+
+
+class TaskKind(StrEnum):
+    """What a task asks a worker to do."""
+
+    WORKFLOW = "workflow"
+    ACTIVITY = "activity"
+
+
+class TimerKind(StrEnum):
+    """Why a run is to be woken at an instant."""
+
+    USER = "user"
+    """The code scheduled it; `seq` is the timer's number."""
+    ACTIVITY_QUEUE = "activity_queue"
+    """Schedule-to-start of an activity; `seq` is the activity's number."""
+    ACTIVITY_TOTAL = "activity_total"
+    """Schedule-to-close of an activity; `seq` is the activity's number."""
+    RUN_TIMEOUT = "run_timeout"
+    """The run timeout; `seq` is 0."""
+    EXECUTION_TIMEOUT = "execution_timeout"
+    """The execution timeout; `seq` is 0."""
+    CANCEL_DEADLINE = "cancel_deadline"
+    """The deadline of a cancellation; `seq` is 0."""
+
+
+@dataclass(slots=True, frozen=True)
+class Lane:
+    """What a task waits in: one queue of one namespace, one kind, one type. Workers take lanes."""
+
+    namespace: str
+    queue: str
+    kind: TaskKind
+    type: str
+
+
+@dataclass(slots=True)
+class Run:
+    """One execution of a workflow.
+
+    `version` is 1 after the first commit and grows by one with each. `generation` numbers the runs of one workflow id
+    from 1 and is unique with it, so that of two racing starts one wins. `seen_seq` is the last event that an accepted
+    workflow task covered; `stimulus_seq` is the last event that the code has not caused itself. `task_lease` is the
+    highest lease number that a workflow task of this run ever had. The `*_seq_max` fields are the highest accepted
+    number of each command kind.
+    """
+
+    run_id: str
+    namespace: str
+    workflow_id: str
+    workflow_type: str
+    task_queue: str
+    generation: int
+    status: RunStatus
+    version: int
+    attempt: int
+    priority: int
+    created_at_us: int
+    updated_at_us: int
+    started_at_us: int | None = None
+    closed_at_us: int | None = None
+    history_length: int = 0
+    history_bytes: int = 0
+    seen_seq: int = 0
+    stimulus_seq: int = 0
+    task_lease: int = 0
+    accepted_lease: int = 0
+    """The lease whose workflow task report was accepted last; the same report sent again is answered again."""
+    task_failure: bytes = b""
+    """The encoded Failure of the last workflow task attempt; empty after a success."""
+    activity_seq_max: int = 0
+    timer_seq_max: int = 0
+    wait_seq_max: int = 0
+    cancel_requested: bool = False
+    cancel_reason: str = ""
+    previous_run_id: str = ""
+    next_run_id: str = ""
+
+    def copy(self) -> Run:
+        """Returns an equal run that may be changed on its own."""
+        return Run(*_run_fields(self))
+
+
+_run_fields = attrgetter(*(field.name for field in fields(Run)))
+"""Reads every field at once: three times faster than `copy.copy` on a class with slots."""
+
+
+@dataclass(slots=True)
+class Activity:
+    """A pending activity: it stands from its schedule to its ending and is then deleted."""
+
+    run_id: str
+    seq: int
+    name: str
+    attempt: int
+    scheduled: bytes
+    """The encoded ActivityScheduled, with every default filled in."""
+    scheduled_at_us: int
+    lease: int = 0
+    """The highest lease number that a task of this activity ever had; only grows."""
+    accepted_lease: int = 0
+    """The lease whose failure report was accepted last; the same report sent again is answered again."""
+    cancel_requested: bool = False
+    last_failure: bytes = b""
+    heartbeat_details: bytes = b""
+    """The encoded Payload of the last heartbeat that carried one."""
+    heartbeat_at_us: int | None = None
+
+
+@dataclass(slots=True)
+class Task:
+    """One task of a run: `kind` WORKFLOW with `seq` 0, or `kind` ACTIVITY with the activity's `seq`.
+
+    It is ready when `session_id` is None and `ready_at_us` has passed, else leased. `lease` grows with every hand-out
+    and is never used again for the same run, kind and seq. `lease_until_us` is when the lease ends by itself: for an
+    activity the earlier of start-to-close and heartbeat timeout, for a workflow task only if a poll took it.
+    """
+
+    run_id: str
+    kind: TaskKind
+    seq: int
+    namespace: str
+    queue: str
+    type: str
+    priority: int
+    ready_at_us: int
+    created_at_us: int
+    attempt: int = 1
+    lease: int = 0
+    lease_limit_us: int | None = None
+    """How long a lease of this task lasts when it is handed out; None means as long as its session."""
+    start_limit_us: int | None = None
+    """Start-to-close of an attempt; None means unbounded. Never shorter than `lease_limit_us` if both are set."""
+    session_id: str | None = None
+    worker_identity: str = ""
+    leased_at_us: int | None = None
+    lease_until_us: int | None = None
+
+    @property
+    def lane(self) -> Lane:
+        """The lane that the task waits in."""
+        return Lane(self.namespace, self.queue, self.kind, self.type)
+
+
+@dataclass(slots=True, frozen=True)
+class Timer:
+    """An instant at which a run is to be woken."""
+
+    run_id: str
+    kind: TimerKind
+    seq: int
+    due_at_us: int
+
+
+@dataclass(slots=True, frozen=True)
+class EventRow:
+    """An event as stored: `frame` is the length-delimited field 1 of a History, so that frames join to one."""
+
+    seq: int
+    kind: str
+    at_us: int
+    frame: bytes
+
+
+@dataclass(slots=True, frozen=True)
+class RequestRecord:
+    """What a mutating RPC answered, kept so that its repetition is answered the same.
+
+    `rpc` names the RPC, `fingerprint` is a hash of the request's content, `response` the encoded answer.
+    """
+
+    namespace: str
+    workflow_id: str
+    rpc: str
+    request_id: str
+    fingerprint: bytes
+    response: bytes
+    created_at_us: int

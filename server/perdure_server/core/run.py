@@ -1,0 +1,79 @@
+"""Owns the states of a run: one table, and `apply`, the only mutator of what the table governs.
+
+`apply` serves both ways: it advances a run during a decision and folds a stored history, so the two cannot differ.
+Rows, timers and what follows from an event are the business of the decisions.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from perdure_server.core.model import Run, RunStatus
+
+TASK_ACCEPTED: Final = "workflow_task_accepted"
+"""Not an event of the history: a worker's report was accepted, and with it every event up to its `seq` was seen."""
+
+COMMAND_KINDS: Final = frozenset(
+    {
+        "activity_scheduled",
+        "activity_cancel_requested",
+        "timer_scheduled",
+        "timer_cancelled",
+        "workflow_awaiting_signal",
+    }
+)
+"""Events that the code caused itself, so that it need not be run to learn of them."""
+
+_ARRIVALS: Final = ("signal_received", "workflow_cancel_requested")
+"""Events that reach a run from outside, whether its code has run or not."""
+_RESOLUTIONS: Final = (
+    "activity_completed",
+    "activity_failed",
+    "activity_timed_out",
+    "activity_cancelled",
+    "timer_fired",
+)
+_CLOSINGS: Final = {
+    "workflow_failed": RunStatus.FAILED,
+    "workflow_cancelled": RunStatus.CANCELLED,
+    "workflow_terminated": RunStatus.TERMINATED,
+    "workflow_timed_out": RunStatus.TIMED_OUT,
+}
+
+RUN_TRANSITIONS: Final[dict[tuple[RunStatus | None, str], RunStatus]] = {
+    (None, "workflow_started"): RunStatus.PENDING,
+    **{(RunStatus.PENDING, kind): RunStatus.PENDING for kind in _ARRIVALS},
+    **{(RunStatus.PENDING, kind): status for kind, status in _CLOSINGS.items()},
+    (RunStatus.PENDING, TASK_ACCEPTED): RunStatus.RUNNING,
+    (RunStatus.RUNNING, TASK_ACCEPTED): RunStatus.RUNNING,
+    **{
+        (RunStatus.RUNNING, kind): RunStatus.RUNNING
+        for kind in (*_ARRIVALS, *sorted(COMMAND_KINDS), *_RESOLUTIONS)
+    },
+    (RunStatus.RUNNING, "workflow_completed"): RunStatus.COMPLETED,
+    **{(RunStatus.RUNNING, kind): status for kind, status in _CLOSINGS.items()},
+}
+"""Where an event leads. No row leaves a terminal status."""
+
+
+def apply(run: Run, kind: str, seq: int, at_us: int, size: int) -> None:
+    """Advances a run by one event of `size` bytes, or by `TASK_ACCEPTED` with the last seen `seq` and size 0.
+
+    Instants never decrease. Raises `KeyError`, and changes nothing, when the table has no row: a defect of the caller.
+    """
+    status = RUN_TRANSITIONS[run.status if run.history_length else None, kind]
+    run.status = status
+    run.updated_at_us = max(at_us, run.updated_at_us)
+    if kind == TASK_ACCEPTED:
+        run.seen_seq = seq
+        if run.started_at_us is None:
+            run.started_at_us = run.updated_at_us
+        return
+    run.history_length = seq
+    run.history_bytes += size
+    if kind not in COMMAND_KINDS:
+        run.stimulus_seq = seq
+    if kind == "workflow_cancel_requested":
+        run.cancel_requested = True
+    if status.is_closed:
+        run.closed_at_us = run.updated_at_us

@@ -1,0 +1,1 @@
+"""Owns the use cases: each is load, decide, commit, then wake. Rules are in `core`, rows in `store`."""

@@ -1,0 +1,100 @@
+"""Owns what follows a commit, in one place and one order: alarms, tasks, watchers, waiters, notices.
+
+Before the commit it leases tasks to sessions (see `dispatch`); nothing is told to anyone before the commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from perdure_server.core.changeset import Changeset, RunChange
+from perdure_server.core.draft import CancelNotice
+from perdure_server.core.model import Run, TaskKind, TimerKind
+from perdure_server.core.state import RunState
+from perdure_server.engine.alarms import Alarms
+from perdure_server.engine.dispatch import Dispatcher, Match
+from perdure_server.engine.hub import Hub
+from perdure_server.engine.results import Results
+from perdure_server.engine.session import TaskKey
+from perdure_server.engine.timers import Timers
+from perdure_server.store.contract import Committed
+
+Matches = list[Match]
+Notify = Callable[[str, CancelNotice], None]
+
+
+class Aftermath:
+    """Tells everyone whom a commit concerns."""
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        *,
+        timers: Timers,
+        leases: Alarms[TaskKey],
+        hub: Hub,
+        results: Results,
+        notify: Notify,
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._timers = timers
+        self._leases = leases
+        self._hub = hub
+        self._results = results
+        self._notify = notify
+
+    def prepare(self, changes: Sequence[RunChange]) -> Matches:
+        """Leases the tasks that changes create, before they are committed."""
+        return self._dispatcher.match(changes)
+
+    def abandon(self, matches: Matches) -> None:
+        """Takes the leases back; the changes were refused."""
+        self._dispatcher.abandon(matches)
+
+    def closing(
+        self, run: Run, timers: Sequence[tuple[TimerKind, int]], tasks: Sequence[tuple[TaskKind, int]]
+    ) -> None:
+        """Forgets the alarms of a run that closed."""
+        for timer_kind, seq in timers:
+            self._timers.clear(run.run_id, timer_kind, seq)
+        for task_kind, seq in tasks:
+            self._leases.clear((run.run_id, task_kind, seq))
+
+    def apply(
+        self,
+        changeset: Changeset,
+        states: Sequence[RunState],
+        matches: Matches,
+        *,
+        notices: Sequence[tuple[str, CancelNotice]],
+        outcome: Committed,
+    ) -> None:
+        """Follows a commit: `states` are the runs of the changeset as it left them."""
+        by_run = {state.run.run_id: state for state in states}
+        self._hub.publish(changeset.changes, outcome.first)
+        for change in changeset.changes:
+            if not change.closes:
+                self._arm(change)
+        self._dispatcher.committed(changeset.changes)
+        for match in matches:
+            self._dispatcher.push(match.session, by_run[match.task.run_id], match.task)
+        for run_id, notice in notices:
+            self._notify(run_id, notice)
+        for change in changeset.changes:
+            if change.closes:
+                self._results.closed(change)
+
+    def _arm(self, change: RunChange) -> None:
+        run_id = change.run.run_id
+        for timer_kind, seq in change.del_timers:
+            self._timers.clear(run_id, timer_kind, seq)
+        for timer in change.put_timers.values():
+            self._timers.set(timer)
+        for kind, seq in change.del_tasks:
+            self._leases.clear((run_id, kind, seq))
+        for task in change.put_tasks.values():
+            key = (run_id, task.kind, task.seq)
+            if task.lease_until_us is None:
+                self._leases.clear(key)
+            else:
+                self._leases.set(key, task.lease_until_us)

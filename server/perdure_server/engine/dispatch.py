@@ -1,0 +1,340 @@
+"""Owns dispatch: which worker session gets which task.
+
+A task is matched when the changeset that creates it is about to be committed: if a session has a free slot, the row is
+written already leased and the task is pushed after the commit. Otherwise the row is ready, and claimed in batches when
+slots come free. The store is the truth; what is kept here is rebuilt from it at start.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from perdure_server.core import limits
+from perdure_server.core.changeset import RunChange
+from perdure_server.core.errors import DomainError
+from perdure_server.core.model import Task, TaskKind
+from perdure_server.core.state import RunState
+from perdure_server.engine.alarms import Alarms
+from perdure_server.engine.background import Background
+from perdure_server.engine.encode import activity_task, workflow_task
+from perdure_server.engine.lanes import Lanes, LaneState
+from perdure_server.engine.ports import Clock
+from perdure_server.engine.session import Held, Session, TaskKey
+from perdure_server.store.contract import ClaimRequest, Store
+
+_log = logging.getLogger(__name__)
+
+_CLAIM_MAX = 256
+"""Tasks claimed for one session at once: one batch costs little more than one task."""
+_CLAIM_RETRY_US = limits.SECOND_US
+_STICKY_MAX = 100_000
+
+Visit = Callable[[RunState | None], None]
+
+
+@dataclass(slots=True, frozen=True)
+class Match:
+    """A task that is being committed as leased to a session."""
+
+    session: Session
+    task: Task
+
+
+class Dispatcher:
+    """Gives tasks to sessions. `visit` lets it see a run between two of its changes."""
+
+    def __init__(
+        self,
+        store: Store,
+        lanes: Lanes,
+        *,
+        clock: Clock,
+        background: Background,
+        visit: Callable[[str, Visit], None],
+    ) -> None:
+        self._store = store
+        self._lanes = lanes
+        self._clock = clock
+        self._background = background
+        self._visit = visit
+        self._backlogged: dict[LaneState, None] = {}
+        self._sticky: dict[str, Session] = {}
+        self._ripening = Alarms[LaneState](clock, lambda lane, _: self._ripen(lane))
+
+    async def rebuild(self) -> None:
+        """Learns from the store which lanes have tasks."""
+        for depth in await self._store.lane_depths():
+            lane = self._lanes.get(depth.lane)
+            lane.unsure = True
+            lane.arrive(depth.ready)
+            self._offer(lane)
+
+    def close(self) -> None:
+        """Dispatches nothing more by itself."""
+        self._ripening.close()
+
+    def match(self, changes: Sequence[RunChange]) -> list[Match]:
+        """Leases the ready tasks of changes that are about to be committed to sessions with free slots."""
+        matches: list[Match] = []
+        now_us = self._clock.now_us()
+        for change in changes:
+            if change.closes:
+                continue
+            for key, task in change.put_tasks.items():
+                if task.session_id is None and task.ready_at_us <= now_us:
+                    match = self._match(task, now_us)
+                    if match is not None:
+                        change.put_tasks[key] = match.task
+                        matches.append(match)
+        return matches
+
+    def abandon(self, matches: Sequence[Match]) -> None:
+        """Gives the slots of matches back whose changeset was refused."""
+        for match in matches:
+            self._release(match.session, match.task.kind)
+
+    def committed(self, changes: Sequence[RunChange]) -> None:
+        """Notes the tasks that were committed without a session."""
+        now_us = self._clock.now_us()
+        for change in changes:
+            if change.closes:
+                self._sticky.pop(change.run.run_id, None)
+                continue
+            for task in change.put_tasks.values():
+                if task.session_id is None:
+                    self._wait(task, now_us)
+
+    def push(self, session: Session, state: RunState, task: Task) -> None:
+        """Sends a task, leased to the session in the store, whose slot is reserved."""
+        if task.kind is TaskKind.WORKFLOW:
+            self._push_workflow_task(session, state, task)
+            return
+        activity = state.activities.get(task.seq)
+        if activity is None:
+            self._release(session, task.kind)
+            return
+        token, data = activity_task(state.run, activity, task)
+        self._send(session, task, token, data)
+
+    def finished(self, session: Session, key: TaskKey, lease: int) -> None:
+        """Notes that a session no longer holds a task; its slot is free."""
+        held = session.held.get(key)
+        if held is None or held.lease != lease:
+            return
+        del session.held[key]
+        self._release(session, key[1])
+
+    def stick(self, session: Session, run_id: str, seen_seq: int) -> None:
+        """Notes that a session's worker caches a run, standing at `seen_seq`."""
+        session.cached[run_id] = seen_seq
+        if len(self._sticky) >= _STICKY_MAX:
+            self._sticky.pop(next(iter(self._sticky)))
+        self._sticky[run_id] = session
+
+    def unstick(self, session: Session, run_id: str) -> None:
+        """Notes that a session's worker does not cache a run."""
+        session.cached.pop(run_id, None)
+        if self._sticky.get(run_id) is session:
+            del self._sticky[run_id]
+
+    def serve(self, session: Session) -> None:
+        """Lets a session take tasks from its lanes."""
+        for lane in self._lanes.add(session):
+            self._offer(lane)
+
+    def withdraw(self, session: Session) -> None:
+        """Lets a session take no more tasks."""
+        self._lanes.remove(session)
+
+    def forget(self, session: Session) -> None:
+        """Drops everything that is known of a session's cache."""
+        for run_id in list(session.cached):
+            self.unstick(session, run_id)
+
+    def refill(self, session: Session) -> None:
+        """Claims for a session whose slots came free by other means than a finished task."""
+        if self._backlogged:
+            for lane in self._lanes.of(session):
+                self._offer(lane)
+
+    def _match(self, task: Task, now_us: int) -> Match | None:
+        lane = self._lanes.get(task.lane)
+        if lane.backlog or not lane.sessions:
+            return None
+        session = self._choose(lane, task)
+        if session is None:
+            return None
+        session.used[task.kind] += 1
+        limit_us = task.lease_limit_us
+        if limit_us is None and session.by_time:
+            limit_us = limits.WORKFLOW_TASK_POLL_LEASE_US
+        leased = replace(
+            task,
+            session_id=session.session_id,
+            worker_identity=session.identity,
+            lease=task.lease + 1,
+            leased_at_us=now_us,
+            lease_until_us=None if limit_us is None else now_us + limit_us,
+        )
+        return Match(session, leased)
+
+    def _choose(self, lane: LaneState, task: Task) -> Session | None:
+        monotonic_us = self._clock.monotonic_us()
+        if task.kind is TaskKind.WORKFLOW:
+            sticky = self._sticky.get(task.run_id)
+            if (
+                sticky is not None
+                and sticky.free(task.kind, monotonic_us) > 0
+                and sticky.takes(lane.lane)
+            ):
+                return sticky
+        return lane.pick(task.kind, monotonic_us)
+
+    def _wait(self, task: Task, now_us: int) -> None:
+        lane = self._lanes.get(task.lane)
+        if task.ready_at_us <= now_us:
+            lane.arrive()
+            self._offer(lane)
+            return
+        lane.arrive_later(task.ready_at_us)
+        self._ripening.set(lane, lane.later[0])
+
+    def _ripen(self, lane: LaneState) -> None:
+        lane.ripen(self._clock.now_us())
+        if lane.later:
+            self._ripening.set(lane, lane.later[0])
+        self._offer(lane)
+
+    def _offer(self, lane: LaneState) -> None:
+        """Claims for a lane if it has a backlog and somebody has a free slot."""
+        if not lane.backlog:
+            return
+        self._backlogged[lane] = None
+        if lane.claiming or lane.pick(lane.lane.kind, self._clock.monotonic_us()) is None:
+            return
+        lane.claiming = True
+        self._background.spawn(self._claim_all(lane), f"claim {lane.lane.type}")
+
+    async def _claim_all(self, lane: LaneState) -> None:
+        try:
+            while lane.backlog and await self._claim(lane):
+                pass
+        except DomainError as error:
+            _log.warning("tasks could not be claimed, trying again: %s", error)
+            self._ripening.set(lane, self._clock.now_us() + _CLAIM_RETRY_US)
+        finally:
+            lane.claiming = False
+            if not lane.backlog:
+                self._backlogged.pop(lane, None)
+
+    async def _claim(self, lane: LaneState) -> bool:
+        """Claims once for every session that has free slots; False when there is none."""
+        reserved = self._reserve(lane)
+        if not reserved:
+            return False
+        arrivals, wanted = lane.arrivals, sum(claim.limit for _, claim in reserved)
+        taken = 0
+        try:
+            answers = await self._store.claim_tasks(
+                [claim for _, claim in reserved], self._clock.now_us()
+            )
+            for (session, claim), tasks in zip(reserved, answers, strict=True):
+                taken += len(tasks)
+                self._release(session, lane.lane.kind, claim.limit - len(tasks))
+                for task in tasks:
+                    self._deliver(session, task)
+        except DomainError:
+            for session, claim in reserved:
+                self._release(session, lane.lane.kind, claim.limit)
+            raise
+        if taken >= wanted:
+            lane.backlog = max(lane.backlog - taken, 0)
+            return True
+        lane.backlog = lane.arrivals - arrivals
+        if lane.unsure:
+            await self._recount(lane)
+        return True
+
+    def _reserve(self, lane: LaneState) -> list[tuple[Session, ClaimRequest]]:
+        reserved: list[tuple[Session, ClaimRequest]] = []
+        missing = lane.backlog
+        kind, monotonic_us = lane.lane.kind, self._clock.monotonic_us()
+        for session in list(lane.sessions):
+            limit = min(session.free(kind, monotonic_us), _CLAIM_MAX, missing)
+            if limit <= 0:
+                continue
+            missing -= limit
+            session.used[kind] += limit
+            claim = ClaimRequest(
+                lane=lane.lane,
+                limit=limit,
+                session_id=session.session_id,
+                worker_identity=session.identity,
+                poll_lease_us=limits.WORKFLOW_TASK_POLL_LEASE_US if session.by_time else None,
+            )
+            reserved.append((session, claim))
+        return reserved
+
+    async def _recount(self, lane: LaneState) -> None:
+        """Finds when the next task from before the start of this process becomes ready."""
+        lane.unsure = False
+        for depth in await self._store.lane_depths():
+            if depth.lane == lane.lane and depth.first_ready_at_us > self._clock.now_us():
+                lane.unsure = True
+                lane.arrive_later(depth.first_ready_at_us)
+                self._ripening.set(lane, lane.later[0])
+
+    def _deliver(self, session: Session, task: Task) -> None:
+        """Lets the run know that its task was leased in the store, then sends the task."""
+
+        def visit(state: RunState | None) -> None:
+            row = state.tasks.get((task.kind, task.seq)) if state is not None else None
+            if state is None or row is None or row.lease > task.lease:
+                self._release(session, task.kind)
+                return
+            state.tasks[task.kind, task.seq] = task
+            self.push(session, state, task)
+
+        self._visit(task.run_id, visit)
+
+    def _release(self, session: Session, kind: TaskKind, count: int = 1) -> None:
+        session.used[kind] -= count
+        if self._backlogged and count:
+            for lane in list(self._backlogged):
+                if lane.lane.kind is kind and session in lane.sessions:
+                    self._offer(lane)
+
+    def _push_workflow_task(self, session: Session, state: RunState, task: Task) -> None:
+        seen_seq = state.run.seen_seq
+        if seen_seq == 0 or session.cached.get(task.run_id) == seen_seq:
+            token, data = workflow_task(
+                state.run, task, state.tail, previous_seq=seen_seq, whole=session.by_time
+            )
+            self._send(session, task, token, data)
+            return
+        self.unstick(session, task.run_id)
+        self._background.spawn(self._push_history(session, state, task), "load history")
+
+    async def _push_history(self, session: Session, state: RunState, task: Task) -> None:
+        try:
+            events = await self._store.load_history(
+                task.run_id,
+                after_seq=0,
+                limit=limits.HISTORY_EVENTS_MAX + 1,
+                max_bytes=2 * limits.HISTORY_BYTES_MAX,
+            )
+        except DomainError:
+            self._release(session, task.kind)
+            raise
+        token, data = workflow_task(
+            state.run, task, events, previous_seq=0, whole=session.by_time
+        )
+        self._send(session, task, token, data)
+
+    def _send(self, session: Session, task: Task, token: str, data: bytes) -> None:
+        held = Held(key=(task.run_id, task.kind, task.seq), lease=task.lease, token=token)
+        session.hold(held)
+        if session.sink is not None:
+            session.sink.push(task.kind, data, held)

@@ -1,0 +1,108 @@
+"""Owns the live end of watches: committed events in the order of commits, to those whose filter they match.
+
+A watcher that falls behind loses its place here and reads from the store again; no event is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from perdure_server.core import limits
+from perdure_server.core.changeset import RunChange
+from perdure_server.store.contract import Position, WatchedEvent
+
+
+@dataclass(slots=True, frozen=True)
+class WatchFilter:
+    """Which events a watcher wants: those that match every field that is set."""
+
+    namespace: str
+    workflow_id: str | None = None
+    run_id: str | None = None
+    workflow_type: str | None = None
+    kinds: frozenset[str] = frozenset()
+
+    def matches(self, event: WatchedEvent) -> bool:
+        """Whether the watcher wants an event."""
+        return (
+            event.namespace == self.namespace
+            and self.workflow_id in (None, event.workflow_id)
+            and self.run_id in (None, event.run_id)
+            and self.workflow_type in (None, event.workflow_type)
+            and (not self.kinds or event.row.kind in self.kinds)
+        )
+
+
+@dataclass(slots=True, eq=False)
+class Subscription:
+    """One watcher's place at the live end. `lagged` is set when events were dropped: read from the store again."""
+
+    filter: WatchFilter
+    events: deque[WatchedEvent] = field(default_factory=deque)
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    lagged: bool = False
+
+    def offer(self, event: WatchedEvent) -> None:
+        """Takes an event in if the filter wants it."""
+        if not self.filter.matches(event):
+            return
+        if len(self.events) >= limits.WATCH_BACKLOG_MAX:
+            self.events.clear()
+            self.lagged = True
+        if not self.lagged:
+            self.events.append(event)
+        self.arrived.set()
+
+
+class Hub:
+    """All live watchers, by what they watch."""
+
+    def __init__(self) -> None:
+        self._subscriptions: dict[tuple[str, str | None], set[Subscription]] = {}
+
+    def subscribe(self, wanted: WatchFilter) -> Subscription:
+        """Returns a new subscription; events committed from now on reach it."""
+        subscription = Subscription(wanted)
+        key = (wanted.namespace, wanted.workflow_id)
+        self._subscriptions.setdefault(key, set()).add(subscription)
+        return subscription
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Ends a subscription."""
+        key = (subscription.filter.namespace, subscription.filter.workflow_id)
+        subscriptions = self._subscriptions.get(key, set())
+        subscriptions.discard(subscription)
+        if not subscriptions:
+            self._subscriptions.pop(key, None)
+
+    def publish(self, changes: Sequence[RunChange], first: Position) -> None:
+        """Offers the events of a commit to the watchers."""
+        if not self._subscriptions:
+            return
+        index = first.index
+        for change in changes:
+            watchers = [
+                *self._subscriptions.get((change.run.namespace, None), ()),
+                *self._subscriptions.get((change.run.namespace, change.run.workflow_id), ()),
+            ]
+            if watchers:
+                self._offer(change, Position(first.epoch, first.commit, index), watchers)
+            index += len(change.events)
+
+    @staticmethod
+    def _offer(change: RunChange, first: Position, watchers: Sequence[Subscription]) -> None:
+        run = change.run
+        for offset, row in enumerate(change.events):
+            event = WatchedEvent(
+                position=Position(first.epoch, first.commit, first.index + offset),
+                namespace=run.namespace,
+                workflow_id=run.workflow_id,
+                run_id=run.run_id,
+                workflow_type=run.workflow_type,
+                row=row,
+            )
+            for watcher in watchers:
+                watcher.offer(event)

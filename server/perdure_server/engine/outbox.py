@@ -1,0 +1,68 @@
+"""Owns what waits to be written to one worker stream: everything that is ready leaves in one message."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from perdure_server.core import limits
+from perdure_server.core.errors import DomainError
+
+
+class Outbox:
+    """Encoded parts of a message, joined when the stream is ready to write.
+
+    It is bounded by what causes parts: tasks by slots, results by reports.
+    """
+
+    def __init__(self) -> None:
+        self._parts: deque[tuple[bytes, Callable[[int], None] | None]] = deque()
+        self._ready = asyncio.Event()
+        self._error: DomainError | None = None
+        self._ended = False
+        self._batch = 0
+
+    def put(self, part: bytes, sent: Callable[[int], None] | None = None) -> None:
+        """Adds an encoded field. `sent` is given for tasks: it is called with the batch that carries the part."""
+        self._parts.append((part, sent))
+        self._ready.set()
+
+    def end(self, error: DomainError | None = None) -> None:
+        """Ends the stream after what is waiting, with `error` at once if one is given."""
+        self._ended = True
+        self._error = error
+        self._ready.set()
+
+    async def next(self) -> tuple[bytes, int] | None:
+        """Waits for parts and returns them joined, with the number of the batch if there is a task among them, else 0.
+
+        Returns None when the stream has ended. Raises the error it was ended with.
+        """
+        while not self._parts:
+            if self._error is not None:
+                raise self._error
+            if self._ended:
+                return None
+            self._ready.clear()
+            await self._ready.wait()
+        return self._take()
+
+    def _take(self) -> tuple[bytes, int]:
+        taken: list[bytes] = []
+        callbacks: list[Callable[[int], None]] = []
+        size = 0
+        while self._parts and (
+            not taken or size + len(self._parts[0][0]) <= limits.OUTGOING_BATCH_BYTES_MAX
+        ):
+            part, sent = self._parts.popleft()
+            taken.append(part)
+            size += len(part)
+            if sent is not None:
+                callbacks.append(sent)
+        if not callbacks:
+            return b"".join(taken), 0
+        self._batch += 1
+        for sent in callbacks:
+            sent(self._batch)
+        return b"".join(taken), self._batch

@@ -1,0 +1,70 @@
+"""Owns request ids: a mutating RPC repeated with the same id is answered the same.
+
+The record of a request is inserted in the commit of what it caused, so the happy path reads nothing; only when the
+store refuses the insert is the earlier answer looked up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from google.protobuf.message import Message
+
+from perdure_server.core.errors import RequestIdReused
+from perdure_server.core.model import RequestRecord
+from perdure_server.store.contract import Store
+
+
+@dataclass(slots=True, frozen=True)
+class RequestKey:
+    """Identifies a request: `fingerprint` is a hash of its content."""
+
+    namespace: str
+    workflow_id: str
+    rpc: str
+    request_id: str
+    fingerprint: bytes
+
+    def record(self, response: Message, now_us: int) -> RequestRecord:
+        """Returns the row that remembers the answer."""
+        return RequestRecord(
+            namespace=self.namespace,
+            workflow_id=self.workflow_id,
+            rpc=self.rpc,
+            request_id=self.request_id,
+            fingerprint=self.fingerprint,
+            response=response.SerializeToString(),
+            created_at_us=now_us,
+        )
+
+
+def request_key(rpc: str, request: Message) -> RequestKey | None:
+    """Returns the key of a request that has `namespace`, `workflow_id` and `request_id`; None without a request id."""
+    request_id: str = request.request_id  # type: ignore[attr-defined]
+    if not request_id:
+        return None
+    content = request.SerializeToString(deterministic=True)
+    return RequestKey(
+        namespace=request.namespace,  # type: ignore[attr-defined]
+        workflow_id=request.workflow_id,  # type: ignore[attr-defined]
+        rpc=rpc,
+        request_id=request_id,
+        fingerprint=hashlib.blake2b(content, digest_size=16).digest(),
+    )
+
+
+async def recorded_answer(store: Store, key: RequestKey) -> bytes | None:
+    """Returns the encoded answer of an earlier request with this key, or None.
+
+    Raises RequestIdReused when the earlier request had other content.
+    """
+    record = await store.find_request(key.namespace, key.workflow_id, key.rpc, key.request_id)
+    if record is None:
+        return None
+    if record.fingerprint != key.fingerprint:
+        raise RequestIdReused(
+            f"request_id {key.request_id!r} was used before for {key.rpc} on workflow"
+            f" {key.workflow_id!r} with other content; use a new request_id"
+        )
+    return record.response

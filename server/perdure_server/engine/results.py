@@ -1,0 +1,78 @@
+"""Owns those who wait for a workflow to close."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from perdure.v1.failure_pb2 import Failure, FailureKind, TimeoutType
+from perdure.v1.history_pb2 import HistoryEvent
+from perdure.v1.workflow_pb2 import WorkflowStatus
+from perdure.v1.workflow_service_pb2 import GetWorkflowResultResponse
+from perdure_server.core.changeset import RunChange
+from perdure_server.core.frames import parse_frame
+from perdure_server.core.model import Run
+
+Waiter = Callable[[GetWorkflowResultResponse], None]
+
+
+class Results:
+    """Waiters by run. A waiter of a run that is tried again waits for the run that follows it."""
+
+    def __init__(self) -> None:
+        self._waiters: dict[str, dict[object, Waiter]] = {}
+
+    def add(self, run_id: str, token: object, waiter: Waiter) -> None:
+        """Calls `waiter` once with the end of the chain that `run_id` belongs to."""
+        self._waiters.setdefault(run_id, {})[token] = waiter
+
+    def remove(self, token: object) -> None:
+        """Forgets a waiter wherever it waits."""
+        for run_id, waiters in list(self._waiters.items()):
+            if waiters.pop(token, None) is not None and not waiters:
+                del self._waiters[run_id]
+
+    def closed(self, change: RunChange) -> None:
+        """Tells those who waited for a run that it has closed, or lets them wait for the next one."""
+        waiters = self._waiters.pop(change.run.run_id, None)
+        if waiters is None:
+            return
+        if change.run.next_run_id:
+            self._waiters.setdefault(change.run.next_run_id, {}).update(waiters)
+            return
+        end = result_of(change.run, change.events[-1].frame)
+        for waiter in waiters.values():
+            waiter(end)
+
+
+def result_of(run: Run, closing_frame: bytes) -> GetWorkflowResultResponse:
+    """Returns how a closed run ended, from its last event."""
+    response = GetWorkflowResultResponse(
+        run_id=run.run_id, status=WorkflowStatus.Value(f"WORKFLOW_STATUS_{run.status}")
+    )
+    event = parse_frame(closing_frame)
+    if event.HasField("workflow_completed"):
+        if event.workflow_completed.HasField("result"):
+            response.result.CopyFrom(event.workflow_completed.result)
+        return response
+    response.failure.CopyFrom(failure_of(event))
+    return response
+
+
+def failure_of(event: HistoryEvent) -> Failure:
+    """Returns why a run did not complete, from its closing event."""
+    kind = event.WhichOneof("event")
+    if kind == "workflow_failed":
+        return event.workflow_failed.failure
+    if kind == "workflow_cancelled":
+        reason = event.workflow_cancelled.reason
+        return Failure(message=reason or "cancelled", kind=FailureKind.FAILURE_KIND_CANCELLED)
+    if kind == "workflow_terminated":
+        reason = event.workflow_terminated.reason
+        return Failure(message=reason or "terminated", kind=FailureKind.FAILURE_KIND_TERMINATED)
+    timeout = event.workflow_timed_out.timeout_type
+    name = TimeoutType.Name(timeout).removeprefix("TIMEOUT_TYPE_").lower()
+    return Failure(
+        message=f"the {name} timeout ran out",
+        kind=FailureKind.FAILURE_KIND_TIMEOUT,
+        timeout_type=timeout,
+    )

@@ -1,0 +1,358 @@
+"""Owns the runs in memory: what stimulates a run waits in line here, is decided in order and leaves as one changeset.
+
+A run is decided on only while none of its changesets is under way, so decisions never race within a process; against
+other processes the store's version check decides, and the loser decides again on what the winner left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from google.protobuf.message import Message
+
+from perdure_server.core import limits
+from perdure_server.core.changeset import Changeset
+from perdure_server.core.draft import Draft, NextRun
+from perdure_server.core.errors import (
+    DomainError,
+    RequestRecorded,
+    RunContended,
+    StaleVersion,
+    StoreBusy,
+    WorkflowNotFound,
+)
+from perdure_server.core.model import RequestRecord
+from perdure_server.core.state import RunState
+from perdure_server.engine.aftermath import Aftermath, Matches
+from perdure_server.engine.background import Background
+from perdure_server.engine.committer import Committer, Outcome
+from perdure_server.engine.ports import Clock, Ids
+from perdure_server.engine.requests import RequestKey, recorded_answer
+from perdure_server.store.contract import Committed, Store
+
+_log = logging.getLogger(__name__)
+
+Decide = Callable[[Draft, int], Any]
+Visit = Callable[[RunState], None]
+
+_TURN_MAX = 1_000
+"""Stimuli decided in one changeset: bounds how long a commit of one run may take."""
+
+
+@dataclass(slots=True)
+class Stimulus:
+    """Something that happens to a run: `decide` turns it into a change, then one of the other two is called."""
+
+    decide: Decide
+    resolve: Callable[[Any], None]
+    reject: Callable[[Exception], None]
+    request: RequestKey | None = None
+    """With a request, `decide` returns the response message; a repetition resolves with the encoded first answer."""
+
+
+@dataclass(slots=True)
+class _Flight:
+    """A changeset under way: the decisions it carries and what they answered."""
+
+    draft: Draft
+    answers: list[tuple[Stimulus, Any]]
+    matches: Matches
+    changeset: Changeset
+
+
+@dataclass(slots=True)
+class _Actor:
+    """One run in memory."""
+
+    run_id: str
+    state: RunState | None = None
+    waiting: deque[Stimulus] = field(default_factory=deque)
+    visits: list[Visit] = field(default_factory=list)
+    busy: bool = False
+    """Whether the run is being loaded or has a changeset under way."""
+    losses: int = 0
+    """How often in a row another process won."""
+
+
+class Runs:
+    """The runs that this process has in memory, and the only way to change one."""
+
+    def __init__(
+        self,
+        store: Store,
+        committer: Committer,
+        aftermath: Aftermath,
+        *,
+        clock: Clock,
+        ids: Ids,
+        background: Background,
+    ) -> None:
+        self._store = store
+        self._committer = committer
+        self._aftermath = aftermath
+        self._clock = clock
+        self._ids = ids
+        self._background = background
+        self._actors: OrderedDict[str, _Actor] = OrderedDict()
+
+    @property
+    def hot(self) -> int:
+        """How many runs are in memory."""
+        return len(self._actors)
+
+    def next_run(self) -> NextRun:
+        """Returns ids for a run that a decision may create."""
+        return NextRun(run_id=self._ids.run_id(), seed=self._ids.seed())
+
+    def stimulate(self, run_id: str, stimulus: Stimulus) -> None:
+        """Puts a stimulus in line; it is resolved after its commit, or rejected."""
+        actor = self._actor(run_id)
+        if len(actor.waiting) >= limits.STIMULI_PER_RUN_MAX:
+            stimulus.reject(StoreBusy(f"run {run_id} has too many requests in line; try again"))
+            return
+        actor.waiting.append(stimulus)
+        self._turn(actor)
+
+    async def ask(self, run_id: str, decide: Decide, request: RequestKey | None = None) -> Any:
+        """Stimulates a run and waits for the answer."""
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.stimulate(run_id, stimulus_of(future, decide, request))
+        return await future
+
+    def visit(self, run_id: str, visit: Visit) -> None:
+        """Calls `visit` with the run's state while nothing is under way for it; never, when there is no such run."""
+        actor = self._actor(run_id)
+        actor.visits.append(visit)
+        self._turn(actor)
+
+    def create(self, draft: Draft, stimulus: Stimulus) -> None:
+        """Commits a new run; `stimulus.decide` is called after the draft is settled and gives the answer."""
+        now_us = self._clock.now_us()
+        draft.settle(now_us, self.next_run())
+        answer = stimulus.decide(draft, now_us)
+        records = [stimulus.request.record(answer, now_us)] if stimulus.request else []
+        flight = self._flight(draft, [(stimulus, answer)], records)
+        self._committer.submit(
+            flight.changeset, lambda outcome: self._created(flight, stimulus, outcome)
+        )
+
+    def _actor(self, run_id: str) -> _Actor:
+        actor = self._actors.get(run_id)
+        if actor is None:
+            actor = self._actors[run_id] = _Actor(run_id)
+            self._evict()
+        else:
+            self._actors.move_to_end(run_id)
+        return actor
+
+    def _evict(self) -> None:
+        """Forgets the least recently used idle run. A few busy ones at the cold end are passed over."""
+        if len(self._actors) <= limits.HOT_RUNS_MAX:
+            return
+        for run_id in [run_id for run_id, _ in zip(self._actors, range(16), strict=False)]:
+            actor = self._actors[run_id]
+            if not actor.busy and not actor.waiting and not actor.visits:
+                del self._actors[run_id]
+                return
+
+    def _turn(self, actor: _Actor) -> None:
+        """Decides what waits, unless the run is busy."""
+        if actor.busy or not (actor.waiting or actor.visits):
+            return
+        if actor.state is None:
+            actor.busy = True
+            self._background.spawn(self._load(actor), f"load {actor.run_id}")
+            return
+        visits, actor.visits = actor.visits, []
+        for visit in visits:
+            visit(actor.state)
+        if actor.waiting:
+            self._decide(actor, actor.state)
+
+    async def _load(self, actor: _Actor) -> None:
+        error: Exception | None = None
+        try:
+            actor.state = await self._store.load_run(actor.run_id)
+        except DomainError as failure:
+            error = failure
+        actor.busy = False
+        if actor.state is not None:
+            self._turn(actor)
+            return
+        self._actors.pop(actor.run_id, None)
+        actor.visits.clear()
+        missing = error or WorkflowNotFound(f"there is no run {actor.run_id}")
+        while actor.waiting:
+            actor.waiting.popleft().reject(missing)
+
+    def _decide(self, actor: _Actor, state: RunState) -> None:
+        now_us = self._clock.now_us()
+        draft = Draft(state)
+        batch = [actor.waiting.popleft() for _ in range(min(len(actor.waiting), _TURN_MAX))]
+        draft, answers, records = self._decide_all(draft, batch, now_us)
+        draft.settle(now_us, self.next_run())
+        if not draft.changed and not records:
+            self._resolve(answers)
+            self._turn(actor)
+            return
+        actor.busy = True
+        flight = self._flight(draft, answers, records)
+        self._committer.submit(
+            flight.changeset, lambda outcome: self._landed(actor, flight, outcome)
+        )
+
+    def _decide_all(
+        self, draft: Draft, batch: list[Stimulus], now_us: int
+    ) -> tuple[Draft, list[tuple[Stimulus, Any]], list[RequestRecord]]:
+        """Decides each on what the earlier ones left; one that raises fails alone."""
+        answers: list[tuple[Stimulus, Any]] = []
+        records: dict[RequestKey, RequestRecord] = {}
+        for stimulus in batch:
+            trial = draft.fork()
+            try:
+                answer = stimulus.decide(trial, now_us)
+                if stimulus.request is not None:
+                    if stimulus.request in records:
+                        answer = records[stimulus.request].response
+                        answers.append((stimulus, answer))
+                        continue
+                    records[stimulus.request] = stimulus.request.record(answer, now_us)
+            except Exception as error:  # noqa: BLE001 - whatever one stimulus raises is its own
+                _reject(stimulus, error)
+                continue
+            draft.absorb(trial)
+            answers.append((stimulus, answer))
+        return draft, answers, list(records.values())
+
+    def _flight(
+        self,
+        draft: Draft,
+        answers: list[tuple[Stimulus, Any]],
+        records: list[RequestRecord],
+    ) -> _Flight:
+        changes = [draft.change()] if draft.changed else []
+        changes += [following.change() for following in draft.next_runs]
+        matches = self._aftermath.prepare(changes)
+        changeset = Changeset(changes=changes, requests=records)
+        return _Flight(draft, answers, matches, changeset)
+
+    def _created(self, flight: _Flight, stimulus: Stimulus, outcome: Outcome) -> None:
+        if isinstance(outcome, Committed):
+            self._adopt(flight.draft)
+            self._succeed(flight, outcome)
+            return
+        self._aftermath.abandon(flight.matches)
+        _reject(stimulus, outcome)
+
+    def _landed(self, actor: _Actor, flight: _Flight, outcome: Outcome) -> None:
+        actor.busy = False
+        if isinstance(outcome, Committed):
+            actor.losses = 0
+            actor.state = flight.draft.state()
+            self._succeed(flight, outcome)
+        else:
+            self._aftermath.abandon(flight.matches)
+            self._refused(actor, flight, outcome)
+        self._turn(actor)
+        self._retire(actor)
+
+    def _adopt(self, draft: Draft) -> None:
+        """Takes a run that was just created into memory, unless someone loaded it meanwhile."""
+        state = draft.state()
+        actor = self._actor(state.run.run_id)
+        if actor.state is None and not actor.busy:
+            actor.state = state
+
+    def _succeed(self, flight: _Flight, outcome: Committed) -> None:
+        for following in flight.draft.next_runs:
+            self._adopt(following)
+        self._aftermath.apply(flight.changeset, flight.draft, flight.matches, outcome)
+        self._resolve(flight.answers)
+
+    def _refused(self, actor: _Actor, flight: _Flight, outcome: Exception) -> None:
+        if isinstance(outcome, RequestRecorded):
+            actor.busy = True
+            self._background.spawn(self._answer_repeats(actor, flight), "answer repeats")
+            return
+        actor.state = None
+        if not isinstance(outcome, StaleVersion):
+            for stimulus, _ in flight.answers:
+                _reject(stimulus, outcome)
+            return
+        actor.losses += 1
+        if actor.losses >= limits.STALE_RETRIES_MAX:
+            actor.losses = 0
+            contended = RunContended(f"run {actor.run_id} changes too often now; try again")
+            for stimulus, _ in flight.answers:
+                _reject(stimulus, contended)
+            return
+        actor.waiting.extendleft(stimulus for stimulus, _ in reversed(flight.answers))
+
+    async def _answer_repeats(self, actor: _Actor, flight: _Flight) -> None:
+        """Answers the requests that were answered before; the others are decided again."""
+        again: list[Stimulus] = []
+        for stimulus, _ in flight.answers:
+            try:
+                answer = (
+                    await recorded_answer(self._store, stimulus.request)
+                    if stimulus.request
+                    else None
+                )
+            except DomainError as error:
+                stimulus.reject(error)
+                continue
+            if answer is None:
+                again.append(stimulus)
+            else:
+                stimulus.resolve(answer)
+        actor.waiting.extendleft(reversed(again))
+        actor.busy = False
+        self._turn(actor)
+
+    def _retire(self, actor: _Actor) -> None:
+        """Forgets a closed run: what still asks for it is rare and reads the store."""
+        state = actor.state
+        if state is None or not state.run.status.is_closed:
+            return
+        if not actor.busy and not actor.waiting and not actor.visits:
+            self._actors.pop(actor.run_id, None)
+
+    @staticmethod
+    def _resolve(answers: list[tuple[Stimulus, Any]]) -> None:
+        for stimulus, answer in answers:
+            try:
+                stimulus.resolve(answer)
+            except Exception:
+                _log.exception("an answer could not be delivered")
+
+
+def stimulus_of(
+    future: asyncio.Future[Any], decide: Decide, request: RequestKey | None = None
+) -> Stimulus:
+    """Returns a stimulus whose answer goes to a future."""
+
+    def resolve(answer: Any) -> None:
+        if not future.done():
+            future.set_result(answer)
+
+    def reject(error: Exception) -> None:
+        if not future.done():
+            future.set_exception(error)
+
+    return Stimulus(decide, resolve, reject, request)
+
+
+def answer_as[M: Message](kind: type[M], answer: M | bytes) -> M:
+    """Returns an answer as a message, also when it is the encoded answer of an earlier request."""
+    return kind.FromString(answer) if isinstance(answer, bytes) else answer
+
+
+def _reject(stimulus: Stimulus, error: Exception) -> None:
+    if not isinstance(error, DomainError | RequestRecorded | StaleVersion):
+        _log.error("a decision failed", exc_info=error)
+    stimulus.reject(error)

@@ -1,0 +1,173 @@
+"""Owns the promises that every backend keeps. The docstrings are the specification that `tests/store` checks.
+
+A backend writes rows and answers reads. It knows no rule about workflows, reads no clock and invents no id: instants
+and ids come in with the arguments. All methods are coroutines and may be called concurrently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from perdure_server.core.changeset import Changeset
+from perdure_server.core.model import EventRow, Lane, RequestRecord, Run, RunStatus, Task, Timer
+from perdure_server.core.state import RunState
+
+
+@dataclass(slots=True, frozen=True, order=True)
+class Position:
+    """Where an event stands in the order of commits: within `epoch`, the commit's number, then its place in it."""
+
+    epoch: int
+    commit: int
+    index: int
+
+
+@dataclass(slots=True, frozen=True)
+class Committed:
+    """The store accepted a changeset: its events, change by change, stand at `first` and the indexes that follow."""
+
+    first: Position
+
+
+@dataclass(slots=True, frozen=True)
+class RunSummary:
+    """A run as lists show it: the row, the frame of event 1, and the frame of the last event of a closed run."""
+
+    run: Run
+    started: bytes
+    closed: bytes | None
+
+
+@dataclass(slots=True, frozen=True)
+class ListFilter:
+    """Which runs a list shows: those that match every field that is set."""
+
+    namespace: str
+    status: RunStatus | None = None
+    workflow_type: str | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class ClaimRequest:
+    """Which tasks to lease to whom: at most `limit` of `lane`, lowest (priority, ready_at_us, run_id, seq) first."""
+
+    lane: Lane
+    limit: int
+    session_id: str
+    worker_identity: str
+    poll_lease_us: int | None = None
+    """For polls: bounds the lease of tasks whose `lease_limit_us` is None."""
+
+
+@dataclass(slots=True, frozen=True)
+class LaneDepth:
+    """How many ready tasks a lane has, counting those that wait for `ready_at_us`, and when the first is ready."""
+
+    lane: Lane
+    ready: int
+    first_ready_at_us: int
+
+
+@dataclass(slots=True, frozen=True)
+class WatchedEvent:
+    """A committed event with its place in the order and the identity of its run."""
+
+    position: Position
+    namespace: str
+    workflow_id: str
+    run_id: str
+    workflow_type: str
+    row: EventRow
+
+
+class Store(Protocol):
+    """A durable home of runs.
+
+    Errors, all from `perdure_server.core.errors`: `StoreUnavailable` when the database cannot be read or written
+    (disk full, I/O error, file locked by another process, connection lost), `StoreBusy` when a bound of the backend
+    is reached and the same call may succeed at once. Reads see every commit that was acknowledged before they began.
+    """
+
+    async def open(self) -> None:
+        """Connects, migrates the schema to this version and takes ownership where the backend has one owner.
+
+        Raises `StoreInUse` when another server owns the database, and `SchemaTooNew` when the schema's `min_server`
+        is above this version. Opening twice is an error of the caller.
+        """
+
+    async def close(self) -> None:
+        """Finishes accepted commits, then disconnects. Closing a closed store does nothing."""
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of positions: the same until the database is copied or restored."""
+
+    async def commit(self, changesets: Sequence[Changeset]) -> list[Committed | Exception]:
+        """Applies each changeset atomically, in order, many in one disk sync; the only way to change a run.
+
+        Answers one outcome per changeset, in order; a refused one changes nothing and does not disturb the others.
+        When it returns, every accepted changeset is on disk. Refusals, checked in this order:
+        `RequestRecorded` when a request record with the same (namespace, workflow_id, rpc, request_id) exists;
+        `WorkflowAlreadyExists` when an inserted run's (namespace, workflow_id, generation) or run_id exists;
+        `StaleVersion` when a run's version is not the expected one or a fenced task is missing or has another lease.
+        `StoreBusy` and `StoreUnavailable` are outcomes too: nothing of those changesets was written.
+        A later changeset sees what an earlier one of the same call wrote.
+        """
+
+    async def claim_tasks(self, claims: Sequence[ClaimRequest], now_us: int) -> list[list[Task]]:
+        """Leases ready tasks, atomically and durably; answers the leased rows per claim, in the order of the lane.
+
+        A task is claimed when its session_id is None and `ready_at_us <= now_us`. The claim sets `session_id`,
+        `worker_identity`, `leased_at_us = now_us`, adds 1 to `lease`, and sets `lease_until_us` to `now_us` plus the
+        task's `lease_limit_us`, or plus `poll_lease_us` when that is None (None plus None leaves it None). No task is
+        ever given to two claims. Rows are otherwise unchanged; the run's version does not change. Paused and closed
+        runs have no ready tasks, so a claim need not look at runs.
+        """
+
+    async def extend_leases(self, leases: Sequence[tuple[Task, int]]) -> None:
+        """Sets `lease_until_us` of each task to the given instant where the row still has the task's lease."""
+
+    async def find_request(
+        self, namespace: str, workflow_id: str, rpc: str, request_id: str
+    ) -> RequestRecord | None:
+        """Returns the record of an earlier request, or None."""
+
+    async def find_run(self, namespace: str, workflow_id: str, run_id: str | None) -> str | None:
+        """Returns the run id of the given run, or of the highest generation when `run_id` is None; None if absent."""
+
+    async def load_run(self, run_id: str) -> RunState | None:
+        """Returns a run with its pending rows and unseen events, from one snapshot; None if absent."""
+
+    async def load_history(
+        self, run_id: str, *, after_seq: int, limit: int, max_bytes: int
+    ) -> list[EventRow]:
+        """Returns events with `seq > after_seq`, ascending: at most `limit`, and frames of at most `max_bytes`.
+
+        The first event is returned whatever its size. An unknown run has no events.
+        """
+
+    async def summarize_run(self, run_id: str) -> RunSummary | None:
+        """Returns a run as lists show it; None if absent."""
+
+    async def list_runs(self, where: ListFilter, *, before: str | None, limit: int) -> list[RunSummary]:
+        """Returns at most `limit` runs that match, by run id descending, those below `before` when it is given."""
+
+    async def due_timers(self, *, after: Timer | None, limit: int) -> list[Timer]:
+        """Returns the earliest timers by (due_at_us, run_id, kind, seq), those after `after` when it is given."""
+
+    async def leased_tasks(self) -> list[Task]:
+        """Returns every task that a session holds, in any order. Read at start and after a takeover."""
+
+    async def lane_depths(self) -> list[LaneDepth]:
+        """Returns every lane that has a task no session holds. Counts rows: read at start and for operators only."""
+
+    async def read_events(self, after: Position, *, limit: int) -> list[WatchedEvent]:
+        """Returns committed events after a position, ascending, at most `limit`."""
+
+    async def last_position(self) -> Position:
+        """Returns the position of the last committed event; index -1 of commit 0 when there is none."""
+
+    async def wait_for_work(self, timeout_us: int) -> None:
+        """Returns when another server may have made work, or after the timeout. A hint; may return early."""

@@ -1,0 +1,28 @@
+"""Owns the loading of named queries: every `-- name: x` in a backend's `.sql` files starts the query `x`.
+
+Comment lines above the first name of a file and between queries are for readers. Backends keep the same names in
+files of the same names, so that two dialects can be read side by side.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from typing import Final
+
+_NAME: Final = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+
+
+def load_queries(package: str) -> dict[str, str]:
+    """Returns the queries of `package`'s `queries` folder by name; raises ValueError when a name stands twice."""
+    queries: dict[str, str] = {}
+    for path in sorted(files(package).joinpath("queries").iterdir(), key=lambda path: path.name):
+        if not path.name.endswith(".sql"):
+            continue
+        _, *parts = _NAME.split(path.read_text(encoding="utf-8"))
+        for name, text in zip(parts[::2], parts[1::2], strict=True):
+            if name in queries:
+                message = f"{path.name}: the query {name} is defined twice"
+                raise ValueError(message)
+            queries[name] = text.strip()
+    return queries

@@ -1,0 +1,15 @@
+-- Histories, and the order of commits that watchers read.
+
+-- name: insert_event
+INSERT INTO events (run_id, seq, kind, at_us, frame, commit_no, idx) VALUES (?, ?, ?, ?, ?, ?, ?);
+
+-- name: load_history
+SELECT seq, kind, at_us, frame FROM events WHERE run_id = ? AND seq > ? ORDER BY seq LIMIT ?;
+
+-- name: read_events
+SELECT
+    events.commit_no, events.idx, runs.namespace, runs.workflow_id, runs.run_id, runs.workflow_type,
+    events.seq, events.kind, events.at_us, events.frame
+FROM events JOIN runs ON runs.run_id = events.run_id
+WHERE (events.commit_no, events.idx) > (?, ?)
+ORDER BY events.commit_no, events.idx LIMIT ?;

@@ -1,0 +1,9 @@
+-- What calls with a request id answered.
+
+-- name: insert_request
+INSERT INTO requests (namespace, workflow_id, rpc, request_id, fingerprint, response, created_at_us)
+VALUES (?, ?, ?, ?, ?, ?, ?);
+
+-- name: find_request
+SELECT namespace, workflow_id, rpc, request_id, fingerprint, response, created_at_us FROM requests
+WHERE namespace = ? AND workflow_id = ? AND rpc = ? AND request_id = ?;

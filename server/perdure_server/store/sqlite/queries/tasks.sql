@@ -1,0 +1,56 @@
+-- Tasks, ready or leased.
+
+-- name: put_task
+INSERT OR REPLACE INTO tasks (
+    run_id, kind, seq, namespace, queue, type, priority, ready_at_us, created_at_us, attempt, lease, lease_limit_us,
+    start_limit_us, session_id, worker_identity, leased_at_us, lease_until_us
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: delete_task
+DELETE FROM tasks WHERE run_id = ? AND kind = ? AND seq = ?;
+
+-- name: delete_tasks
+DELETE FROM tasks WHERE run_id = ?;
+
+-- name: load_tasks
+SELECT * FROM tasks WHERE run_id = ?;
+
+-- name: task_lease
+SELECT lease FROM tasks WHERE run_id = ? AND kind = ? AND seq = ?;
+
+-- name: lane_priorities
+-- The priorities that occur in a lane, each found by one seek.
+WITH RECURSIVE found (priority) AS (
+    SELECT min(priority) FROM tasks
+    WHERE session_id IS NULL AND namespace = ?1 AND queue = ?2 AND kind = ?3 AND type = ?4
+    UNION ALL
+    SELECT (
+        SELECT min(tasks.priority) FROM tasks
+        WHERE session_id IS NULL AND namespace = ?1 AND queue = ?2 AND kind = ?3 AND type = ?4
+            AND tasks.priority > found.priority
+    )
+    FROM found WHERE found.priority IS NOT NULL
+)
+SELECT priority FROM found WHERE priority IS NOT NULL;
+
+-- name: ready_tasks
+-- One priority at a time: the index then ends the walk at the first task that is not ready yet.
+SELECT * FROM tasks
+WHERE session_id IS NULL AND namespace = ? AND queue = ? AND kind = ? AND type = ? AND priority = ?
+    AND ready_at_us <= ?
+ORDER BY ready_at_us, run_id, seq LIMIT ?;
+
+-- name: lease_task
+UPDATE tasks SET session_id = ?, worker_identity = ?, leased_at_us = ?, lease_until_us = ?, lease = ?
+WHERE run_id = ? AND kind = ? AND seq = ?;
+
+-- name: extend_lease
+UPDATE tasks SET lease_until_us = ?
+WHERE run_id = ? AND kind = ? AND seq = ? AND lease = ? AND session_id IS NOT NULL;
+
+-- name: leased_tasks
+SELECT * FROM tasks WHERE session_id IS NOT NULL;
+
+-- name: lane_depths
+SELECT namespace, queue, kind, type, count(*), min(ready_at_us) FROM tasks
+WHERE session_id IS NULL GROUP BY namespace, queue, kind, type;

@@ -1,0 +1,100 @@
+"""Owns the translation between the rows of `core/model.py` and the tuples of SQLite.
+
+Columns stand in the order of the dataclass fields, so that a tuple needs no names. Enums go out as their plain
+strings: the driver takes a slow path for subclasses of the types it knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from operator import attrgetter
+from typing import Any, Final
+
+from perdure_server.core.model import (
+    Activity,
+    EventRow,
+    Lane,
+    RequestRecord,
+    Run,
+    RunStatus,
+    Task,
+    TaskKind,
+    Timer,
+    TimerKind,
+)
+from perdure_server.store.contract import LaneDepth, Position, RunSummary, WatchedEvent
+
+Row = Sequence[Any]
+"""A tuple as the driver takes and gives it."""
+
+
+def _getter(kind: type, *enums: str) -> Callable[[Any], Row]:
+    names = (field.name for field in fields(kind))
+    return attrgetter(*(f"{name}._value_" if name in enums else name for name in names))
+
+
+from_run: Final = _getter(Run, "status")
+from_activity: Final = _getter(Activity)
+from_task: Final = _getter(Task, "kind")
+from_timer: Final = _getter(Timer, "kind")
+from_request: Final = _getter(RequestRecord)
+from_lane: Final = _getter(Lane, "kind")
+
+_RUN_WIDTH: Final = len(fields(Run))
+
+
+def to_run(row: Row) -> Run:
+    """Builds a run from the columns of `runs`."""
+    run = Run(*row)
+    run.status = RunStatus(run.status)
+    run.cancel_requested = bool(run.cancel_requested)
+    return run
+
+
+def to_summary(row: Row) -> RunSummary:
+    """Builds a summary from the columns of `run_summaries`."""
+    started, closed = row[_RUN_WIDTH:]
+    return RunSummary(to_run(row[:_RUN_WIDTH]), started, closed)
+
+
+def to_activity(row: Row) -> Activity:
+    """Builds an activity from the columns of `activities`."""
+    activity = Activity(*row)
+    activity.cancel_requested = bool(activity.cancel_requested)
+    return activity
+
+
+def to_task(row: Row) -> Task:
+    """Builds a task from the columns of `tasks`."""
+    task = Task(*row)
+    task.kind = TaskKind(task.kind)
+    return task
+
+
+def to_timer(row: Row) -> Timer:
+    """Builds a timer from the columns of `timers`."""
+    run_id, kind, seq, due_at_us = row
+    return Timer(run_id, TimerKind(kind), seq, due_at_us)
+
+
+def to_event(row: Row) -> EventRow:
+    """Builds an event from the first columns of `events` after the run id."""
+    return EventRow(*row)
+
+
+def to_request(row: Row) -> RequestRecord:
+    """Builds a request record from the columns of `requests`."""
+    return RequestRecord(*row)
+
+
+def to_depth(row: Row) -> LaneDepth:
+    """Builds the depth of a lane from the columns of `lane_depths`."""
+    namespace, queue, kind, type_, ready, first_ready_at_us = row
+    return LaneDepth(Lane(namespace, queue, TaskKind(kind), type_), ready, first_ready_at_us)
+
+
+def to_watched(epoch: int, row: Row) -> WatchedEvent:
+    """Builds a watched event from the columns of `read_events`."""
+    commit, index, *identity = row[:6]
+    return WatchedEvent(Position(epoch, commit, index), *identity, row=EventRow(*row[6:]))
