@@ -1,6 +1,7 @@
 """Owns the value that a decision hands to the store.
 
-A changeset is applied as a whole or not at all. It holds plain rows: a backend writes it without knowing a rule.
+A changeset is applied as a whole or not at all. It holds plain rows: a backend writes it without
+knowing a rule.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from perdure_server.core.model import (
 
 @dataclass(slots=True, frozen=True)
 class TaskFence:
-    """A task that the decision relied on: the row must exist with this `lease` when the change is applied."""
+    """A task that the decision relied on: when the change is applied it must have this `lease`."""
 
     kind: TaskKind
     seq: int
@@ -31,9 +32,12 @@ class TaskFence:
 
 @dataclass(slots=True)
 class RunChange:
-    """What changes in one run. `expected_version` 0 inserts the run, else its row must have that version.
+    """What changes in one run.
 
-    Puts replace the row of the same key; deletes of a missing row do nothing. Deletes are applied before puts.
+    `expected_version` 0 inserts the run, else its row must have that version.
+
+    Puts replace the row of the same key; deletes of a missing row do nothing. Deletes are applied
+    before puts.
     """
 
     run: Run
@@ -48,7 +52,7 @@ class RunChange:
     fences: dict[tuple[TaskKind, int], TaskFence] = field(default_factory=dict)
     """Keyed like tasks; checked before anything is applied."""
     closes: bool = False
-    """Whether the run closes: every activity, task and timer row of the run is deleted, the puts ignored."""
+    """Whether the run closes: every activity, task and timer row is deleted, the puts ignored."""
 
 
 @dataclass(slots=True)

@@ -1,22 +1,22 @@
 """Owns the errors of the domain, each with the stable reason that programs act on.
 
-    DomainError
-    ├── InvalidRequest            ├── WorkflowNotFound
-    │   ├── InvalidCommand        ├── ActivityNotFound
-    │   ├── PayloadTooLarge       ├── WorkerNotFound
-    │   ├── LimitExceeded         ├── WorkflowAlreadyExists
-    │   ├── InvalidTaskToken      ├── WorkflowClosed
-    │   ├── InvalidPageToken      ├── StaleTask
-    │   ├── InvalidCursor         ├── SessionReplaced
-    │   └── RequestIdReused       ├── CursorExpired
-    ├── WatcherTooSlow            ├── RunContended
-    ├── ShuttingDown              └── StoreError
-    └── (store only) StaleVersion     ├── StoreBusy
-        RequestRecorded               └── StoreUnavailable
-        StoreInUse, SchemaTooNew
+DomainError
+├── InvalidRequest            ├── WorkflowNotFound
+│   ├── InvalidCommand        ├── ActivityNotFound
+│   ├── PayloadTooLarge       ├── WorkerNotFound
+│   ├── LimitExceeded         ├── WorkflowAlreadyExists
+│   ├── InvalidTaskToken      ├── WorkflowClosed
+│   ├── InvalidPageToken      ├── StaleTask
+│   ├── InvalidCursor         ├── SessionReplaced
+│   └── RequestIdReused       ├── CursorExpired
+├── WatcherTooSlow            ├── RunContended
+├── ShuttingDown              └── StoreError
+└── (store only) StaleVersion     ├── StoreBusy
+    RequestRecorded               └── StoreUnavailable
+    StoreInUse, SchemaTooNew
 
-The status code of each is in `api/errors.py`, its reason in `error_reason.proto`. The store-only errors are handled
-by the engine or stop the start of the server; they never reach a caller.
+The status code of each is in `api/errors.py`, its reason in `error_reason.proto`. The store-only
+errors are handled by the engine or stop the start of the server; they never reach a caller.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class DomainError(Exception):
 
 
 class InvalidRequest(DomainError):
-    """A field of the request is missing, malformed or out of range; `field` names it when there is one."""
+    """A field of the request is missing, malformed or out of range; `field` names it."""
 
     reason = "INVALID_REQUEST"
 
@@ -48,6 +48,7 @@ class InvalidCommand(InvalidRequest):
 
     def __init__(self, index: int, field: str, problem: str) -> None:
         super().__init__(problem, f"command {index}: {field}")
+        self.field = field
         self.index = index
 
 

@@ -1,5 +1,7 @@
-"""Owns the rules for single fields. Each function returns when the value is good and otherwise raises
-`InvalidRequest` or one of its kinds, with a text that names the field, the bound and the value.
+"""Owns the rules for single fields.
+
+Each function returns when the value is good and otherwise raises `InvalidRequest` or one of its
+kinds, with a text that names the field, the bound and the value.
 """
 
 from __future__ import annotations
@@ -8,11 +10,11 @@ import math
 import re
 
 from google.protobuf.duration_pb2 import Duration
+
 from perdure.v1.activity_pb2 import ActivityOptions
 from perdure.v1.failure_pb2 import Failure
 from perdure.v1.payload_pb2 import Payload
 from perdure.v1.retry_policy_pb2 import RetryPolicy
-
 from perdure_server.core.errors import InvalidRequest, LimitExceeded, PayloadTooLarge
 from perdure_server.core.limits import (
     DURATION_US_MAX,
@@ -156,7 +158,7 @@ def check_activity_options(field: str, options: ActivityOptions) -> None:
 
 def _interval_us(field: str, policy: RetryPolicy, default_us: int) -> int:
     name = field.rpartition(".")[2]
-    if not policy.HasField(name):  # type: ignore[arg-type]
+    if not policy.HasField(name):
         return default_us
     interval = getattr(policy, name)
     check_duration(field, interval)

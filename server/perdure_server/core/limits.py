@@ -1,4 +1,7 @@
-"""Owns every bound of the engine, each with its reason. Spans are in microseconds (`_US`), sizes in bytes."""
+"""Owns every bound of the engine, each with its reason.
+
+Spans are in microseconds (`_US`), sizes in bytes.
+"""
 
 from __future__ import annotations
 
@@ -45,12 +48,12 @@ RETRY_COEFFICIENT: Final = 2.0
 RETRY_MAX_INTERVAL_US: Final = 100 * SECOND_US
 RETRY_MAX_ATTEMPTS: Final = 3
 START_TO_CLOSE_US: Final = 300 * SECOND_US
-"""Defaults of activity options and retry policies, as `activity.proto` and `retry_policy.proto` document them."""
+"""Defaults that `activity.proto` and `retry_policy.proto` document."""
 
 SESSION_LEASE_US: Final = 10 * SECOND_US
 """How long the leases of a worker session outlive the last word from it."""
 STREAM_SILENCE_US: Final = 8 * SECOND_US
-"""Silence after which a stream is given up: noticed in under 10 seconds, with room for one late heartbeat."""
+"""Silence after which a stream is given up: under 10 seconds, after one late heartbeat."""
 STREAM_HEARTBEAT_US: Final = 2 * SECOND_US
 ACK_TIMEOUT_US: Final = 1 * SECOND_US
 """A session with a push unacknowledged for this long gets no more."""
@@ -64,22 +67,31 @@ HEARTBEAT_FLUSH_US: Final = 1 * SECOND_US
 
 TASK_BACKOFF_FIRST_US: Final = 1 * SECOND_US
 TASK_BACKOFF_MAX_US: Final = 60 * SECOND_US
-"""Back-off of a workflow task that failed: soon enough after a fixed deploy, rare enough for a log."""
+"""Back-off of a failed workflow task: soon enough after a fixed deploy, rare enough for a log."""
 TASK_LOSSES_BEFORE_BACKOFF: Final = 3
 
 COMMIT_QUEUE_MAX: Final = 10_000
 """Changesets that wait for the writer; beyond it callers are told STORE_BUSY."""
 COMMIT_GROUP_MAX: Final = 512
 """Changesets in one disk sync: measured, larger groups gain nothing and cost latency."""
+STORE_LOCK_WAIT_US: Final = 250 * MILLISECOND_US
+"""How long a write waits for another program's lock on the database file, and all behind it."""
 STALE_RETRIES_MAX: Final = 5
 HOT_RUNS_MAX: Final = 10_000
 """Runs kept in memory. Beyond it the least recently used one is loaded again when needed."""
 STIMULI_PER_RUN_MAX: Final = 20_000
 SLOTS_MAX: Final = 10_000
 """Tasks that one session may hold."""
+TYPES_MAX: Final = 1_000
+"""Types in one registration: each makes a lane to look into."""
 SESSION_CALLS_MAX: Final = 10_000
 """Calls of one client session that wait for an answer."""
 WATCH_BACKLOG_MAX: Final = 10_000
 """Events that wait for one watcher before it reads from the store again."""
 TIMER_WINDOW: Final = 10_000
 """Timers held in memory; later ones are loaded when these have fired."""
+
+POLL_SESSION_PREFIX: Final = "poll:"
+"""Begins the session id of leases that end by time, not with a session."""
+DETACHED_SESSION: Final = "poll:detached"
+"""Holds the activities whose token was handed to someone else."""

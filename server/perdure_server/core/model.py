@@ -1,8 +1,9 @@
 """Owns the rows: the operational values that the engine loads, changes and commits.
 
-Histories, commands and payloads are protobuf messages and are not modelled again here. Every instant and span is an
-`int` in microseconds (`_us`), instants since the Unix epoch. Rows are treated as immutable: a change is a copy made
-with `dataclasses.replace`, so that a decision that fails leaves nothing behind.
+Histories, commands and payloads are protobuf messages and are not modelled again here. Every
+instant and span is an `int` in microseconds (`_us`), instants since the Unix epoch. Rows are
+treated as immutable: a change is a copy made with `dataclasses.replace`, so that a decision that
+fails leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from operator import attrgetter
+from typing import Final
 
 
 class RunStatus(StrEnum):
@@ -72,11 +74,12 @@ class Lane:
 class Run:
     """One execution of a workflow.
 
-    `version` is 1 after the first commit and grows by one with each. `generation` numbers the runs of one workflow id
-    from 1 and is unique with it, so that of two racing starts one wins. `seen_seq` is the last event that an accepted
-    workflow task covered; `stimulus_seq` is the last event that the code has not caused itself. `task_lease` is the
-    highest lease number that a workflow task of this run ever had. The `*_seq_max` fields are the highest accepted
-    number of each command kind.
+    `version` is 1 after the first commit and grows by one with each. `generation` numbers the runs
+    of one workflow id from 1 and is unique with it, so that of two racing starts one wins.
+    `seen_seq` is the last event that an accepted workflow task covered; `stimulus_seq` is the last
+    event that the code has not caused itself. `task_lease` is the highest lease number that a
+    workflow task of this run ever had. The `*_seq_max` fields are the highest accepted number of
+    each command kind.
     """
 
     run_id: str
@@ -99,7 +102,7 @@ class Run:
     stimulus_seq: int = 0
     task_lease: int = 0
     accepted_lease: int = 0
-    """The lease whose workflow task report was accepted last; the same report sent again is answered again."""
+    """The lease whose report was accepted last; sent again, it is answered again."""
     task_failure: bytes = b""
     """The encoded Failure of the last workflow task attempt; empty after a success."""
     activity_seq_max: int = 0
@@ -133,7 +136,7 @@ class Activity:
     lease: int = 0
     """The highest lease number that a task of this activity ever had; only grows."""
     accepted_lease: int = 0
-    """The lease whose failure report was accepted last; the same report sent again is answered again."""
+    """The lease whose failure report was accepted last; sent again, it is answered again."""
     cancel_requested: bool = False
     last_failure: bytes = b""
     heartbeat_details: bytes = b""
@@ -141,13 +144,18 @@ class Activity:
     heartbeat_at_us: int | None = None
 
 
+DETACHED: Final = ""
+"""The session of a lease that no session holds: its worker passed the token on."""
+
+
 @dataclass(slots=True)
 class Task:
-    """One task of a run: `kind` WORKFLOW with `seq` 0, or `kind` ACTIVITY with the activity's `seq`.
+    """One task of a run: of kind WORKFLOW with `seq` 0, or ACTIVITY with the activity's `seq`.
 
-    It is ready when `session_id` is None and `ready_at_us` has passed, else leased. `lease` grows with every hand-out
-    and is never used again for the same run, kind and seq. `lease_until_us` is when the lease ends by itself: for an
-    activity the earlier of start-to-close and heartbeat timeout, for a workflow task only if a poll took it.
+    It is ready when `session_id` is None and `ready_at_us` has passed, else leased. `lease` grows
+    with every hand-out and is never used again for the same run, kind and seq. `lease_until_us` is
+    when the lease ends by itself: for an activity the earlier of start-to-close and heartbeat
+    timeout, for a workflow task only if a poll took it.
     """
 
     run_id: str
@@ -162,9 +170,12 @@ class Task:
     attempt: int = 1
     lease: int = 0
     lease_limit_us: int | None = None
-    """How long a lease of this task lasts when it is handed out; None means as long as its session."""
+    """How long a lease of this task lasts; None means as long as its session."""
     start_limit_us: int | None = None
-    """Start-to-close of an attempt; None means unbounded. Never shorter than `lease_limit_us` if both are set."""
+    """Start-to-close of an attempt; None means unbounded.
+
+    Never shorter than `lease_limit_us` if both are set.
+    """
     session_id: str | None = None
     worker_identity: str = ""
     leased_at_us: int | None = None
@@ -188,7 +199,7 @@ class Timer:
 
 @dataclass(slots=True, frozen=True)
 class EventRow:
-    """An event as stored: `frame` is the length-delimited field 1 of a History, so that frames join to one."""
+    """An event as stored: `frame` is field 1 of a History, so that frames join to one."""
 
     seq: int
     kind: str
@@ -200,7 +211,8 @@ class EventRow:
 class RequestRecord:
     """What a mutating RPC answered, kept so that its repetition is answered the same.
 
-    `rpc` names the RPC, `fingerprint` is a hash of the request's content, `response` the encoded answer.
+    `rpc` names the RPC, `fingerprint` is a hash of the request's content, `response` the encoded
+    answer.
     """
 
     namespace: str

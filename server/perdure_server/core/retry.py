@@ -5,7 +5,6 @@ from __future__ import annotations
 from perdure.v1.activity_pb2 import ActivityOptions
 from perdure.v1.failure_pb2 import Failure
 from perdure.v1.retry_policy_pb2 import RetryPolicy
-
 from perdure_server.core.limits import (
     RETRY_COEFFICIENT,
     RETRY_INITIAL_US,
@@ -27,13 +26,16 @@ def resolve_policy(policy: RetryPolicy) -> RetryPolicy:
         max_attempts=RETRY_MAX_ATTEMPTS,
     )
     for field, _ in policy.ListFields():
-        resolved.ClearField(field.name)  # type: ignore[arg-type]
+        resolved.ClearField(field.name)
     resolved.MergeFrom(policy)
     return resolved
 
 
 def resolve_options(options: ActivityOptions) -> ActivityOptions:
-    """Returns a copy in which every absent field that has a default has it. A timeout of zero counts as absent."""
+    """Returns a copy in which every absent field that has a default has it.
+
+    A timeout of zero counts as absent.
+    """
     resolved = ActivityOptions(retry_policy=resolve_policy(options.retry_policy))
     for field, value in options.ListFields():
         if field.name != "retry_policy" and from_duration(value):
@@ -47,14 +49,16 @@ def backoff_us(policy: RetryPolicy, attempt: int) -> int:
     """Returns the wait after `attempt` under a resolved policy."""
     max_us = from_duration(policy.max_interval)
     try:
-        wait_us = from_duration(policy.initial_interval) * policy.backoff_coefficient ** (attempt - 1)
+        wait_us = from_duration(policy.initial_interval) * policy.backoff_coefficient ** (
+            attempt - 1
+        )
     except OverflowError:
         return max_us
     return int(min(wait_us, max_us))
 
 
 def next_delay_us(policy: RetryPolicy, attempt: int, failure: Failure) -> int | None:
-    """Returns the wait before the next attempt under a resolved policy; None when `attempt` was the last."""
+    """Returns the wait before the next attempt under a resolved policy; None after the last."""
     if failure.non_retryable or failure.type in policy.non_retryable_types:
         return None
     if 0 < policy.max_attempts <= attempt:

@@ -1,7 +1,7 @@
 """Owns the states of a run: one table, and `apply`, the only mutator of what the table governs.
 
-`apply` serves both ways: it advances a run during a decision and folds a stored history, so the two cannot differ.
-Rows, timers and what follows from an event are the business of the decisions.
+`apply` serves both ways: it advances a run during a decision and folds a stored history, so the two
+cannot differ. Rows, timers and what follows from an event are the business of the decisions.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final
 from perdure_server.core.model import Run, RunStatus
 
 TASK_ACCEPTED: Final = "workflow_task_accepted"
-"""Not an event of the history: a worker's report was accepted, and with it every event up to its `seq` was seen."""
+"""Not an event of the history: a report was accepted, and every event up to `seq` was seen."""
 
 COMMAND_KINDS: Final = frozenset(
     {
@@ -57,9 +57,10 @@ RUN_TRANSITIONS: Final[dict[tuple[RunStatus | None, str], RunStatus]] = {
 
 
 def apply(run: Run, kind: str, seq: int, at_us: int, size: int) -> None:
-    """Advances a run by one event of `size` bytes, or by `TASK_ACCEPTED` with the last seen `seq` and size 0.
+    """Advances a run by one event of `size` bytes, or by `TASK_ACCEPTED` and the `seq` it saw.
 
-    Instants never decrease. Raises `KeyError`, and changes nothing, when the table has no row: a defect of the caller.
+    Instants never decrease. Raises `KeyError`, and changes nothing, when the table has no row: a
+    defect of the caller.
     """
     status = RUN_TRANSITIONS[run.status if run.history_length else None, kind]
     run.status = status

@@ -9,7 +9,9 @@ from perdure_server.core.model import Activity, EventRow, Run, Task, TaskKind, T
 
 @dataclass(slots=True)
 class RunState:
-    """A run as the store returned it, or as a commit left it. Decisions read it and never change it.
+    """A run as the store returned it, or as a commit left it.
+
+    Decisions read it and never change it.
 
     `started` is the frame of event 1. `tail` holds the events after `run.seen_seq`, ascending.
     """

@@ -17,7 +17,10 @@ _KINDS = {"w": TaskKind.WORKFLOW, "a": TaskKind.ACTIVITY}
 
 @dataclass(slots=True, frozen=True)
 class TaskToken:
-    """One lease of one task. `seen_seq` is the last event that a workflow task carried to the worker."""
+    """One lease of one task.
+
+    `seen_seq` is the last event that a workflow task carried to the worker.
+    """
 
     run_id: str
     kind: TaskKind
@@ -35,7 +38,10 @@ class TaskToken:
 
     @classmethod
     def decode(cls, text: str) -> TaskToken:
-        """Returns the token of a text. Raises `InvalidTaskToken` for any text that `encode` cannot make."""
+        """Returns the token of a text.
+
+        Raises `InvalidTaskToken` for any text that `encode` cannot make.
+        """
         match = _FORM.fullmatch(text)
         if match is None:
             raise InvalidTaskToken("is not a token of this engine", "task_token")

@@ -52,7 +52,10 @@ class Aftermath:
         self._dispatcher.abandon(matches)
 
     def closing(
-        self, run: Run, timers: Sequence[tuple[TimerKind, int]], tasks: Sequence[tuple[TaskKind, int]]
+        self,
+        run: Run,
+        timers: Sequence[tuple[TimerKind, int]],
+        tasks: Sequence[tuple[TaskKind, int]],
     ) -> None:
         """Forgets the alarms of a run that closed."""
         for timer_kind, seq in timers:

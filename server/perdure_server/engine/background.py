@@ -17,6 +17,11 @@ class Background:
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
 
+    @property
+    def count(self) -> int:
+        """How many tasks run."""
+        return len(self._tasks)
+
     def spawn(self, job: Coroutine[Any, Any, None], name: str) -> None:
         """Runs a coroutine until it ends or the set is closed; an exception is logged."""
         if self._closed:

@@ -52,15 +52,18 @@ class Dispatcher:
         *,
         clock: Clock,
         background: Background,
+        leases: Alarms[TaskKey],
         visit: Callable[[str, Visit], None],
     ) -> None:
         self._store = store
         self._lanes = lanes
+        self._leases = leases
         self._clock = clock
         self._background = background
         self._visit = visit
         self._backlogged: dict[LaneState, None] = {}
         self._sticky: dict[str, Session] = {}
+        self._holders: dict[TaskKey, Session] = {}
         self._ripening = Alarms[LaneState](clock, lambda lane, _: self._ripen(lane))
 
     async def rebuild(self) -> None:
@@ -74,6 +77,10 @@ class Dispatcher:
     def close(self) -> None:
         """Dispatches nothing more by itself."""
         self._ripening.close()
+
+    def next_us(self) -> int | None:
+        """Returns the earliest instant at which a task in back-off becomes ready."""
+        return self._ripening.next_us()
 
     def match(self, changes: Sequence[RunChange]) -> list[Match]:
         """Leases the ready tasks of changes that are about to be committed to sessions with free slots."""
@@ -118,13 +125,39 @@ class Dispatcher:
         token, data = activity_task(state.run, activity, task)
         self._send(session, task, token, data)
 
-    def finished(self, session: Session, key: TaskKey, lease: int) -> None:
-        """Notes that a session no longer holds a task; its slot is free."""
-        held = session.held.get(key)
-        if held is None or held.lease != lease:
+    def holder(self, key: TaskKey) -> Session | None:
+        """Returns the session that holds a task."""
+        return self._holders.get(key)
+
+    def reported(self, key: TaskKey, lease: int) -> None:
+        """Frees the slot of a task: its worker has reported, though the report is not committed yet."""
+        session = self._holders.get(key)
+        held = session.held.get(key) if session is not None else None
+        if session is not None and held is not None and held.lease == lease and held.counted:
+            held.counted = False
+            self._release(session, key[1])
+
+    def finished(self, key: TaskKey, lease: int) -> None:
+        """Notes that nobody holds this lease of a task any more; its slot is free."""
+        session = self._holders.get(key)
+        held = session.held.get(key) if session is not None else None
+        if session is None or held is None or held.lease != lease:
             return
+        self.reported(key, lease)
         del session.held[key]
-        self._release(session, key[1])
+        del self._holders[key]
+
+    def resend(self, session: Session, state: RunState, task: Task) -> None:
+        """Sends a workflow task again, with the whole history: the worker does not cache the run."""
+        self.unstick(session, task.run_id)
+        session.used[task.kind] += 1
+        self.finished((task.run_id, task.kind, task.seq), task.lease)
+        self._background.spawn(self._push_history(session, state, task), "load history")
+
+    def hold(self, session: Session, held: Held) -> None:
+        """Notes that a session holds a task whose slot is counted already."""
+        session.held[held.key] = held
+        self._holders[held.key] = session
 
     def stick(self, session: Session, run_id: str, seen_seq: int) -> None:
         """Notes that a session's worker caches a run, standing at `seen_seq`."""
@@ -138,6 +171,10 @@ class Dispatcher:
         session.cached.pop(run_id, None)
         if self._sticky.get(run_id) is session:
             del self._sticky[run_id]
+
+    def has_backlog(self, session: Session) -> bool:
+        """Whether ready tasks wait in the store for the lanes of a session."""
+        return any(lane.backlog for lane in self._lanes.of(session))
 
     def serve(self, session: Session) -> None:
         """Lets a session take tasks from its lanes."""
@@ -158,6 +195,15 @@ class Dispatcher:
         if self._backlogged:
             for lane in self._lanes.of(session):
                 self._offer(lane)
+
+    def waiting_reason(self, task: Task) -> str:
+        """Says why nobody has a ready task."""
+        sessions = self._lanes.sessions(task.namespace, task.queue)
+        if not sessions:
+            return f"no worker is connected to task queue {task.queue!r}"
+        if not any(session.takes(task.lane) for session in sessions):
+            return f"no worker on task queue {task.queue!r} has {task.kind} type {task.type!r}"
+        return f"every worker on task queue {task.queue!r} is busy"
 
     def _match(self, task: Task, now_us: int) -> Match | None:
         lane = self._lanes.get(task.lane)
@@ -295,6 +341,8 @@ class Dispatcher:
                 self._release(session, task.kind)
                 return
             state.tasks[task.kind, task.seq] = task
+            if task.lease_until_us is not None:
+                self._leases.set((task.run_id, task.kind, task.seq), task.lease_until_us)
             self.push(session, state, task)
 
         self._visit(task.run_id, visit)
@@ -328,13 +376,11 @@ class Dispatcher:
         except DomainError:
             self._release(session, task.kind)
             raise
-        token, data = workflow_task(
-            state.run, task, events, previous_seq=0, whole=session.by_time
-        )
+        token, data = workflow_task(state.run, task, events, previous_seq=0, whole=session.by_time)
         self._send(session, task, token, data)
 
     def _send(self, session: Session, task: Task, token: str, data: bytes) -> None:
         held = Held(key=(task.run_id, task.kind, task.seq), lease=task.lease, token=token)
-        session.hold(held)
+        self.hold(session, held)
         if session.sink is not None:
             session.sink.push(task.kind, data, held)

@@ -8,12 +8,24 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
 from perdure_server.core.errors import RequestIdReused
+from perdure_server.core.limits import NAMESPACE_DEFAULT
 from perdure_server.core.model import RequestRecord
 from perdure_server.store.contract import Store
+
+R = TypeVar("R")
+
+
+def in_namespace(request: R) -> R:
+    """Names the default namespace in a request that names none."""
+    named: Any = request
+    if not named.namespace:
+        named.namespace = NAMESPACE_DEFAULT
+    return request
 
 
 @dataclass(slots=True, frozen=True)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from perdure.v1.failure_pb2 import Failure, FailureKind, TimeoutType
 from perdure.v1.history_pb2 import HistoryEvent
-from perdure.v1.workflow_pb2 import WorkflowStatus
 from perdure.v1.workflow_service_pb2 import GetWorkflowResultResponse
 from perdure_server.core.changeset import RunChange
 from perdure_server.core.frames import parse_frame
@@ -20,24 +19,33 @@ class Results:
 
     def __init__(self) -> None:
         self._waiters: dict[str, dict[object, Waiter]] = {}
+        self._runs: dict[object, str] = {}
 
     def add(self, run_id: str, token: object, waiter: Waiter) -> None:
-        """Calls `waiter` once with the end of the chain that `run_id` belongs to."""
+        """Calls `waiter` once with the end of the chain that `run_id` belongs to; `token` names the waiter."""
         self._waiters.setdefault(run_id, {})[token] = waiter
+        self._runs[token] = run_id
 
     def remove(self, token: object) -> None:
-        """Forgets a waiter wherever it waits."""
-        for run_id, waiters in list(self._waiters.items()):
-            if waiters.pop(token, None) is not None and not waiters:
-                del self._waiters[run_id]
+        """Forgets a waiter."""
+        run_id = self._runs.pop(token, None)
+        if run_id is None:
+            return
+        waiters = self._waiters[run_id]
+        del waiters[token]
+        if not waiters:
+            del self._waiters[run_id]
 
     def closed(self, change: RunChange) -> None:
         """Tells those who waited for a run that it has closed, or lets them wait for the next one."""
         waiters = self._waiters.pop(change.run.run_id, None)
         if waiters is None:
             return
+        for token in waiters:
+            del self._runs[token]
         if change.run.next_run_id:
-            self._waiters.setdefault(change.run.next_run_id, {}).update(waiters)
+            for token, waiter in waiters.items():
+                self.add(change.run.next_run_id, token, waiter)
             return
         end = result_of(change.run, change.events[-1].frame)
         for waiter in waiters.values():
@@ -46,9 +54,7 @@ class Results:
 
 def result_of(run: Run, closing_frame: bytes) -> GetWorkflowResultResponse:
     """Returns how a closed run ended, from its last event."""
-    response = GetWorkflowResultResponse(
-        run_id=run.run_id, status=WorkflowStatus.Value(f"WORKFLOW_STATUS_{run.status}")
-    )
+    response = GetWorkflowResultResponse(run_id=run.run_id, status=f"WORKFLOW_STATUS_{run.status}")
     event = parse_frame(closing_frame)
     if event.HasField("workflow_completed"):
         if event.workflow_completed.HasField("result"):

@@ -11,7 +11,7 @@ import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
@@ -26,7 +26,7 @@ from perdure_server.core.errors import (
     StoreBusy,
     WorkflowNotFound,
 )
-from perdure_server.core.model import RequestRecord
+from perdure_server.core.model import RequestRecord, TaskKind, TimerKind
 from perdure_server.core.state import RunState
 from perdure_server.engine.aftermath import Aftermath, Matches
 from perdure_server.engine.background import Background
@@ -38,7 +38,7 @@ from perdure_server.store.contract import Committed, Store
 _log = logging.getLogger(__name__)
 
 Decide = Callable[[Draft, int], Any]
-Visit = Callable[[RunState], None]
+Visit = Callable[[RunState | None], None]
 
 _TURN_MAX = 1_000
 """Stimuli decided in one changeset: bounds how long a commit of one run may take."""
@@ -57,12 +57,17 @@ class Stimulus:
 
 @dataclass(slots=True)
 class _Flight:
-    """A changeset under way: the decisions it carries and what they answered."""
+    """A changeset under way: the drafts it came from and what their decisions answered.
 
-    draft: Draft
+    `timers` and `tasks` are the keys of the rows of a run that this changeset closes.
+    """
+
+    drafts: list[Draft]
     answers: list[tuple[Stimulus, Any]]
     matches: Matches
     changeset: Changeset
+    timers: list[tuple[TimerKind, int]] = field(default_factory=list)
+    tasks: list[tuple[TaskKind, int]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -99,6 +104,7 @@ class Runs:
         self._ids = ids
         self._background = background
         self._actors: OrderedDict[str, _Actor] = OrderedDict()
+        self._latest: dict[tuple[str, str], str] = {}
 
     @property
     def hot(self) -> int:
@@ -125,7 +131,7 @@ class Runs:
         return await future
 
     def visit(self, run_id: str, visit: Visit) -> None:
-        """Calls `visit` with the run's state while nothing is under way for it; never, when there is no such run."""
+        """Calls `visit` with the run's state while nothing is under way for it, or with None if there is no such run."""
         actor = self._actor(run_id)
         actor.visits.append(visit)
         self._turn(actor)
@@ -139,6 +145,28 @@ class Runs:
         flight = self._flight(draft, [(stimulus, answer)], records)
         self._committer.submit(
             flight.changeset, lambda outcome: self._created(flight, stimulus, outcome)
+        )
+
+    async def create_and_wait(
+        self, draft: Draft, decide: Decide, request: RequestKey | None
+    ) -> Any:
+        """Commits a new run and waits for the answer."""
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.create(draft, stimulus_of(future, decide, request))
+        return await future
+
+    def latest(self, namespace: str, workflow_id: str) -> str | None:
+        """Returns the newest run of a workflow among those in memory: a guess that the store may correct."""
+        return self._latest.get((namespace, workflow_id))
+
+    def is_open(self, run_id: str, namespace: str, workflow_id: str) -> bool:
+        """Whether a run of this workflow is in memory and open, with nothing under way that may close it."""
+        actor = self._actors.get(run_id)
+        if actor is None or actor.state is None:
+            return False
+        run = actor.state.run
+        return (run.namespace, run.workflow_id) == (namespace, workflow_id) and (
+            not run.status.is_closed
         )
 
     def _actor(self, run_id: str) -> _Actor:
@@ -157,8 +185,15 @@ class Runs:
         for run_id in [run_id for run_id, _ in zip(self._actors, range(16), strict=False)]:
             actor = self._actors[run_id]
             if not actor.busy and not actor.waiting and not actor.visits:
-                del self._actors[run_id]
+                self._forget(actor)
                 return
+
+    def _forget(self, actor: _Actor) -> None:
+        self._actors.pop(actor.run_id, None)
+        if actor.state is not None:
+            key = (actor.state.run.namespace, actor.state.run.workflow_id)
+            if self._latest.get(key) == actor.run_id:
+                del self._latest[key]
 
     def _turn(self, actor: _Actor) -> None:
         """Decides what waits, unless the run is busy."""
@@ -185,16 +220,16 @@ class Runs:
             self._turn(actor)
             return
         self._actors.pop(actor.run_id, None)
-        actor.visits.clear()
+        for visit in actor.visits:
+            visit(None)
         missing = error or WorkflowNotFound(f"there is no run {actor.run_id}")
         while actor.waiting:
             actor.waiting.popleft().reject(missing)
 
     def _decide(self, actor: _Actor, state: RunState) -> None:
         now_us = self._clock.now_us()
-        draft = Draft(state)
         batch = [actor.waiting.popleft() for _ in range(min(len(actor.waiting), _TURN_MAX))]
-        draft, answers, records = self._decide_all(draft, batch, now_us)
+        draft, answers, records = self._decide_all(state, batch, now_us)
         draft.settle(now_us, self.next_run())
         if not draft.changed and not records:
             self._resolve(answers)
@@ -202,30 +237,31 @@ class Runs:
             return
         actor.busy = True
         flight = self._flight(draft, answers, records)
+        if draft.run.status.is_closed:
+            flight.timers, flight.tasks = list(state.timers), list(state.tasks)
         self._committer.submit(
             flight.changeset, lambda outcome: self._landed(actor, flight, outcome)
         )
 
     def _decide_all(
-        self, draft: Draft, batch: list[Stimulus], now_us: int
+        self, state: RunState, batch: list[Stimulus], now_us: int
     ) -> tuple[Draft, list[tuple[Stimulus, Any]], list[RequestRecord]]:
         """Decides each on what the earlier ones left; one that raises fails alone."""
+        draft = Draft(state)
         answers: list[tuple[Stimulus, Any]] = []
         records: dict[RequestKey, RequestRecord] = {}
         for stimulus in batch:
-            trial = draft.fork()
+            # A lone decision needs no fork: when it fails, the whole draft is dropped.
+            trial = draft if len(batch) == 1 else draft.fork()
             try:
-                answer = stimulus.decide(trial, now_us)
-                if stimulus.request is not None:
-                    if stimulus.request in records:
-                        answer = records[stimulus.request].response
-                        answers.append((stimulus, answer))
-                        continue
-                    records[stimulus.request] = stimulus.request.record(answer, now_us)
+                answer = _answer(stimulus, trial, records, now_us)
             except Exception as error:  # noqa: BLE001 - whatever one stimulus raises is its own
                 _reject(stimulus, error)
+                if trial is draft:
+                    return Draft(state), [], []
                 continue
-            draft.absorb(trial)
+            if trial is not draft:
+                draft.absorb(trial)
             answers.append((stimulus, answer))
         return draft, answers, list(records.values())
 
@@ -235,16 +271,17 @@ class Runs:
         answers: list[tuple[Stimulus, Any]],
         records: list[RequestRecord],
     ) -> _Flight:
-        changes = [draft.change()] if draft.changed else []
-        changes += [following.change() for following in draft.next_runs]
+        drafts = [draft, *draft.next_runs] if draft.changed else []
+        changes = [each.change() for each in drafts]
         matches = self._aftermath.prepare(changes)
         changeset = Changeset(changes=changes, requests=records)
-        return _Flight(draft, answers, matches, changeset)
+        return _Flight(drafts, answers, matches, changeset)
 
     def _created(self, flight: _Flight, stimulus: Stimulus, outcome: Outcome) -> None:
         if isinstance(outcome, Committed):
-            self._adopt(flight.draft)
-            self._succeed(flight, outcome)
+            states = [draft.state() for draft in flight.drafts]
+            self._adopt(states)
+            self._succeed(flight, states, outcome)
             return
         self._aftermath.abandon(flight.matches)
         _reject(stimulus, outcome)
@@ -253,25 +290,32 @@ class Runs:
         actor.busy = False
         if isinstance(outcome, Committed):
             actor.losses = 0
-            actor.state = flight.draft.state()
-            self._succeed(flight, outcome)
+            states = [draft.state() for draft in flight.drafts]
+            self._adopt(states[1:])
+            self._succeed(flight, states, outcome)
         else:
             self._aftermath.abandon(flight.matches)
             self._refused(actor, flight, outcome)
         self._turn(actor)
         self._retire(actor)
 
-    def _adopt(self, draft: Draft) -> None:
-        """Takes a run that was just created into memory, unless someone loaded it meanwhile."""
-        state = draft.state()
-        actor = self._actor(state.run.run_id)
-        if actor.state is None and not actor.busy:
-            actor.state = state
+    def _adopt(self, states: list[RunState]) -> None:
+        """Takes runs that were just created into memory, unless someone loaded them meanwhile."""
+        for state in states:
+            actor = self._actor(state.run.run_id)
+            self._latest[state.run.namespace, state.run.workflow_id] = state.run.run_id
+            if actor.state is None and not actor.busy:
+                actor.state = state
 
-    def _succeed(self, flight: _Flight, outcome: Committed) -> None:
-        for following in flight.draft.next_runs:
-            self._adopt(following)
-        self._aftermath.apply(flight.changeset, flight.draft, flight.matches, outcome)
+    def _succeed(self, flight: _Flight, states: list[RunState], outcome: Committed) -> None:
+        if flight.timers or flight.tasks:
+            self._aftermath.closing(states[0].run, flight.timers, flight.tasks)
+        notices = [
+            (draft.run.run_id, notice) for draft in flight.drafts for notice in draft.notices
+        ]
+        self._aftermath.apply(
+            flight.changeset, states, flight.matches, notices=notices, outcome=outcome
+        )
         self._resolve(flight.answers)
 
     def _refused(self, actor: _Actor, flight: _Flight, outcome: Exception) -> None:
@@ -320,7 +364,7 @@ class Runs:
         if state is None or not state.run.status.is_closed:
             return
         if not actor.busy and not actor.waiting and not actor.visits:
-            self._actors.pop(actor.run_id, None)
+            self._forget(actor)
 
     @staticmethod
     def _resolve(answers: list[tuple[Stimulus, Any]]) -> None:
@@ -347,9 +391,24 @@ def stimulus_of(
     return Stimulus(decide, resolve, reject, request)
 
 
-def answer_as[M: Message](kind: type[M], answer: M | bytes) -> M:
+M = TypeVar("M", bound=Message)
+
+
+def answer_as(kind: type[M], answer: M | bytes) -> M:
     """Returns an answer as a message, also when it is the encoded answer of an earlier request."""
     return kind.FromString(answer) if isinstance(answer, bytes) else answer
+
+
+def _answer(
+    stimulus: Stimulus, draft: Draft, records: dict[RequestKey, RequestRecord], now_us: int
+) -> Any:
+    """Decides one stimulus, unless an earlier one of the batch was the same request."""
+    key = stimulus.request
+    if key is None:
+        return stimulus.decide(draft, now_us)
+    if key not in records:
+        records[key] = key.record(stimulus.decide(draft, now_us), now_us)
+    return records[key].response
 
 
 def _reject(stimulus: Stimulus, error: Exception) -> None:

@@ -19,12 +19,17 @@ TaskKey = tuple[str, TaskKind, int]
 
 @dataclass(slots=True)
 class Held:
-    """A task that a session holds. `delivered` is set when it was written to the stream."""
+    """A task that a session holds. `delivered` is set when it was written to the stream.
+
+    `counted` says that it occupies a slot: the slot is free as soon as the worker reports, the lease only when the
+    report is committed.
+    """
 
     key: TaskKey
     lease: int
     token: str
     delivered: bool = False
+    counted: bool = True
 
 
 class Sink(Protocol):
@@ -93,10 +98,6 @@ class Session:
             if waited_us > limits.ACK_TIMEOUT_US:
                 return 0
         return self.slots[kind] - self.used[kind]
-
-    def hold(self, held: Held) -> None:
-        """Counts a task whose slot was reserved as held."""
-        self.held[held.key] = held
 
     def acknowledge(self, batch: int) -> None:
         """Notes that the worker has received all batches up to `batch`."""

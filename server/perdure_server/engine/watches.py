@@ -16,6 +16,7 @@ from perdure_server.core.errors import CursorExpired, InvalidCursor, WorkflowNot
 from perdure_server.core.frames import parse_frame
 from perdure_server.core.model import EventRow
 from perdure_server.engine.hub import Hub, Subscription, WatchFilter
+from perdure_server.engine.requests import in_namespace
 from perdure_server.store.contract import Position, Store, WatchedEvent
 
 _PAGE = 500
@@ -44,7 +45,7 @@ class Watches:
         Raises InvalidCursor, and CursorExpired for a cursor of another epoch.
         """
         wanted = WatchFilter(
-            namespace=request.namespace,
+            namespace=in_namespace(request).namespace,
             workflow_id=request.workflow_id or None,
             workflow_type=request.workflow_type or None,
             kinds=frozenset(request.kinds),
@@ -67,6 +68,7 @@ class Watches:
 
         Raises WorkflowNotFound.
         """
+        in_namespace(request)
         run_id = await self._store.find_run(
             request.namespace, request.workflow_id, request.run_id or None
         )
@@ -112,8 +114,10 @@ class Watches:
     async def _grow(
         self, subscription: Subscription, run_id: str, seq: int
     ) -> AsyncIterator[EventRow]:
+        """Reads what stands, then reads again whenever something of the run was committed."""
         while True:
-            subscription.lagged = False
+            subscription.arrived.clear()
+            subscription.events.clear()
             page = await self._store.load_history(
                 run_id, after_seq=seq, limit=_PAGE, max_bytes=_PAGE_BYTES
             )
@@ -122,17 +126,16 @@ class Watches:
                 yield row
                 if row.kind in _CLOSING:
                     return
-            if page:
-                continue
-            subscription.arrived.clear()
-            while subscription.events:
-                row = subscription.events.popleft().row
-                if row.seq == seq + 1:
-                    seq = row.seq
-                    yield row
-                    if row.kind in _CLOSING:
-                        return
-            await subscription.arrived.wait()
+            if not page:
+                if await self._is_over(run_id, seq):
+                    return
+                await subscription.arrived.wait()
+
+    async def _is_over(self, run_id: str, seq: int) -> bool:
+        summary = await self._store.summarize_run(run_id)
+        return summary is None or (
+            summary.run.status.is_closed and seq >= summary.run.history_length
+        )
 
 
 def encode_cursor(position: Position) -> str:

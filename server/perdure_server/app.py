@@ -1,0 +1,216 @@
+"""Owns the composition of a server: what is built from what, how it starts and how it stops.
+
+Also the only place that reads the clock and draws random numbers; everything below is handed both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import gc
+import math
+import random
+import secrets
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, Final
+
+import grpc
+import uvloop
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from perdure_server.api.interceptors import Interceptors
+from perdure_server.api.rpcs import Rpc, rpcs_by_service, rpcs_of
+from perdure_server.api.watch_service import WatchService
+from perdure_server.api.worker_service import WorkerService
+from perdure_server.api.workflow_service import WorkflowService
+from perdure_server.config import Config, ConfigError, split_address
+from perdure_server.core import limits
+from perdure_server.engine.engine import Engine
+from perdure_server.engine.ports import Alarm, Clock, Ids
+from perdure_server.store.contract import Store
+from perdure_server.store.sqlite.store import SqliteStore
+
+CHANNEL_OPTIONS: Final = (
+    # A second server on one port must fail, not take every other connection.
+    ("grpc.so_reuseport", 0),
+    # The largest report of a workflow task, and room for what surrounds its commands.
+    ("grpc.max_receive_message_length", limits.COMMAND_BATCH_BYTES_MAX + 1024 * 1024),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_metadata_size", 64 * 1024),
+    # Proxies and clients may ping an idle stream; gRPC's default of 5 minutes cuts them off.
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.http2.max_ping_strikes", 0),
+    # Frees the streams of clients that vanished without a word.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+)
+GC_THRESHOLDS: Final = (50_000, 25, 25)
+"""Messages hold no cycles, so the collector is asked rarely."""
+
+
+class StartError(Exception):
+    """The server cannot start; the text says why."""
+
+
+def run(config: Config, ready: Callable[[str], None]) -> None:
+    """Serves until SIGTERM or SIGINT; calls `ready` with the chosen address.
+
+    When it cannot start: StartError, ConfigError, StoreInUse, SchemaTooNew, StoreUnavailable.
+    """
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve_until_told(config, ready))
+
+
+@contextlib.asynccontextmanager
+async def running_engine(store: Store, clock: Clock, ids: Ids) -> AsyncIterator[Engine]:
+    """Opens the store and runs an engine on it; ends both in reverse order."""
+    await store.open()
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(store.close)
+        engine = Engine(store, clock, ids)
+        await engine.start()
+        stack.push_async_callback(engine.stop)
+        yield engine
+
+
+def rpcs_of_engine(engine: Engine) -> list[Rpc]:
+    """Returns every RPC, served by the engine."""
+    return rpcs_of([WorkflowService(engine), WorkerService(engine), WatchService(engine)])
+
+
+@contextlib.asynccontextmanager
+async def listening(engine: Engine, address: str, grace_seconds: float) -> AsyncIterator[str]:
+    """Serves an engine over gRPC and answers the address, its port chosen.
+
+    In the end health says NOT_SERVING, workers are told to leave, and calls get `grace_seconds` to
+    finish. Raises StartError when the address cannot be listened on.
+    """
+    rpcs = rpcs_of_engine(engine)
+    interceptors = Interceptors(monotonic_us=SystemClock().monotonic_us, error_id=new_error_id)
+    server = grpc.aio.server(options=CHANNEL_OPTIONS)
+    server.add_generic_rpc_handlers(tuple(interceptors.handlers(rpcs)))
+    health_servicer = await _add_operator_services(server, list(rpcs_by_service(rpcs)))
+    chosen = _bind(server, address)
+    await server.start()
+    try:
+        yield chosen
+    finally:
+        await health_servicer.enter_graceful_shutdown()
+        await engine.drain()
+        await server.stop(grace_seconds)
+
+
+class SystemClock:
+    """The clock of this machine."""
+
+    def now_us(self) -> int:
+        """Returns wall time since the Unix epoch."""
+        return time.time_ns() // 1000
+
+    def monotonic_us(self) -> int:
+        """Returns time that never steps."""
+        return time.monotonic_ns() // 1000
+
+    def call_at(self, when_us: int, callback: Callable[[], None]) -> Alarm:
+        """Calls back on the event loop at wall time `when_us`."""
+        # The loop rounds to milliseconds; rounding up keeps it from waking early and spinning.
+        delay_ms = math.ceil((when_us - self.now_us()) / 1000)
+        return asyncio.get_running_loop().call_later(max(0, delay_ms) / 1000, callback)
+
+
+class SystemIds:
+    """Identities that are unique without asking anyone.
+
+    They are drawn from a generator seeded by the system: several are made for each workflow, and none is a secret.
+    """
+
+    def __init__(self) -> None:
+        self._tick = 0
+        self._random = random.Random(secrets.randbits(256))  # noqa: S311 - ids are no secrets
+
+    def run_id(self) -> str:
+        """Returns a UUID of version 7: milliseconds, a counter within them, 62 random bits."""
+        self._tick = max(time.time_ns() // 1_000_000 << 12, self._tick + 1)
+        milliseconds, count = self._tick >> 12, self._tick & 0xFFF
+        high = milliseconds << 16 | 7 << 12 | count
+        text = f"{high << 64 | 2 << 62 | self._random.getrandbits(62):032x}"
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+    def workflow_id(self) -> str:
+        """Returns a new workflow id."""
+        return self.run_id()
+
+    def worker_id(self) -> str:
+        """Returns a new worker id."""
+        return f"worker-{self.run_id()}"
+
+    def seed(self) -> int:
+        """Returns 64 random bits."""
+        return self._random.getrandbits(64)
+
+
+def new_error_id() -> str:
+    """Returns an id that connects what a caller was told with a line of the log."""
+    return secrets.token_hex(6)
+
+
+async def _serve_until_told(config: Config, ready: Callable[[str], None]) -> None:
+    told_to_stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told_to_stop.set)
+    _make_folder(config)
+    store = SqliteStore(config.database)
+    async with (
+        running_engine(store, SystemClock(), SystemIds()) as engine,
+        listening(engine, config.grpc, config.grace_seconds) as address,
+    ):
+        _settle_memory()
+        ready(address)
+        await told_to_stop.wait()
+
+
+def _make_folder(config: Config) -> None:
+    try:
+        config.data.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"the folder {config.data} cannot be made: {error.strerror}") from error
+
+
+async def _add_operator_services(server: grpc.aio.Server, services: Sequence[str]) -> Any:
+    health_servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]
+    for name in services:
+        await health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)  # type: ignore[no-untyped-call]
+    names = (*services, health.SERVICE_NAME, reflection.SERVICE_NAME)
+    reflection.enable_server_reflection(names, server)
+    return health_servicer
+
+
+def _bind(server: grpc.aio.Server, address: str) -> str:
+    host, port = split_address(address)
+    try:
+        # gRPC tells the cause of a refusal only to its own log, so the system is asked first.
+        socket.create_server((host, port), family=_family(host)).close()
+        port = server.add_insecure_port(address)
+    except (OSError, RuntimeError) as error:
+        taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+        cause = "another program listens there" if taken else error
+        raise StartError(f"cannot listen on {address}: {cause}") from error
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def _settle_memory() -> None:
+    # What was built so far lives as long as the process; the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)

@@ -1,0 +1,392 @@
+"""Owns activities, from the command that schedules one to the one ending that is recorded.
+
+An activity is pending while its row stands. Its task is ready or leased; a failed attempt makes it
+ready again, which no event records.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from perdure.v1.activity_pb2 import ActivityOptions
+from perdure.v1.failure_pb2 import Failure, FailureKind, TimeoutType
+from perdure.v1.history_pb2 import (
+    ActivityCancelled,
+    ActivityCancelRequested,
+    ActivityCompleted,
+    ActivityFailed,
+    ActivityScheduled,
+    ActivityTimedOut,
+)
+from perdure_server.core import fields
+from perdure_server.core.batch import is_new, require_known
+from perdure_server.core.frames import parse_frame
+from perdure_server.core.limits import DURATION_US_MAX
+from perdure_server.core.model import DETACHED, Activity, Task, TaskKind, Timer, TimerKind
+from perdure_server.core.retry import next_delay_us, resolve_options
+from perdure_server.core.times import from_duration
+from perdure_server.core.workflow_task import released
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from perdure.v1.command_pb2 import CancelActivity, ScheduleActivity
+    from perdure.v1.payload_pb2 import Payload
+    from perdure_server.core.batch import CommandBatch
+    from perdure_server.core.draft import Draft
+    from perdure_server.core.model import EventRow
+    from perdure_server.core.token import TaskToken
+
+
+class ActivityPhase(StrEnum):
+    """Where an activity stands."""
+
+    PENDING = "PENDING"
+    CANCELLING = "CANCELLING"
+    CLOSED = "CLOSED"
+
+
+ACTIVITY_TRANSITIONS: Final[dict[tuple[ActivityPhase | None, str], ActivityPhase]] = {
+    (None, "activity_scheduled"): ActivityPhase.PENDING,
+    (ActivityPhase.PENDING, "activity_cancel_requested"): ActivityPhase.CANCELLING,
+    (ActivityPhase.PENDING, "activity_completed"): ActivityPhase.CLOSED,
+    (ActivityPhase.PENDING, "activity_failed"): ActivityPhase.CLOSED,
+    (ActivityPhase.PENDING, "activity_timed_out"): ActivityPhase.CLOSED,
+    (ActivityPhase.CANCELLING, "activity_completed"): ActivityPhase.CLOSED,
+    (ActivityPhase.CANCELLING, "activity_failed"): ActivityPhase.CLOSED,
+    (ActivityPhase.CANCELLING, "activity_timed_out"): ActivityPhase.CLOSED,
+    (ActivityPhase.CANCELLING, "activity_cancelled"): ActivityPhase.CLOSED,
+    # Moot: the activity ended before the code could know.
+    (ActivityPhase.CLOSED, "activity_cancel_requested"): ActivityPhase.CLOSED,
+}
+"""Where an event leads.
+
+There is no row for an event that must not be written, such as a second ending.
+"""
+
+_REPORTED: Final = frozenset({"activity_completed", "activity_failed", "activity_cancelled"})
+"""The endings that carry the lease of the report that made them."""
+_DEFAULTS: Final = resolve_options(ActivityOptions())
+_ActivityEvent = (
+    ActivityScheduled
+    | ActivityCompleted
+    | ActivityFailed
+    | ActivityTimedOut
+    | ActivityCancelled
+    | ActivityCancelRequested
+)
+
+
+def activity_phase(draft: Draft, seq: int) -> ActivityPhase | None:
+    """Returns where an activity stands; None when it was never scheduled."""
+    if seq > draft.run.activity_seq_max:
+        return None
+    activity = draft.activity(seq)
+    if activity is None:
+        return ActivityPhase.CLOSED
+    return ActivityPhase.CANCELLING if activity.cancel_requested else ActivityPhase.PENDING
+
+
+def schedule(batch: CommandBatch, command: ScheduleActivity) -> None:
+    """Schedules an activity. A repetition writes nothing."""
+    _check_schedule(command)
+    draft, run = batch.draft, batch.draft.run
+    if not is_new(command.seq, run.activity_seq_max):
+        return
+    options = resolve_options(command.options) if command.HasField("options") else _DEFAULTS
+    scheduled = ActivityScheduled(
+        activity_seq=command.seq,
+        name=command.name,
+        task_queue=command.task_queue or run.task_queue,
+        options=options,
+        priority=command.priority or run.priority,
+    )
+    if command.HasField("input"):
+        scheduled.input.CopyFrom(command.input)
+    _record(draft, command.seq, batch.now_us, activity_scheduled=scheduled)
+    run.activity_seq_max = command.seq
+    _put_rows(draft, scheduled, batch.now_us)
+
+
+def cancel(batch: CommandBatch, command: CancelActivity) -> None:
+    """Cancels an activity: the holder is told; one that nobody holds ends at once."""
+    draft, seq, now_us = batch.draft, command.seq, batch.now_us
+    require_known(seq, draft.run.activity_seq_max)
+    phase = activity_phase(draft, seq)
+    if phase is ActivityPhase.CANCELLING or batch.cancels_again("activity", seq):
+        return
+    event = ActivityCancelRequested(activity_seq=seq)
+    _record(draft, seq, now_us, activity_cancel_requested=event)
+    if phase is ActivityPhase.CLOSED:
+        return
+    activity, task = replace(_row(draft, seq), cancel_requested=True), _task(draft, seq)
+    draft.put_activity(activity)
+    draft.notify(task, "CANCEL_REQUESTED")
+    if task.session_id is None:
+        draft.fence(TaskKind.ACTIVITY, seq, task.lease)
+        failure = Failure(
+            message="cancelled before a worker had it", kind=FailureKind.FAILURE_KIND_CANCELLED
+        )
+        _end_cancelled(draft, activity, failure, lease=0, now_us=now_us)
+
+
+def complete(draft: Draft, task: Task, result: Payload, now_us: int) -> None:
+    """Records the result of an attempt."""
+    activity = _row(draft, task.seq)
+    event = ActivityCompleted(
+        activity_seq=activity.seq,
+        name=activity.name,
+        result=result,
+        attempt=activity.attempt,
+        lease=task.lease,
+    )
+    _record(draft, activity.seq, now_us, activity_completed=event)
+
+
+def fail(draft: Draft, task: Task, failure: Failure, *, lease: int, now_us: int) -> None:
+    """Ends an attempt that failed: with another attempt, a final failure, or a cancellation.
+
+    `lease` is that of the accepted report, 0 when the engine itself ended the attempt.
+    """
+    activity = _row(draft, task.seq)
+    delay_us = _next_delay_us(activity, failure, now_us)
+    was_cancelled = failure.kind == FailureKind.FAILURE_KIND_CANCELLED
+    if activity.cancel_requested and (was_cancelled or delay_us is not None):
+        _end_cancelled(draft, activity, failure, lease=lease, now_us=now_us)
+    elif delay_us is not None:
+        _try_again(draft, task, failure, lease=lease, ready_at_us=now_us + delay_us)
+    elif lease == 0 and failure.kind == FailureKind.FAILURE_KIND_TIMEOUT:
+        _end_timed_out(draft, activity, failure, now_us)
+    else:
+        event = ActivityFailed(
+            activity_seq=activity.seq,
+            name=activity.name,
+            failure=failure,
+            attempt=activity.attempt,
+            lease=lease,
+        )
+        _record(draft, activity.seq, now_us, activity_failed=event)
+
+
+def hand_back(draft: Draft, task: Task, now_us: int) -> None:
+    """Puts a task back that no worker ever had; it does not count as an attempt."""
+    _make_ready(draft, task, now_us)
+
+
+def lose(draft: Draft, task: Task, now_us: int) -> None:
+    """Ends an attempt whose worker was lost; it counts."""
+    failure = Failure(
+        message=f"the worker {task.worker_identity or task.session_id} was lost",
+        kind=FailureKind.FAILURE_KIND_WORKER_LOST,
+    )
+    fail(draft, task, failure, lease=0, now_us=now_us)
+
+
+def expire(draft: Draft, task: Task, now_us: int) -> None:
+    """Ends an attempt whose lease ran out, by its start-to-close or its heartbeat timeout."""
+    if now_us >= _attempt_end_us(task):
+        timeout, message = TimeoutType.TIMEOUT_TYPE_START_TO_CLOSE, "the attempt took too long"
+    else:
+        timeout, message = TimeoutType.TIMEOUT_TYPE_HEARTBEAT, "the attempt was silent for too long"
+    draft.notify(task, "LEASE_LOST")
+    fail(draft, task, _timeout(timeout, message), lease=0, now_us=now_us)
+
+
+def time_out_queue(draft: Draft, seq: int, now_us: int) -> None:
+    """Ends an activity that waited too long for a worker, unless a worker has it."""
+    draft.drop_timer(TimerKind.ACTIVITY_QUEUE, seq)
+    task = _task(draft, seq)
+    if task.session_id is None:
+        draft.fence(TaskKind.ACTIVITY, seq, task.lease)
+        failure = _timeout(
+            TimeoutType.TIMEOUT_TYPE_SCHEDULE_TO_START, "no worker took the activity in time"
+        )
+        _end_timed_out(draft, _row(draft, seq), failure, now_us)
+
+
+def time_out_total(draft: Draft, seq: int, now_us: int) -> None:
+    """Ends an activity whose attempts together took too long."""
+    draft.notify(_task(draft, seq), "LEASE_LOST")
+    failure = _timeout(
+        TimeoutType.TIMEOUT_TYPE_SCHEDULE_TO_CLOSE, "the activity took too long in all"
+    )
+    _end_timed_out(draft, _row(draft, seq), failure, now_us)
+
+
+def heartbeat(draft: Draft, task: Task, details: Payload | None, now_us: int) -> bool:
+    """Notes that an attempt is alive, extends its lease, and tells whether it should stop."""
+    activity = _row(draft, task.seq)
+    encoded = activity.heartbeat_details if details is None else details.SerializeToString()
+    draft.put_activity(replace(activity, heartbeat_details=encoded, heartbeat_at_us=now_us))
+    until_us = min(now_us + (task.lease_limit_us or 0), _attempt_end_us(task))
+    if task.lease_until_us is not None and task.lease_until_us < until_us:
+        draft.put_task(replace(task, lease_until_us=until_us))
+    return activity.cancel_requested
+
+
+def detach(draft: Draft, task: Task) -> None:
+    """Frees a lease from its session: whoever has the token will report, the timeouts go on."""
+    draft.put_task(replace(task, session_id=DETACHED))
+
+
+def was_reported(draft: Draft, token: TaskToken) -> bool:
+    """Whether the report of this token was accepted before, as far as the events at hand tell."""
+    activity = draft.activity(token.seq)
+    if activity is None:
+        return was_accepted(draft.recent(), token)
+    return 0 < token.lease == activity.accepted_lease
+
+
+def was_accepted(rows: Iterable[EventRow], token: TaskToken) -> bool:
+    """Whether one of the events is the ending that the report of this token made."""
+    for row in rows:
+        if row.kind in _REPORTED:
+            event = getattr(parse_frame(row.frame), row.kind)
+            if event.activity_seq == token.seq and 0 < token.lease == event.lease:
+                return True
+    return False
+
+
+def _check_schedule(command: ScheduleActivity) -> None:
+    fields.require_id("name", command.name)
+    fields.check_id("task_queue", command.task_queue)
+    fields.check_payload("input", command.input)
+    fields.check_priority("priority", command.priority)
+    if command.HasField("options"):
+        fields.check_activity_options("options", command.options)
+
+
+def _record(draft: Draft, seq: int, now_us: int, **event: _ActivityEvent) -> None:
+    """Appends an event as the table allows, and removes the rows of an activity that closes."""
+    before = activity_phase(draft, seq)
+    after = ACTIVITY_TRANSITIONS[before, next(iter(event))]
+    draft.append(now_us, **event)
+    if after is not ActivityPhase.CLOSED or before is ActivityPhase.CLOSED:
+        return
+    draft.drop_activity(seq)
+    draft.drop_task(TaskKind.ACTIVITY, seq)
+    for kind in (TimerKind.ACTIVITY_QUEUE, TimerKind.ACTIVITY_TOTAL):
+        if draft.timer(kind, seq) is not None:
+            draft.drop_timer(kind, seq)
+
+
+def _row(draft: Draft, seq: int) -> Activity:
+    activity = draft.activity(seq)
+    assert activity is not None, "a pending activity has both rows, a closed one neither"
+    return activity
+
+
+def _task(draft: Draft, seq: int) -> Task:
+    task = draft.task(TaskKind.ACTIVITY, seq)
+    assert task is not None, "a pending activity has both rows, a closed one neither"
+    return task
+
+
+def _put_rows(draft: Draft, scheduled: ActivityScheduled, now_us: int) -> None:
+    """Writes the rows of an activity that was just scheduled."""
+    run, seq, options = draft.run, scheduled.activity_seq, scheduled.options
+    start_limit_us = lease_limit_us = from_duration(options.start_to_close_timeout)
+    if heartbeat_us := from_duration(options.heartbeat_timeout):
+        lease_limit_us = min(start_limit_us, heartbeat_us)
+    draft.put_activity(
+        Activity(
+            run_id=run.run_id,
+            seq=seq,
+            name=scheduled.name,
+            attempt=1,
+            scheduled=scheduled.SerializeToString(),
+            scheduled_at_us=run.updated_at_us,
+        )
+    )
+    draft.put_task(
+        Task(
+            run_id=run.run_id,
+            kind=TaskKind.ACTIVITY,
+            seq=seq,
+            namespace=run.namespace,
+            queue=scheduled.task_queue,
+            type=scheduled.name,
+            priority=scheduled.priority,
+            ready_at_us=now_us,
+            created_at_us=now_us,
+            lease_limit_us=lease_limit_us,
+            start_limit_us=start_limit_us,
+        )
+    )
+    _put_queue_timer(draft, seq, options, now_us)
+    if total_us := from_duration(options.schedule_to_close_timeout):
+        draft.put_timer(Timer(run.run_id, TimerKind.ACTIVITY_TOTAL, seq, now_us + total_us))
+
+
+def _try_again(draft: Draft, task: Task, failure: Failure, *, lease: int, ready_at_us: int) -> None:
+    activity = _row(draft, task.seq)
+    draft.put_activity(
+        replace(
+            activity,
+            attempt=activity.attempt + 1,
+            last_failure=failure.SerializeToString(),
+            accepted_lease=lease or activity.accepted_lease,
+            lease=task.lease,
+        )
+    )
+    _make_ready(draft, replace(task, attempt=task.attempt + 1), ready_at_us)
+
+
+def _make_ready(draft: Draft, task: Task, ready_at_us: int) -> None:
+    """Puts a task back for any worker; its schedule-to-start timeout counts from `ready_at_us`."""
+    draft.put_task(released(task, ready_at_us))
+    options = ActivityScheduled.FromString(_row(draft, task.seq).scheduled).options
+    _put_queue_timer(draft, task.seq, options, ready_at_us)
+
+
+def _put_queue_timer(draft: Draft, seq: int, options: ActivityOptions, ready_at_us: int) -> None:
+    if queue_us := from_duration(options.schedule_to_start_timeout):
+        timer = Timer(draft.run.run_id, TimerKind.ACTIVITY_QUEUE, seq, ready_at_us + queue_us)
+        draft.put_timer(timer)
+
+
+def _next_delay_us(activity: Activity, failure: Failure, now_us: int) -> int | None:
+    """Returns the wait before the next attempt; None when there is none, also for lack of time."""
+    options = ActivityScheduled.FromString(activity.scheduled).options
+    delay_us = next_delay_us(options.retry_policy, activity.attempt, failure)
+    total_us = from_duration(options.schedule_to_close_timeout)
+    if delay_us is None or not total_us:
+        return delay_us
+    return delay_us if now_us + delay_us < activity.scheduled_at_us + total_us else None
+
+
+def _attempt_end_us(task: Task) -> int:
+    """Returns when start-to-close ends the attempt of a leased task."""
+    return (task.leased_at_us or 0) + (task.start_limit_us or DURATION_US_MAX)
+
+
+def _end_cancelled(
+    draft: Draft, activity: Activity, failure: Failure, *, lease: int, now_us: int
+) -> None:
+    event = ActivityCancelled(
+        activity_seq=activity.seq,
+        name=activity.name,
+        failure=failure,
+        attempt=activity.attempt,
+        lease=lease,
+    )
+    _record(draft, activity.seq, now_us, activity_cancelled=event)
+
+
+def _end_timed_out(draft: Draft, activity: Activity, failure: Failure, now_us: int) -> None:
+    """Ends an activity by a timeout, with the failure of its last attempt as the cause."""
+    if activity.last_failure:
+        failure.cause.ParseFromString(activity.last_failure)
+    event = ActivityTimedOut(
+        activity_seq=activity.seq,
+        name=activity.name,
+        failure=failure,
+        attempt=activity.attempt,
+    )
+    _record(draft, activity.seq, now_us, activity_timed_out=event)
+
+
+def _timeout(timeout: TimeoutType, message: str) -> Failure:
+    return Failure(message=message, kind=FailureKind.FAILURE_KIND_TIMEOUT, timeout_type=timeout)

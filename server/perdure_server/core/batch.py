@@ -1,0 +1,54 @@
+"""Owns what the commands of one report share while they are applied."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from perdure_server.core.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from perdure_server.core.draft import Draft, NextRun
+
+
+@dataclass(slots=True)
+class CommandBatch:
+    """The draft that the commands change, with what they may need.
+
+    `cancelled` names what was cancelled so far.
+    """
+
+    draft: Draft
+    next_run: NextRun
+    now_us: int
+    cancelled: set[tuple[str, int]] = field(default_factory=set)
+
+    def cancels_again(self, kind: str, seq: int) -> bool:
+        """Whether an earlier command of the batch cancelled the same thing; notes it if not.
+
+        Only a batch can repeat a cancellation that is moot: a batch sent again is refused by its
+        lease.
+        """
+        if (kind, seq) in self.cancelled:
+            return True
+        self.cancelled.add((kind, seq))
+        return False
+
+
+def is_new(seq: int, seq_max: int) -> bool:
+    """Whether a command is the next of its kind; False for a repetition.
+
+    Raises `InvalidRequest` for a gap.
+    """
+    if seq == seq_max + 1:
+        return True
+    require_known(seq, seq_max + 1)
+    return False
+
+
+def require_known(seq: int, seq_max: int) -> None:
+    """Raises `InvalidRequest` unless a number was given out before."""
+    if not 1 <= seq <= seq_max:
+        raise InvalidRequest(
+            f"is {seq}; each kind counts from 1 without a gap, to {seq_max} so far", "seq"
+        )

@@ -1,0 +1,127 @@
+"""Owns what a request of WorkflowService may say: one function per RPC.
+
+Each returns when the request is good and otherwise raises `InvalidRequest`, `LimitExceeded` or
+`PayloadTooLarge`, naming the field, the bound and the value. What the state of a run forbids is
+decided elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from perdure.v1.workflow_pb2 import ConflictPolicy, ReusePolicy, WorkflowStatus
+from perdure.v1.workflow_service_pb2 import (
+    CancelWorkflowRequest,
+    ExecuteWorkflowRequest,
+    GetWorkflowHistoryRequest,
+    GetWorkflowRequest,
+    GetWorkflowResultRequest,
+    ListWorkflowsRequest,
+    SignalWorkflowRequest,
+    StartWorkflowRequest,
+    TerminateWorkflowRequest,
+)
+from perdure_server.core.errors import InvalidRequest
+from perdure_server.core.fields import (
+    check_duration,
+    check_id,
+    check_page_size,
+    check_payload,
+    check_priority,
+    check_reason,
+    check_retry_policy,
+    check_wait,
+    require_id,
+)
+
+
+class _NamesWorkflow(Protocol):
+    """A request about one workflow."""
+
+    namespace: str
+    workflow_id: str
+    run_id: str
+
+
+def check_start(request: StartWorkflowRequest) -> None:
+    """Checks StartWorkflow."""
+    check_id("namespace", request.namespace)
+    check_id("workflow_id", request.workflow_id)
+    require_id("workflow_type", request.workflow_type)
+    check_id("task_queue", request.task_queue)
+    check_id("request_id", request.request_id)
+    check_payload("input", request.input)
+    check_priority("priority", request.priority)
+    if request.conflict_policy not in ConflictPolicy.values():
+        raise InvalidRequest(f"is {request.conflict_policy}, an unknown policy", "conflict_policy")
+    if request.reuse_policy not in ReusePolicy.values():
+        raise InvalidRequest(f"is {request.reuse_policy}, an unknown policy", "reuse_policy")
+    if request.HasField("retry_policy"):
+        check_retry_policy("retry_policy", request.retry_policy)
+    if request.HasField("execution_timeout"):
+        check_duration("execution_timeout", request.execution_timeout)
+    if request.HasField("run_timeout"):
+        check_duration("run_timeout", request.run_timeout)
+    if request.HasField("start_delay"):
+        check_duration("start_delay", request.start_delay)
+
+
+def check_execute(request: ExecuteWorkflowRequest) -> None:
+    """Checks ExecuteWorkflow."""
+    check_start(request.start)
+    check_wait("wait", request.wait)
+
+
+def check_get(request: GetWorkflowRequest) -> None:
+    """Checks GetWorkflow."""
+    _check_names(request)
+
+
+def check_get_result(request: GetWorkflowResultRequest) -> None:
+    """Checks GetWorkflowResult."""
+    _check_names(request)
+    check_wait("wait", request.wait)
+
+
+def check_list(request: ListWorkflowsRequest) -> None:
+    """Checks ListWorkflows."""
+    check_id("namespace", request.namespace)
+    check_id("workflow_type", request.workflow_type)
+    check_page_size(request.page_size)
+    if request.status not in WorkflowStatus.values():
+        raise InvalidRequest(f"is {request.status}, an unknown status", "status")
+
+
+def check_get_history(request: GetWorkflowHistoryRequest) -> None:
+    """Checks GetWorkflowHistory."""
+    _check_names(request)
+    check_page_size(request.page_size)
+
+
+def check_signal(request: SignalWorkflowRequest) -> None:
+    """Checks SignalWorkflow."""
+    _check_names(request)
+    require_id("signal_name", request.signal_name)
+    check_id("request_id", request.request_id)
+    check_payload("payload", request.payload)
+
+
+def check_cancel(request: CancelWorkflowRequest) -> None:
+    """Checks CancelWorkflow."""
+    _check_names(request)
+    check_id("request_id", request.request_id)
+    check_reason("reason", request.reason)
+    check_duration("deadline", request.deadline)
+
+
+def check_terminate(request: TerminateWorkflowRequest) -> None:
+    """Checks TerminateWorkflow."""
+    _check_names(request)
+    check_id("request_id", request.request_id)
+    check_reason("reason", request.reason)
+
+
+def _check_names(request: _NamesWorkflow) -> None:
+    check_id("namespace", request.namespace)
+    require_id("workflow_id", request.workflow_id)
+    check_id("run_id", request.run_id)

@@ -1,0 +1,167 @@
+"""Owns how a run closes: the event, unhandled signals, notices, and the run that tries again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from perdure.v1.failure_pb2 import Failure, FailureKind, TimeoutType
+from perdure.v1.history_pb2 import (
+    UnhandledSignal,
+    WorkflowCancelled,
+    WorkflowCompleted,
+    WorkflowFailed,
+    WorkflowTerminated,
+    WorkflowTimedOut,
+)
+from perdure_server.core import fields
+from perdure_server.core.errors import InvalidRequest
+from perdure_server.core.frames import parse_frame
+from perdure_server.core.limits import HISTORY_BYTES_MAX, HISTORY_EVENTS_MAX
+from perdure_server.core.opening import open_next_run
+from perdure_server.core.retry import next_delay_us
+from perdure_server.core.times import from_duration, from_timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from perdure.v1.command_pb2 import CancelWorkflow, CompleteWorkflow, FailWorkflow
+    from perdure_server.core.batch import CommandBatch
+    from perdure_server.core.draft import Draft, NextRun
+
+
+def complete(batch: CommandBatch, command: CompleteWorkflow) -> None:
+    """Closes the run with a result."""
+    fields.check_payload("result", command.result)
+    event = WorkflowCompleted(
+        unhandled_signals=_unhandled(batch.draft, command.unconsumed_signal_seqs)
+    )
+    if command.HasField("result"):
+        event.result.CopyFrom(command.result)
+    close(batch.draft, batch.now_us, workflow_completed=event)
+
+
+def fail(batch: CommandBatch, command: FailWorkflow) -> None:
+    """Closes the run with a failure; its retry policy may open another."""
+    fields.check_failure("failure", command.failure)
+    draft = batch.draft
+    event = WorkflowFailed(
+        failure=command.failure,
+        unhandled_signals=_unhandled(draft, command.unconsumed_signal_seqs),
+        next_run_id=_try_again(
+            draft, command.failure, next_run=batch.next_run, now_us=batch.now_us
+        ),
+    )
+    close(draft, batch.now_us, workflow_failed=event)
+
+
+def cancel(batch: CommandBatch, command: CancelWorkflow) -> None:
+    """Closes the run after a cancellation, or because its code cancelled itself."""
+    draft = batch.draft
+    event = WorkflowCancelled(
+        unhandled_signals=_unhandled(draft, command.unconsumed_signal_seqs),
+        reason=draft.run.cancel_reason,
+    )
+    close(draft, batch.now_us, workflow_cancelled=event)
+
+
+def terminate(draft: Draft, reason: str, now_us: int) -> None:
+    """Closes an open run without a word to its code."""
+    event = WorkflowTerminated(reason=reason, unhandled_signals=_unhandled(draft))
+    close(draft, now_us, workflow_terminated=event)
+
+
+def cancel_unseen(draft: Draft, now_us: int) -> None:
+    """Closes a run whose code has never run, after its cancellation was requested."""
+    event = WorkflowCancelled(unhandled_signals=_unhandled(draft), reason=draft.run.cancel_reason)
+    close(draft, now_us, workflow_cancelled=event)
+
+
+def time_out(draft: Draft, timeout: TimeoutType, *, next_run: NextRun, now_us: int) -> None:
+    """Closes a run whose time ran out.
+
+    A run timeout may be tried again, an execution timeout ends the chain.
+    """
+    failure = Failure(
+        message="the workflow's time ran out",
+        kind=FailureKind.FAILURE_KIND_TIMEOUT,
+        timeout_type=timeout,
+        non_retryable=timeout == TimeoutType.TIMEOUT_TYPE_EXECUTION,
+    )
+    event = WorkflowTimedOut(
+        timeout_type=timeout,
+        unhandled_signals=_unhandled(draft),
+        next_run_id=_try_again(draft, failure, next_run=next_run, now_us=now_us),
+    )
+    close(draft, now_us, workflow_timed_out=event)
+
+
+def enforce_limits(draft: Draft, *, next_run: NextRun, now_us: int) -> None:
+    """Fails an open run whose history reached a bound."""
+    run = draft.run
+    if run.status.is_closed:
+        return
+    if run.history_length < HISTORY_EVENTS_MAX and run.history_bytes < HISTORY_BYTES_MAX:
+        return
+    failure = Failure(
+        message=(
+            f"the history has {run.history_length} events of {run.history_bytes} bytes; the bounds "
+            f"are {HISTORY_EVENTS_MAX} and {HISTORY_BYTES_MAX}"
+        ),
+        kind=FailureKind.FAILURE_KIND_LIMIT,
+        type="HISTORY_LIMIT",
+    )
+    event = WorkflowFailed(
+        failure=failure,
+        unhandled_signals=_unhandled(draft),
+        next_run_id=_try_again(draft, failure, next_run=next_run, now_us=now_us),
+    )
+    close(draft, now_us, workflow_failed=event)
+
+
+def close(draft: Draft, now_us: int, **event: Any) -> None:
+    """Tells every session that holds a task of the run, and appends the closing event."""
+    for task in draft.tasks():
+        draft.notify(task, "WORKFLOW_CLOSED")
+    draft.append(now_us, **event)
+
+
+def _unhandled(draft: Draft, unconsumed: Sequence[int] = ()) -> list[UnhandledSignal]:
+    """Lists the signals that the code names as unconsumed and those that it never saw.
+
+    A signal that an earlier task covered is listed without its name: its event is not at hand.
+    """
+    seen_seq = draft.run.seen_seq
+    for index, seq in enumerate(unconsumed):
+        if not 1 <= seq <= seen_seq:
+            raise InvalidRequest(
+                f"is {seq}; the task covers the events 1 to {seen_seq}",
+                f"unconsumed_signal_seqs[{index}]",
+            )
+    names: dict[int, str] = {}
+    wanted = set(unconsumed)
+    if wanted:
+        names = {
+            row.seq: parse_frame(row.frame).signal_received.signal_name
+            for row in draft.recent()
+            if row.seq in wanted and row.kind == "signal_received"
+        }
+    return [
+        *(UnhandledSignal(event_seq=seq, signal_name=names.get(seq, "")) for seq in sorted(wanted)),
+        *(UnhandledSignal(event_seq=seq, signal_name=name) for seq, name in draft.unseen_signals()),
+    ]
+
+
+def _try_again(draft: Draft, failure: Failure, *, next_run: NextRun, now_us: int) -> str:
+    """Opens the run that tries again and returns its id; empty when there is to be none."""
+    started = draft.started()
+    if draft.run.cancel_requested or not started.HasField("retry_policy"):
+        return ""
+    delay_us = next_delay_us(started.retry_policy, started.attempt, failure)
+    if delay_us is None:
+        return ""
+    if execution_us := from_duration(started.execution_timeout):
+        deadline_us = from_timestamp(started.execution_started_at) + execution_us
+        if draft.instant(now_us) + delay_us >= deadline_us:
+            return ""
+    open_next_run(draft, delay_us, next_run=next_run, now_us=now_us)
+    return next_run.run_id

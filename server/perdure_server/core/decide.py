@@ -1,0 +1,270 @@
+"""Owns the decisions: each takes a draft and a stimulus, and changes the draft or raises.
+
+A decision that raised has left its draft half changed: drop that draft. The rules of each kind of
+thing are in `activity`, `timer`, `signal`, `cancellation` and `closing`; here stands who may
+report, and what goes where.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from perdure.v1.command_pb2 import Command
+from perdure.v1.failure_pb2 import Failure, TimeoutType
+from perdure.v1.payload_pb2 import Payload
+from perdure.v1.workflow_service_pb2 import CancelWorkflowRequest, SignalWorkflowRequest
+from perdure_server.core import (
+    activity,
+    cancellation,
+    closing,
+    fields,
+    signal,
+    timer,
+    workflow_task,
+)
+from perdure_server.core.batch import CommandBatch
+from perdure_server.core.draft import Draft, NextRun
+from perdure_server.core.errors import (
+    InvalidCommand,
+    InvalidRequest,
+    StaleTask,
+    WorkflowClosed,
+    WorkflowNotFound,
+)
+from perdure_server.core.limits import COMMANDS_MAX
+from perdure_server.core.model import RunStatus, Task, TaskKind, Timer, TimerKind
+from perdure_server.core.start import decide_start, normalize_start
+from perdure_server.core.token import TaskToken
+
+__all__ = [
+    "decide_activity_completed",
+    "decide_activity_detached",
+    "decide_activity_failed",
+    "decide_cancel",
+    "decide_commands",
+    "decide_heartbeat",
+    "decide_lease_expired",
+    "decide_signal",
+    "decide_start",
+    "decide_task_lost",
+    "decide_terminate",
+    "decide_timer_due",
+    "decide_workflow_task_failed",
+    "normalize_start",
+]
+
+_COMMANDS: Final[dict[str, Callable[[CommandBatch, Any], None]]] = {
+    "schedule_activity": activity.schedule,
+    "cancel_activity": activity.cancel,
+    "schedule_timer": timer.schedule,
+    "cancel_timer": timer.cancel,
+    "wait_for_signal": signal.wait,
+    "complete_workflow": closing.complete,
+    "fail_workflow": closing.fail,
+    "cancel_workflow": closing.cancel,
+}
+"""The function of each command, by its name in the oneof."""
+_FAMILIES: Final = {TaskKind.WORKFLOW: workflow_task, TaskKind.ACTIVITY: activity}
+"""Where a lease that ends is handled: `lose`, `hand_back` and `expire`."""
+
+
+def decide_signal(draft: Draft, request: SignalWorkflowRequest, now_us: int) -> int:
+    """Records a signal and returns the event's number. Raises `WorkflowClosed`."""
+    if draft.run.status.is_closed:
+        raise WorkflowClosed(f"{_closed(draft)}; it takes no more signals")
+    return signal.receive(draft, request, now_us)
+
+
+def decide_cancel(draft: Draft, request: CancelWorkflowRequest, now_us: int) -> RunStatus:
+    """Asks the run to end and returns its status. Raises `WorkflowNotFound` when it has ended."""
+    _require_open(draft)
+    cancellation.request_cancel(draft, request, now_us)
+    return draft.run.status
+
+
+def decide_terminate(draft: Draft, reason: str, now_us: int) -> None:
+    """Ends the run. Raises `WorkflowNotFound` when it has ended."""
+    _require_open(draft)
+    closing.terminate(draft, reason, now_us)
+
+
+def decide_commands(
+    draft: Draft,
+    token: TaskToken,
+    commands: Sequence[Command],
+    *,
+    next_run: NextRun,
+    now_us: int,
+) -> None:
+    """Applies the commands of a workflow task.
+
+    The report already accepted, sent again, changes nothing.
+
+    Raises `StaleTask` when the lease is not current, and `InvalidCommand` for the first command
+    that is malformed.
+    """
+    task = _workflow_task(draft, token)
+    if task is None:
+        return
+    fields.check_count("commands", len(commands), COMMANDS_MAX)
+    workflow_task.accept(draft, task, token.seen_seq, now_us)
+    batch = CommandBatch(draft, next_run, now_us)
+    for index, command in enumerate(commands):
+        _apply_command(batch, command, index)
+
+
+def decide_workflow_task_failed(
+    draft: Draft, token: TaskToken, failure: Failure, now_us: int
+) -> None:
+    """Puts a workflow task back, with back-off, whose code could not be run. Raises `StaleTask`."""
+    task = _workflow_task(draft, token)
+    if task is not None:
+        fields.check_failure("failure", failure)
+        workflow_task.fail(draft, task, failure, now_us)
+
+
+def decide_activity_completed(draft: Draft, token: TaskToken, result: Payload, now_us: int) -> None:
+    """Records the result of an activity. Raises `StaleTask` and `PayloadTooLarge`."""
+    task = _activity_task(draft, token)
+    if task is not None:
+        fields.check_payload("result", result)
+        activity.complete(draft, task, result, now_us)
+
+
+def decide_activity_failed(draft: Draft, token: TaskToken, failure: Failure, now_us: int) -> None:
+    """Ends an attempt that failed; the retry policy decides what follows.
+
+    Raises `StaleTask`, `PayloadTooLarge` and `LimitExceeded`.
+    """
+    task = _activity_task(draft, token)
+    if task is not None:
+        fields.check_failure("failure", failure)
+        activity.fail(draft, task, failure, lease=token.lease, now_us=now_us)
+
+
+def decide_activity_detached(draft: Draft, token: TaskToken) -> None:
+    """Frees an attempt from the session that holds it. Raises `StaleTask`."""
+    task = _activity_task(draft, token)
+    if task is not None:
+        activity.detach(draft, task)
+
+
+def decide_heartbeat(draft: Draft, token: TaskToken, details: Payload | None, now_us: int) -> bool:
+    """Notes that an attempt is alive; returns whether it should stop.
+
+    Raises `StaleTask` and `PayloadTooLarge`.
+    """
+    task = _activity_task(draft, token)
+    if task is None:
+        raise _stale(token)
+    if details is not None:
+        fields.check_payload("details", details)
+    return activity.heartbeat(draft, task, details, now_us)
+
+
+def decide_task_lost(
+    draft: Draft, kind: TaskKind, seq: int, lease: int, *, delivered: bool, now_us: int
+) -> None:
+    """Takes a task back from a session that is gone. It counts as an attempt if it was delivered.
+
+    Does nothing when the lease is no longer current.
+    """
+    task = _leased(draft, kind, seq, lease)
+    if task is None:
+        return
+    family = _FAMILIES[kind]
+    if delivered:
+        family.lose(draft, task, now_us)
+    else:
+        family.hand_back(draft, task, now_us)
+
+
+def decide_lease_expired(draft: Draft, kind: TaskKind, seq: int, lease: int, now_us: int) -> None:
+    """Takes a task back whose lease ran out.
+
+    Does nothing when the lease is no longer current or still runs.
+    """
+    task = _leased(draft, kind, seq, lease)
+    if task is None or task.lease_until_us is None or now_us < task.lease_until_us:
+        return
+    _FAMILIES[kind].expire(draft, task, now_us)
+
+
+def decide_timer_due(draft: Draft, due: Timer, *, next_run: NextRun, now_us: int) -> None:
+    """Does what a timer is for. Does nothing when the timer is gone or due later."""
+    row = draft.timer(due.kind, due.seq)
+    if row is None or row.due_at_us > now_us:
+        return
+    match row.kind:
+        case TimerKind.USER:
+            timer.fire(draft, row.seq, now_us)
+        case TimerKind.ACTIVITY_QUEUE:
+            activity.time_out_queue(draft, row.seq, now_us)
+        case TimerKind.ACTIVITY_TOTAL:
+            activity.time_out_total(draft, row.seq, now_us)
+        case TimerKind.RUN_TIMEOUT:
+            closing.time_out(draft, TimeoutType.TIMEOUT_TYPE_RUN, next_run=next_run, now_us=now_us)
+        case TimerKind.EXECUTION_TIMEOUT:
+            closing.time_out(
+                draft, TimeoutType.TIMEOUT_TYPE_EXECUTION, next_run=next_run, now_us=now_us
+            )
+        case TimerKind.CANCEL_DEADLINE:
+            closing.terminate(draft, cancellation.deadline_reason(draft), now_us)
+
+
+def _apply_command(batch: CommandBatch, command: Command, index: int) -> None:
+    """Applies one command. Raises `InvalidCommand`, which names it."""
+    kind = command.WhichOneof("command")
+    source = f" (at {command.source})" if command.source else ""
+    if kind is None:
+        raise InvalidCommand(index, "command", f"is missing, or unknown to this server{source}")
+    if batch.draft.run.status.is_closed:
+        raise InvalidCommand(index, kind, f"stands after a command that closes the run{source}")
+    try:
+        _COMMANDS[kind](batch, getattr(command, kind))
+    except InvalidRequest as error:
+        raise InvalidCommand(index, f"{kind}.{error.field}", f"{error.problem}{source}") from error
+
+
+def _workflow_task(draft: Draft, token: TaskToken) -> Task | None:
+    """Returns the task whose lease the token shows; None when its report was accepted before."""
+    if token.kind is TaskKind.WORKFLOW and token.seen_seq <= draft.run.history_length:
+        task = _leased(draft, token.kind, token.seq, token.lease)
+        if task is not None or 0 < token.lease == draft.run.accepted_lease:
+            return task
+    raise _stale(token)
+
+
+def _activity_task(draft: Draft, token: TaskToken) -> Task | None:
+    """Returns the task whose lease the token shows; None when its report was accepted before."""
+    if token.kind is TaskKind.ACTIVITY:
+        task = _leased(draft, token.kind, token.seq, token.lease)
+        if task is not None or activity.was_reported(draft, token):
+            return task
+    raise _stale(token)
+
+
+def _leased(draft: Draft, kind: TaskKind, seq: int, lease: int) -> Task | None:
+    """Returns a task, fenced, if it is leased under this number."""
+    task = draft.task(kind, seq)
+    if task is None or task.session_id is None or task.lease != lease:
+        return None
+    draft.fence(kind, seq, lease)
+    return task
+
+
+def _require_open(draft: Draft) -> None:
+    if draft.run.status.is_closed:
+        raise WorkflowNotFound(f"{_closed(draft)}; there is no open run")
+
+
+def _closed(draft: Draft) -> str:
+    run = draft.run
+    return f"run {run.run_id} of workflow {run.workflow_id} is closed ({run.status})"
+
+
+def _stale(token: TaskToken) -> StaleTask:
+    return StaleTask(
+        f"lease {token.lease} of {token.kind} task {token.seq} is no longer current; drop the work"
+    )

@@ -1,0 +1,73 @@
+"""Owns the rows of a draft: changes kept apart from the rows that they change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Generic, TypeVar
+
+from perdure_server.core.model import Activity, Task, TaskKind, Timer, TimerKind
+from perdure_server.core.state import RunState
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Layer(Generic[K, V]):
+    """Rows of one kind, changed on top of those `below`.
+
+    `own` holds the changes, None for a row that is gone.
+    """
+
+    __slots__ = ("_below", "own")
+
+    def __init__(self, below: Mapping[K, V] | Layer[K, V]) -> None:
+        self._below = below
+        self.own: dict[K, V | None] = {}
+
+    def get(self, key: K) -> V | None:
+        """Returns a row, or None."""
+        if key in self.own:
+            return self.own[key]
+        return self._below.get(key)
+
+    def items(self) -> Iterator[tuple[K, V]]:
+        """Yields every row with its key."""
+        for key, row in self._below.items():
+            if key not in self.own:
+                yield key, row
+        for key, own in self.own.items():
+            if own is not None:
+                yield key, own
+
+    def touched(self, key: K) -> bool:
+        """Whether this layer or a layer below changed the row."""
+        return key in self.own or (isinstance(self._below, Layer) and self._below.touched(key))
+
+    def puts(self) -> dict[K, V]:
+        """Returns the rows that this layer wrote."""
+        return {key: row for key, row in self.own.items() if row is not None}
+
+    def drops(self) -> set[K]:
+        """Returns the keys of the rows that this layer removed."""
+        return {key for key, row in self.own.items() if row is None}
+
+
+class Rows:
+    """The pending work of a run in three layers, on top of stored rows or of other changes."""
+
+    __slots__ = ("activities", "tasks", "timers")
+
+    def __init__(self, below: RunState | Rows) -> None:
+        self.activities: Layer[int, Activity] = Layer(below.activities)
+        self.tasks: Layer[tuple[TaskKind, int], Task] = Layer(below.tasks)
+        self.timers: Layer[tuple[TimerKind, int], Timer] = Layer(below.timers)
+
+    def __bool__(self) -> bool:
+        """Whether this changes anything."""
+        return bool(self.tasks.own or self.activities.own or self.timers.own)
+
+    def absorb(self, above: Rows) -> None:
+        """Takes over the changes of rows that lie on top of these."""
+        self.activities.own.update(above.activities.own)
+        self.tasks.own.update(above.tasks.own)
+        self.timers.own.update(above.timers.own)

@@ -1,0 +1,74 @@
+"""Owns the first run of a chain: what a start request becomes."""
+
+from __future__ import annotations
+
+from perdure.v1.history_pb2 import WorkflowStarted
+from perdure.v1.workflow_service_pb2 import StartWorkflowRequest
+from perdure_server.core.draft import Draft, NextRun
+from perdure_server.core.limits import NAMESPACE_DEFAULT, PRIORITY_DEFAULT, TASK_QUEUE_DEFAULT
+from perdure_server.core.model import Run, RunStatus
+from perdure_server.core.opening import open_run
+from perdure_server.core.retry import resolve_policy
+from perdure_server.core.times import to_timestamp
+
+
+def normalize_start(request: StartWorkflowRequest) -> StartWorkflowRequest:
+    """Returns the request with the defaults that a run needs: itself, or a changed copy."""
+    if request.namespace and request.task_queue and request.priority:
+        return request
+    normal = StartWorkflowRequest()
+    normal.CopyFrom(request)
+    normal.namespace = request.namespace or NAMESPACE_DEFAULT
+    normal.task_queue = request.task_queue or TASK_QUEUE_DEFAULT
+    normal.priority = request.priority or PRIORITY_DEFAULT
+    return normal
+
+
+def decide_start(
+    request: StartWorkflowRequest, *, new: NextRun, generation: int, now_us: int
+) -> Draft:
+    """Returns the draft of a new run.
+
+    The request is checked and normal; without a workflow id it takes the run's.
+    """
+    draft = Draft.new(
+        Run(
+            run_id=new.run_id,
+            namespace=request.namespace,
+            workflow_id=request.workflow_id or new.run_id,
+            workflow_type=request.workflow_type,
+            task_queue=request.task_queue,
+            generation=generation,
+            status=RunStatus.PENDING,
+            version=0,
+            attempt=1,
+            priority=request.priority,
+            created_at_us=now_us,
+            updated_at_us=now_us,
+        )
+    )
+    open_run(draft, _started(request, new, now_us), now_us)
+    return draft
+
+
+def _started(request: StartWorkflowRequest, new: NextRun, now_us: int) -> WorkflowStarted:
+    started = WorkflowStarted(
+        workflow_type=request.workflow_type,
+        task_queue=request.task_queue,
+        seed=new.seed,
+        attempt=1,
+        first_run_id=new.run_id,
+        execution_started_at=to_timestamp(now_us),
+        priority=request.priority,
+    )
+    if request.HasField("input"):
+        started.input.CopyFrom(request.input)
+    if request.HasField("retry_policy"):
+        started.retry_policy.CopyFrom(resolve_policy(request.retry_policy))
+    if request.HasField("execution_timeout"):
+        started.execution_timeout.CopyFrom(request.execution_timeout)
+    if request.HasField("run_timeout"):
+        started.run_timeout.CopyFrom(request.run_timeout)
+    if request.HasField("start_delay"):
+        started.start_delay.CopyFrom(request.start_delay)
+    return started

@@ -1,0 +1,148 @@
+"""Owns what a request of WorkerService or WatchService may say: one function per RPC.
+
+The rest is as in `checks`.
+
+Reports are checked where they are decided, since each stands or falls alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from perdure.v1.watch_service_pb2 import WatchRequest, WatchWorkflowRequest
+from perdure.v1.worker_service_pb2 import (
+    CompleteWorkflowTaskRequest,
+    GetWorkflowTaskHistoryRequest,
+    HeartbeatRequest,
+    ListWorkersRequest,
+    PollActivityTaskRequest,
+    PollWorkflowTaskRequest,
+    RegisterRequest,
+    ReportRequest,
+    StreamTasksRequest,
+    WorkHello,
+    WorkSlots,
+)
+from perdure_server.core.errors import InvalidRequest
+from perdure_server.core.fields import (
+    check_count,
+    check_id,
+    check_page_size,
+    check_wait,
+    require_id,
+)
+from perdure_server.core.limits import COMMANDS_MAX, SLOTS_MAX, TYPES_MAX
+
+
+def check_hello(hello: WorkHello) -> None:
+    """Checks the first message of Work."""
+    require_id("hello.session_id", hello.session_id)
+    check_id("hello.identity", hello.identity)
+    check_id("hello.namespace", hello.namespace)
+    require_id("hello.task_queue", hello.task_queue)
+    _check_types("hello.workflow_types", hello.workflow_types)
+    _check_types("hello.activity_types", hello.activity_types)
+    check_slots("hello.slots", hello.slots)
+
+
+def check_slots(field: str, slots: WorkSlots) -> None:
+    """Checks how many tasks a worker takes at once."""
+    check_count(f"{field}.workflow_tasks", slots.workflow_tasks, SLOTS_MAX)
+    check_count(f"{field}.activity_tasks", slots.activity_tasks, SLOTS_MAX)
+
+
+def check_stream_tasks(request: StreamTasksRequest) -> None:
+    """Checks StreamTasks."""
+    require_id("worker_id", request.worker_id)
+    check_id("namespace", request.namespace)
+    require_id("task_queue", request.task_queue)
+    _check_types("workflow_types", request.workflow_types)
+    _check_types("activity_types", request.activity_types)
+    check_slots("slots", request.slots)
+
+
+def check_report(request: ReportRequest) -> None:
+    """Checks Report, but none of the reports in it."""
+    require_id("worker_id", request.worker_id)
+    check_count("reports", len(request.reports), SLOTS_MAX)
+
+
+def check_poll_workflow_task(request: PollWorkflowTaskRequest) -> None:
+    """Checks PollWorkflowTask."""
+    _check_poll(request)
+
+
+def check_poll_activity_task(request: PollActivityTaskRequest) -> None:
+    """Checks PollActivityTask."""
+    _check_poll(request)
+
+
+def check_complete_workflow_task(request: CompleteWorkflowTaskRequest) -> None:
+    """Checks CompleteWorkflowTask, but none of the commands in it."""
+    check_id("namespace", request.namespace)
+    check_id("workflow_id", request.workflow_id)
+    check_id("worker_id", request.worker_id)
+    check_count("commands", len(request.commands), COMMANDS_MAX)
+    if not request.task_token and not (request.workflow_id and request.worker_id):
+        raise InvalidRequest("is required, or else workflow_id and worker_id", "task_token")
+
+
+def check_get_workflow_task_history(request: GetWorkflowTaskHistoryRequest) -> None:
+    """Checks GetWorkflowTaskHistory."""
+    if not request.task_token:
+        raise InvalidRequest("is required", "task_token")
+    if not request.page_token:
+        raise InvalidRequest("is required", "page_token")
+
+
+def check_register(request: RegisterRequest) -> None:
+    """Checks Register."""
+    require_id("identity", request.identity)
+    check_id("namespace", request.namespace)
+    require_id("task_queue", request.task_queue)
+    _check_types("workflow_types", request.workflow_types)
+    _check_types("activity_types", request.activity_types)
+    check_slots("slots", request.slots)
+
+
+def check_worker_heartbeat(request: HeartbeatRequest) -> None:
+    """Checks Heartbeat."""
+    require_id("worker_id", request.worker_id)
+
+
+def check_list_workers(request: ListWorkersRequest) -> None:
+    """Checks ListWorkers."""
+    check_id("namespace", request.namespace)
+    check_page_size(request.page_size)
+
+
+def check_watch(request: WatchRequest) -> None:
+    """Checks Watch."""
+    check_id("namespace", request.namespace)
+    check_id("workflow_id", request.workflow_id)
+    check_id("workflow_type", request.workflow_type)
+    _check_types("kinds", request.kinds)
+
+
+def check_watch_workflow(request: WatchWorkflowRequest) -> None:
+    """Checks WatchWorkflow."""
+    check_id("namespace", request.namespace)
+    require_id("workflow_id", request.workflow_id)
+    check_id("run_id", request.run_id)
+    if request.after_seq < 0:
+        raise InvalidRequest(f"is {request.after_seq}; it must not be negative", "after_seq")
+
+
+def _check_poll(request: PollWorkflowTaskRequest | PollActivityTaskRequest) -> None:
+    check_id("namespace", request.namespace)
+    require_id("task_queue", request.task_queue)
+    require_id("worker_id", request.worker_id)
+    check_wait("wait", request.wait)
+
+
+def _check_types(field: str, types: Iterable[str]) -> None:
+    """Checks a list of names."""
+    names = list(types)
+    check_count(field, len(names), TYPES_MAX)
+    for index, name in enumerate(names):
+        require_id(f"{field}[{index}]", name)

@@ -1,0 +1,164 @@
+"""Owns the client session: many calls of one process over one stream, each served on its own, answers coalesced."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Protocol
+
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.status_pb2 import Status
+
+from perdure.v1 import workflow_service_pb2 as pb
+from perdure_server.core import checks, limits
+from perdure_server.core.errors import DomainError, InvalidRequest, StoreBusy
+from perdure_server.core.frames import field
+from perdure_server.engine.outbox import Outbox
+
+_log = logging.getLogger(__name__)
+
+Resolve = Callable[[Any], None]
+Reject = Callable[[Exception], None]
+
+_REPLIES = pb.SessionResponse.REPLIES_FIELD_NUMBER
+_UNKNOWN_CODE = 2
+"""The code of a session error is always UNKNOWN: its reason says it all, and codes belong to the edge."""
+
+
+class SessionCalls(Protocol):
+    """The use cases that a session offers."""
+
+    def begin_start(
+        self, request: pb.StartWorkflowRequest, resolve: Resolve, reject: Reject
+    ) -> None:
+        """Starts a workflow."""
+
+    def begin_execute(
+        self, request: pb.StartWorkflowRequest, token: object, resolve: Resolve, reject: Reject
+    ) -> None:
+        """Starts a workflow and waits for its end."""
+
+    def begin_result(
+        self, request: pb.GetWorkflowResultRequest, token: object, resolve: Resolve, reject: Reject
+    ) -> None:
+        """Waits for the end of a workflow."""
+
+    def begin_signal(
+        self, request: pb.SignalWorkflowRequest, resolve: Resolve, reject: Reject
+    ) -> None:
+        """Delivers a signal."""
+
+    def begin_cancel(
+        self, request: pb.CancelWorkflowRequest, resolve: Resolve, reject: Reject
+    ) -> None:
+        """Asks a workflow to end."""
+
+    def forget(self, token: object) -> None:
+        """Drops a result that is no longer waited for."""
+
+
+async def serve_session(
+    calls: SessionCalls, requests: AsyncIterator[pb.SessionRequest]
+) -> AsyncIterator[bytes]:
+    """Serves calls until the client ends the stream; yields encoded SessionResponses."""
+    session = _ClientSession(calls)
+    reader = asyncio.create_task(session.read(requests), name="read client session")
+    try:
+        while (part := await session.outbox.next()) is not None:
+            yield part[0]
+    finally:
+        reader.cancel()
+        session.close()
+
+
+class _ClientSession:
+    """One stream: the calls under way and the replies that wait to be written."""
+
+    def __init__(self, calls: SessionCalls) -> None:
+        self._calls = calls
+        self._waiting: dict[int, object] = {}
+        self._open = 0
+        self._read_all = False
+        self.outbox = Outbox()
+
+    async def read(self, requests: AsyncIterator[pb.SessionRequest]) -> None:
+        """Takes calls in until the client has sent its last one; the stream ends when all are answered."""
+        async for request in requests:
+            if request.ping:
+                self.outbox.put(pb.SessionResponse(pong=request.ping).SerializeToString())
+            for call in request.calls:
+                self._begin(call)
+        self._read_all = True
+        self._end_when_done()
+
+    def close(self) -> None:
+        """Drops the results that nobody waits for any more."""
+        for token in self._waiting.values():
+            self._calls.forget(token)
+
+    def _begin(self, call: pb.SessionCall) -> None:
+        self._open += 1
+        kind = call.WhichOneof("call")
+        call_id = call.call_id
+
+        def reject(error: Exception) -> None:
+            self._reply(pb.SessionReply(call_id=call_id, error=_status(error)))
+
+        try:
+            if self._open > limits.SESSION_CALLS_MAX:
+                raise StoreBusy("the session has too many calls under way; wait for answers")
+            self._serve(call, kind, call_id, reject)
+        except DomainError as error:
+            reject(error)
+
+    def _serve(self, call: pb.SessionCall, kind: str | None, call_id: int, reject: Reject) -> None:
+        def resolve(answer: Any) -> None:
+            self._reply(pb.SessionReply(call_id=call_id, **{str(kind): answer}))
+
+        calls = self._calls
+        match kind:
+            case "start":
+                checks.check_start(call.start)
+                calls.begin_start(call.start, resolve, reject)
+            case "execute":
+                checks.check_execute(call.execute)
+                calls.begin_execute(call.execute.start, self._token(call_id), resolve, reject)
+            case "result":
+                checks.check_get_result(call.result)
+                calls.begin_result(call.result, self._token(call_id), resolve, reject)
+            case "signal":
+                checks.check_signal(call.signal)
+                calls.begin_signal(call.signal, resolve, reject)
+            case "cancel":
+                checks.check_cancel(call.cancel)
+                calls.begin_cancel(call.cancel, resolve, reject)
+            case _:
+                raise InvalidRequest("nothing is set; say what is asked", "call")
+
+    def _token(self, call_id: int) -> object:
+        token = self._waiting[call_id] = object()
+        return token
+
+    def _reply(self, reply: pb.SessionReply) -> None:
+        self._waiting.pop(reply.call_id, None)
+        self.outbox.put(field(_REPLIES, reply.SerializeToString()))
+        self._open -= 1
+        self._end_when_done()
+
+    def _end_when_done(self) -> None:
+        if self._read_all and not self._open:
+            self.outbox.end()
+
+
+def _status(error: Exception) -> Status:
+    """Returns an error of one call, with its reason among the details."""
+    if isinstance(error, DomainError):
+        reason, text = error.reason, str(error)
+    else:
+        _log.error("a session call failed", exc_info=error)
+        reason, text = "INTERNAL", "the server failed; its log has more"
+    detail = AnyMessage()
+    detail.Pack(ErrorInfo(reason=reason, domain="perdure"))
+    return Status(code=_UNKNOWN_CODE, message=text, details=[detail])

@@ -1,0 +1,223 @@
+"""Owns the engine as a whole: what is built from what, and in which order it starts and stops."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from perdure_server.core import decide
+from perdure_server.core.draft import Draft
+from perdure_server.core.errors import DomainError, ShuttingDown, StoreError
+from perdure_server.core.model import Timer
+from perdure_server.engine.aftermath import Aftermath
+from perdure_server.engine.alarms import Alarms
+from perdure_server.engine.background import Background
+from perdure_server.engine.committer import Committer
+from perdure_server.engine.dispatch import Dispatcher
+from perdure_server.engine.heartbeats import Heartbeats
+from perdure_server.engine.hub import Hub
+from perdure_server.engine.lanes import Lanes
+from perdure_server.engine.polls import Polls
+from perdure_server.engine.ports import Clock, Ids
+from perdure_server.engine.reports import Reports
+from perdure_server.engine.results import Results
+from perdure_server.engine.runs import Runs, Stimulus
+from perdure_server.engine.session import Held, TaskKey
+from perdure_server.engine.sessions import Sessions
+from perdure_server.engine.starts import Starts
+from perdure_server.engine.timers import Timers
+from perdure_server.engine.watches import Watches
+from perdure_server.engine.work import WorkStreams
+from perdure_server.engine.workers import Workers
+from perdure_server.engine.workflows import Workflows
+from perdure_server.store.contract import Store
+
+_log = logging.getLogger(__name__)
+
+_RETRY_US = 1_000_000
+"""How soon what the engine does by itself is tried again after the store refused it."""
+
+
+class Engine:
+    """Runs workflows over a store that is open. `start` once, then `drain` and `stop` once."""
+
+    def __init__(self, store: Store, clock: Clock, ids: Ids) -> None:
+        self._store = store
+        self._clock = clock
+        self._background = Background()
+        self._committer = Committer(store)
+        self._hub = Hub()
+        results = Results()
+        self._leases = Alarms[TaskKey](clock, self._lease_due)
+        self._retries = Alarms[Callable[[], None]](clock, lambda again, _due: again())
+        self._timers = Timers(store, clock=clock, background=self._background, ring=self._timer_due)
+        self._dispatcher = Dispatcher(
+            store,
+            Lanes(),
+            clock=clock,
+            background=self._background,
+            leases=self._leases,
+            visit=lambda run_id, visit: self._runs.visit(run_id, visit),
+        )
+        self._sessions = Sessions(self._dispatcher, clock=clock, lose=self._task_lost)
+        aftermath = Aftermath(
+            self._dispatcher,
+            timers=self._timers,
+            leases=self._leases,
+            hub=self._hub,
+            results=results,
+            notify=self._sessions.notify,
+        )
+        self._runs = Runs(
+            store,
+            self._committer,
+            aftermath,
+            clock=clock,
+            ids=ids,
+            background=self._background,
+        )
+        self._build_doors(results, ids)
+
+    def _build_doors(self, results: Results, ids: Ids) -> None:
+        store, runs, clock, background = self._store, self._runs, self._clock, self._background
+        self._heartbeats = Heartbeats(runs, clock)
+        reports = Reports(
+            runs,
+            self._dispatcher,
+            store=store,
+            heartbeats=self._heartbeats,
+            background=background,
+        )
+        self._polls = Polls(self._dispatcher, clock=clock, lose=self._task_lost)
+        streams = WorkStreams(
+            self._sessions, self._dispatcher, reports, clock=clock, server_id=ids.worker_id()
+        )
+        self.workers = Workers(
+            store=store,
+            runs=runs,
+            sessions=self._sessions,
+            dispatcher=self._dispatcher,
+            reports=reports,
+            heartbeats=self._heartbeats,
+            streams=streams,
+            polls=self._polls,
+            clock=clock,
+            ids=ids,
+        )
+        self.workflows = Workflows(
+            store,
+            runs,
+            starts=Starts(store, runs, clock=clock, ids=ids, background=background),
+            results=results,
+            dispatcher=self._dispatcher,
+            clock=clock,
+            background=background,
+        )
+        self.watches = Watches(store, self._hub)
+
+    async def start(self) -> None:
+        """Takes up what the store holds: leases, ready tasks and timers. Raises StoreUnavailable."""
+        self._background.spawn(self._committer.run(), "commit")
+        leased = await self._store.leased_tasks()
+        self._sessions.adopt(leased)
+        for task in leased:
+            if task.lease_until_us is not None:
+                self._leases.set((task.run_id, task.kind, task.seq), task.lease_until_us)
+        self._sessions.start()
+        await self._dispatcher.rebuild()
+        await self._timers.rebuild()
+
+    async def drain(self) -> None:
+        """Ends the worker streams and the polls; what they hold stays leased. Unary calls go on."""
+        leaving = ShuttingDown("the server is stopping; connect again")
+        self._sessions.close(leaving)
+        self._polls.close(leaving)
+
+    async def stop(self) -> None:
+        """Commits what is under way and ends every background task."""
+        self._leases.close()
+        self._retries.close()
+        self._timers.close()
+        self._dispatcher.close()
+        self._heartbeats.close()
+        await self._committer.flush()
+        await self._background.close()
+
+    def is_quiet(self) -> bool:
+        """Whether nothing is under way: no commit, no claim, no load, no task that a worker holds."""
+        return (
+            self._committer.is_idle
+            and self._background.count <= 1
+            and not any(session.held for session in self._sessions.all())
+        )
+
+    def next_alarm_us(self) -> int | None:
+        """Returns the earliest instant at which the engine will do something by itself."""
+        instants = [
+            self._leases.next_us(),
+            self._timers.next_us(),
+            self._dispatcher.next_us(),
+            self._retries.next_us(),
+        ]
+        return min((instant for instant in instants if instant is not None), default=None)
+
+    def _timer_due(self, timer: Timer) -> None:
+        next_run = self._runs.next_run()
+
+        def decision(draft: Draft, now_us: int) -> None:
+            decide.decide_timer_due(draft, timer, next_run=next_run, now_us=now_us)
+
+        self._do(timer.run_id, decision, lambda: self._timers.again(timer))
+
+    def _lease_due(self, key: TaskKey, _due_us: int) -> None:
+        run_id, kind, seq = key
+        ended: list[int] = []
+
+        def decision(draft: Draft, now_us: int) -> None:
+            task = draft.task(kind, seq)
+            if task is None:
+                return
+            decide.decide_lease_expired(draft, kind, seq, task.lease, now_us)
+            after = draft.task(kind, seq)
+            if after is None or after.session_id is None:
+                ended.append(task.lease)
+
+        def again() -> None:
+            self._leases.set(key, self._clock.now_us() + _RETRY_US)
+
+        def done(_answer: Any) -> None:
+            for lease in ended:
+                self._dispatcher.finished(key, lease)
+
+        self._do(run_id, decision, again, done)
+
+    def _task_lost(self, held: Held) -> None:
+        run_id, kind, seq = held.key
+
+        def decision(draft: Draft, now_us: int) -> None:
+            decide.decide_task_lost(
+                draft, kind, seq, held.lease, delivered=held.delivered, now_us=now_us
+            )
+
+        def again() -> None:
+            self._retries.set(lambda: self._task_lost(held), self._clock.now_us() + _RETRY_US)
+
+        self._do(run_id, decision, again)
+
+    def _do(
+        self,
+        run_id: str,
+        decision: Callable[[Draft, int], None],
+        again: Callable[[], None],
+        done: Callable[[Any], None] = lambda _answer: None,
+    ) -> None:
+        """Stimulates a run for the engine's own reasons; tries again when the store refuses."""
+
+        def refused(error: Exception) -> None:
+            if isinstance(error, StoreError):
+                again()
+            elif not isinstance(error, DomainError):
+                _log.error("the engine could not act on run %s", run_id, exc_info=error)
+
+        self._runs.stimulate(run_id, Stimulus(decision, done, refused))

@@ -1,0 +1,191 @@
+"""Owns what workers report: each report is one stimulus of its run and stands or falls alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from perdure.v1.worker_service_pb2 import ReportResult, TaskReport
+from perdure_server.core import decide
+from perdure_server.core.activity import was_accepted
+from perdure_server.core.draft import Draft
+from perdure_server.core.errors import DomainError, InvalidRequest, StaleTask, WorkflowNotFound
+from perdure_server.core.model import TaskKind
+from perdure_server.core.state import RunState
+from perdure_server.core.token import TaskToken
+from perdure_server.engine.background import Background
+from perdure_server.engine.dispatch import Dispatcher
+from perdure_server.engine.heartbeats import Heartbeats
+from perdure_server.engine.runs import Runs, Stimulus
+from perdure_server.engine.session import Session
+from perdure_server.store.contract import Store
+
+Resolve = Callable[[Any], None]
+Reject = Callable[[Exception], None]
+Answer = Callable[[ReportResult], None]
+
+_INTERNAL = "INTERNAL"
+_PAGE = 1_000
+_PAGE_BYTES = 4 * 1024 * 1024
+
+
+class Reports:
+    """Turns reports into stimuli, for every door."""
+
+    def __init__(
+        self,
+        runs: Runs,
+        dispatcher: Dispatcher,
+        *,
+        store: Store,
+        heartbeats: Heartbeats,
+        background: Background,
+    ) -> None:
+        self._runs = runs
+        self._dispatcher = dispatcher
+        self._store = store
+        self._heartbeats = heartbeats
+        self._background = background
+
+    def report(self, session: Session | None, report: TaskReport, answer: Answer) -> None:
+        """Handles one report of a stream; `answer` is called once, when it is durable or refused."""
+
+        def resolve(cancel_requested: Any) -> None:
+            answer(
+                ReportResult(report_id=report.report_id, cancel_requested=cancel_requested is True)
+            )
+
+        def reject(error: Exception) -> None:
+            answer(refusal(report.report_id, error))
+
+        try:
+            token = TaskToken.decode(report.task_token)
+            self._handle(session, token, report, resolve, reject)
+        except DomainError as error:
+            reject(error)
+
+    def submit(self, token: TaskToken, stimulus: Stimulus) -> None:
+        """Reports on a task for good: its slot is free at once, its lease when the report is committed.
+
+        A stale report that is the accepted one sent again is resolved like the first time.
+        """
+        key = (token.run_id, token.kind, token.seq)
+        resolve, reject = stimulus.resolve, stimulus.reject
+
+        def resolved(result: Any) -> None:
+            self._dispatcher.finished(key, token.lease)
+            resolve(result)
+
+        def rejected(error: Exception) -> None:
+            if not isinstance(error, StaleTask | WorkflowNotFound):
+                reject(error)
+                return
+            self._dispatcher.finished(key, token.lease)
+            if token.kind is TaskKind.ACTIVITY:
+                self._background.spawn(self._repeated(token, resolve, reject), "repeated report")
+            else:
+                reject(error)
+
+        self._dispatcher.reported(key, token.lease)
+        stimulus.resolve, stimulus.reject = resolved, rejected
+        self._runs.stimulate(token.run_id, stimulus)
+
+    def _handle(
+        self,
+        session: Session | None,
+        token: TaskToken,
+        report: TaskReport,
+        resolve: Resolve,
+        reject: Reject,
+    ) -> None:
+        kind = report.WhichOneof("report")
+        if kind == "activity_heartbeat":
+            details = report.activity_heartbeat
+            payload = details.details if details.HasField("details") else None
+            self._heartbeats.beat(token, payload, resolve, reject)
+        elif kind == "workflow_task_cache_miss":
+            self._resend(session, token, resolve)
+        else:
+            if kind == "workflow_task_completed" and session is not None:
+                self._dispatcher.stick(session, token.run_id, token.seen_seq)
+                reject = self._unsticking(session, token, reject)
+            self.submit(token, Stimulus(self._decision(token, report), resolve, reject))
+
+    def _unsticking(self, session: Session, token: TaskToken, reject: Reject) -> Reject:
+        def unstick(error: Exception) -> None:
+            self._dispatcher.unstick(session, token.run_id)
+            reject(error)
+
+        return unstick
+
+    def _decision(self, token: TaskToken, report: TaskReport) -> Callable[[Draft, int], Any]:
+        match report.WhichOneof("report"):
+            case "workflow_task_completed":
+                commands = report.workflow_task_completed.commands
+                return self.commands(token, commands)
+            case "workflow_task_failed":
+                failure = report.workflow_task_failed.failure
+                return lambda d, now: decide.decide_workflow_task_failed(d, token, failure, now)
+            case "activity_completed":
+                result = report.activity_completed.result
+                return lambda d, now: decide.decide_activity_completed(d, token, result, now)
+            case "activity_failed":
+                failed = report.activity_failed.failure
+                return lambda d, now: decide.decide_activity_failed(d, token, failed, now)
+            case "activity_detached":
+                return lambda d, _now: decide.decide_activity_detached(d, token)
+        raise InvalidRequest("nothing is set; say what became of the task", "report")
+
+    def commands(self, token: TaskToken, commands: Any) -> Callable[[Draft, int], Any]:
+        """Returns the decision that applies the commands of a workflow task."""
+        next_run = self._runs.next_run()
+        return lambda draft, now_us: decide.decide_commands(
+            draft, token, commands, next_run=next_run, now_us=now_us
+        )
+
+    def _resend(self, session: Session | None, token: TaskToken, resolve: Resolve) -> None:
+        def visit(state: RunState | None) -> None:
+            task = state.tasks.get((token.kind, token.seq)) if state is not None else None
+            if (
+                state is not None
+                and session is not None
+                and task is not None
+                and task.lease == token.lease
+            ):
+                self._dispatcher.resend(session, state, task)
+            resolve(None)
+
+        self._runs.visit(token.run_id, visit)
+
+    async def _repeated(self, token: TaskToken, resolve: Resolve, reject: Reject) -> None:
+        """Answers a stale activity report: accepted when the history shows that it was this lease's."""
+        try:
+            accepted = await self._was_accepted(token)
+        except DomainError as error:
+            reject(error)
+            return
+        if accepted:
+            resolve(None)
+        else:
+            reject(StaleTask("the task is no longer this worker's; its report changed nothing"))
+
+    async def _was_accepted(self, token: TaskToken) -> bool:
+        seq = 0
+        while True:
+            rows = await self._store.load_history(
+                token.run_id, after_seq=seq, limit=_PAGE, max_bytes=_PAGE_BYTES
+            )
+            if not rows:
+                return False
+            if was_accepted(rows, token):
+                return True
+            seq = rows[-1].seq
+
+
+def refusal(report_id: int, error: Exception) -> ReportResult:
+    """Returns the answer to a report that was refused."""
+    if isinstance(error, DomainError):
+        return ReportResult(report_id=report_id, reason=error.reason, message=str(error))
+    return ReportResult(
+        report_id=report_id, reason=_INTERNAL, message="the server failed; its log has more"
+    )

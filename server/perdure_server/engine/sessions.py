@@ -1,0 +1,231 @@
+"""Owns the worker sessions of this process: attach, detach, liveness, and what happens to the leases of the lost.
+
+A session outlives its stream. Silence is measured on the monotonic clock from the last word of the worker; after a
+restart of the server it is measured from the start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from perdure_server.core import limits
+from perdure_server.core.draft import CancelNotice
+from perdure_server.core.errors import InvalidTaskToken, SessionReplaced, ShuttingDown
+from perdure_server.core.model import Task, TaskKind
+from perdure_server.core.token import TaskToken
+from perdure_server.engine.dispatch import Dispatcher
+from perdure_server.engine.ports import Clock
+from perdure_server.engine.session import Held, Session, Sink, TaskKey
+
+POLL_PREFIX = limits.POLL_SESSION_PREFIX
+_TICK_S = 1.0
+_TICK_LATE_US = 2 * limits.SECOND_US
+"""A tick that is this late means that the process was stopped: the workers could not be heard meanwhile."""
+
+Lose = Callable[[Held], None]
+
+
+@dataclass(slots=True, frozen=True)
+class SessionSpec:
+    """Who a worker is and what it takes; types None mean all."""
+
+    session_id: str
+    identity: str
+    namespace: str
+    queue: str
+    workflow_types: frozenset[str] | None
+    activity_types: frozenset[str] | None
+    slots: Mapping[TaskKind, int]
+    by_time: bool = False
+
+
+class Sessions:
+    """All sessions, also those whose stream is gone but whose leases still stand."""
+
+    def __init__(self, dispatcher: Dispatcher, *, clock: Clock, lose: Lose) -> None:
+        self._dispatcher = dispatcher
+        self._clock = clock
+        self._lose = lose
+        self._sessions: dict[str, Session] = {}
+        self._tick: asyncio.TimerHandle | None = None
+        self._ticked_us = 0
+
+    def start(self) -> None:
+        """Begins to watch over the sessions."""
+        self._ticked_us = self._clock.monotonic_us()
+        self._tick = asyncio.get_running_loop().call_later(_TICK_S, self._watch_over)
+
+    def close(self, error: ShuttingDown) -> None:
+        """Ends every stream; the leases stand in the store."""
+        if self._tick is not None:
+            self._tick.cancel()
+        for session in self._sessions.values():
+            if session.sink is not None:
+                session.sink.end(error)
+
+    def all(self) -> Iterable[Session]:
+        """Returns the sessions by id."""
+        return [self._sessions[key] for key in sorted(self._sessions)]
+
+    def get(self, session_id: str) -> Session | None:
+        """Returns a session."""
+        return self._sessions.get(session_id)
+
+    def adopt(self, tasks: Iterable[Task]) -> None:
+        """Takes in leases of an earlier process: their sessions have 10 seconds to come back."""
+        for task in tasks:
+            if task.session_id is None or task.session_id.startswith(POLL_PREFIX):
+                continue
+            session = self._sessions.get(task.session_id)
+            if session is None:
+                session = self._new(_unknown(task))
+            key = (task.run_id, task.kind, task.seq)
+            held = Held(key=key, lease=task.lease, token="", delivered=True)
+            session.used[task.kind] += 1
+            self._dispatcher.hold(session, held)
+
+    def attach(
+        self, spec: SessionSpec, sink: Sink, *, held: Sequence[str] = (), cached: Mapping[str, int]
+    ) -> tuple[Session, list[str]]:
+        """Opens a session or takes it up again; returns it with the tokens of `held` whose leases are gone.
+
+        What the worker does not name was never received and is ready at once. Serving begins with
+        `Dispatcher.serve`, so that the caller can answer first.
+        """
+        session = self._sessions.get(spec.session_id)
+        if session is None:
+            session = self._new(spec)
+        elif session.sink is not None:
+            session.sink.end(SessionReplaced("the worker has connected again"))
+        self._dispatcher.withdraw(session)
+        _update(session, spec)
+        session.sink = sink
+        session.unacknowledged.clear()
+        session.heard_us = self._clock.monotonic_us()
+        lost = self._reconcile(session, held)
+        self._dispatcher.forget(session)
+        for run_id, last_seq in cached.items():
+            self._dispatcher.stick(session, run_id, last_seq)
+        return session, lost
+
+    def detach(self, session: Session, sink: Sink) -> None:
+        """Notes that a stream has ended. The session goes on while it holds leases and is not silent for too long."""
+        if session.sink is not sink:
+            return
+        session.sink = None
+        self._dispatcher.withdraw(session)
+        if not session.held:
+            self._remove(session)
+
+    def heard(self, session: Session) -> None:
+        """Notes a word of the worker."""
+        session.heard_us = self._clock.monotonic_us()
+
+    def notify(self, run_id: str, notice: CancelNotice) -> None:
+        """Tells the worker that holds a task to stop it."""
+        key = (run_id, notice.kind, notice.seq)
+        session = self._dispatcher.holder(key)
+        held = session.held.get(key) if session is not None else None
+        if session is None or held is None or held.lease != notice.lease:
+            return
+        if session.sink is not None and notice.kind is TaskKind.ACTIVITY:
+            session.sink.cancel(held.token, notice.reason)
+        if notice.reason != "CANCEL_REQUESTED":
+            self._dispatcher.finished(key, notice.lease)
+
+    def _new(self, spec: SessionSpec) -> Session:
+        now_us = self._clock.monotonic_us()
+        session = Session(
+            session_id=spec.session_id,
+            identity=spec.identity,
+            namespace=spec.namespace,
+            queue=spec.queue,
+            workflow_types=spec.workflow_types,
+            activity_types=spec.activity_types,
+            slots=dict(spec.slots),
+            heard_us=now_us,
+            since_us=self._clock.now_us(),
+            by_time=spec.by_time,
+        )
+        self._sessions[spec.session_id] = session
+        return session
+
+    def _reconcile(self, session: Session, tokens: Sequence[str]) -> list[str]:
+        lost: list[str] = []
+        kept: set[TaskKey] = set()
+        for text in tokens:
+            held = _held(session, text)
+            if held is None:
+                lost.append(text)
+                continue
+            held.token, held.delivered = text, True
+            kept.add(held.key)
+        for held in list(session.held.values()):
+            if held.key not in kept:
+                held.delivered = False
+                self._drop(held)
+        return lost
+
+    def _drop(self, held: Held) -> None:
+        self._dispatcher.finished(held.key, held.lease)
+        self._lose(held)
+
+    def _remove(self, session: Session) -> None:
+        self._sessions.pop(session.session_id, None)
+        self._dispatcher.withdraw(session)
+        self._dispatcher.forget(session)
+
+    def _watch_over(self) -> None:
+        self._tick = asyncio.get_running_loop().call_later(_TICK_S, self._watch_over)
+        now_us = self._clock.monotonic_us()
+        gap_us = now_us - self._ticked_us
+        self._ticked_us = now_us
+        for session in list(self._sessions.values()):
+            if gap_us > _TICK_LATE_US:
+                session.heard_us += gap_us
+            self._check(session, now_us - session.heard_us)
+
+    def _check(self, session: Session, silence_us: int) -> None:
+        if silence_us > limits.SESSION_LEASE_US:
+            sink, session.sink = session.sink, None
+            if sink is not None:
+                sink.end(None)
+            self._remove(session)
+            for held in list(session.held.values()):
+                self._drop(held)
+        elif silence_us > limits.STREAM_SILENCE_US and session.sink is not None:
+            session.sink.end(SessionReplaced("nothing was heard from the worker for 8 seconds"))
+            self.detach(session, session.sink)
+
+
+def _held(session: Session, text: str) -> Held | None:
+    try:
+        token = TaskToken.decode(text)
+    except InvalidTaskToken:
+        return None
+    held = session.held.get((token.run_id, token.kind, token.seq))
+    return held if held is not None and held.lease == token.lease else None
+
+
+def _update(session: Session, spec: SessionSpec) -> None:
+    session.identity = spec.identity
+    session.namespace = spec.namespace
+    session.queue = spec.queue
+    session.workflow_types = spec.workflow_types
+    session.activity_types = spec.activity_types
+    session.slots = dict(spec.slots)
+    session.draining = False
+
+
+def _unknown(task: Task) -> SessionSpec:
+    return SessionSpec(
+        session_id=task.session_id or "",
+        identity=task.worker_identity,
+        namespace=task.namespace,
+        queue=task.queue,
+        workflow_types=frozenset(),
+        activity_types=frozenset(),
+        slots={TaskKind.WORKFLOW: 0, TaskKind.ACTIVITY: 0},
+    )

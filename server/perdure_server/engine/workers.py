@@ -1,0 +1,352 @@
+"""Owns the use cases of WorkerService: registration, polls, single reports, and the worker streams."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from perdure.v1 import worker_service_pb2 as pb
+from perdure.v1.history_pb2 import History
+from perdure_server.core import decide, limits
+from perdure_server.core.errors import (
+    InvalidPageToken,
+    StaleTask,
+    WorkerNotFound,
+    WorkflowNotFound,
+)
+from perdure_server.core.frames import field
+from perdure_server.core.model import TaskKind
+from perdure_server.core.state import RunState
+from perdure_server.core.times import from_duration, to_timestamp
+from perdure_server.core.token import TaskToken
+from perdure_server.engine.dispatch import Dispatcher
+from perdure_server.engine.heartbeats import Heartbeats
+from perdure_server.engine.polls import Polls
+from perdure_server.engine.ports import Clock, Ids
+from perdure_server.engine.reports import Reports
+from perdure_server.engine.requests import in_namespace
+from perdure_server.engine.runs import Runs, stimulus_of
+from perdure_server.engine.session import Session
+from perdure_server.engine.sessions import POLL_PREFIX, Sessions, SessionSpec
+from perdure_server.engine.work import WorkStreams, slots_of
+from perdure_server.store.contract import Store
+
+_TASK_FIELD = pb.PollWorkflowTaskResponse.TASK_FIELD_NUMBER
+_HISTORY_FIELD = pb.GetWorkflowTaskHistoryResponse.HISTORY_FIELD_NUMBER
+
+
+@dataclass(slots=True)
+class _Registration:
+    """A worker that registered over a unary door. `heard_us` is monotonic."""
+
+    spec: SessionSpec
+    since_us: int
+    heard_us: int
+    heard_at_us: int
+
+
+class Workers:
+    """The use cases of WorkerService."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        runs: Runs,
+        sessions: Sessions,
+        dispatcher: Dispatcher,
+        reports: Reports,
+        heartbeats: Heartbeats,
+        streams: WorkStreams,
+        polls: Polls,
+        clock: Clock,
+        ids: Ids,
+    ) -> None:
+        self._store = store
+        self._runs = runs
+        self._sessions = sessions
+        self._dispatcher = dispatcher
+        self._reports = reports
+        self._heartbeats = heartbeats
+        self._streams = streams
+        self._polls = polls
+        self._clock = clock
+        self._ids = ids
+        self._registered: dict[str, _Registration] = {}
+
+    def work(self, requests: AsyncIterator[pb.WorkRequest]) -> AsyncIterator[bytes]:
+        """Serves one `Work` stream; yields encoded WorkResponses."""
+        return self._streams.work(requests)
+
+    def stream_tasks(self, request: pb.StreamTasksRequest) -> AsyncIterator[bytes]:
+        """Serves one `StreamTasks` stream; yields encoded StreamTasksResponses."""
+        return self._streams.stream_tasks(request, self._stream_spec(request))
+
+    async def report(self, request: pb.ReportRequest) -> pb.ReportResponse:
+        """Takes many reports in and answers when each is durable or refused."""
+        session = self._sessions.get(request.worker_id)
+        if session is not None:
+            self._sessions.heard(session)
+        loop = asyncio.get_running_loop()
+        futures: list[asyncio.Future[pb.ReportResult]] = []
+        for report in request.reports:
+            future: asyncio.Future[pb.ReportResult] = loop.create_future()
+            futures.append(future)
+            self._reports.report(session, report, future.set_result)
+        return pb.ReportResponse(results=await asyncio.gather(*futures))
+
+    async def get_workflow_task_history(self, request: pb.GetWorkflowTaskHistoryRequest) -> bytes:
+        """Returns an encoded page of the history behind a current workflow task."""
+        token = TaskToken.decode(request.task_token)
+        if not request.page_token.isdecimal():
+            raise InvalidPageToken("page_token: send the token of the task or of the last page")
+        await self._check_current(token)
+        after_seq = int(request.page_token)
+        rows = await self._store.load_history(
+            token.run_id,
+            after_seq=after_seq,
+            limit=max(token.seen_seq - after_seq, 1),
+            max_bytes=limits.TASK_HISTORY_BYTES_MAX,
+        )
+        rows = [row for row in rows if row.seq <= token.seen_seq]
+        more = bool(rows) and rows[-1].seq < token.seen_seq
+        page = pb.GetWorkflowTaskHistoryResponse(
+            next_page_token=str(rows[-1].seq) if more else "", history=History()
+        )
+        frames = b"".join([row.frame for row in rows])
+        return page.SerializeToString() + field(_HISTORY_FIELD, frames)
+
+    async def poll_workflow_task(self, request: pb.PollWorkflowTaskRequest) -> bytes:
+        """Waits for a workflow task; returns an encoded PollWorkflowTaskResponse."""
+        spec = self._poll_spec(request, TaskKind.WORKFLOW)
+        task = await self._polls.poll(spec, TaskKind.WORKFLOW, from_duration(request.wait))
+        return b"" if task is None else field(_TASK_FIELD, task)
+
+    async def poll_activity_task(self, request: pb.PollActivityTaskRequest) -> bytes:
+        """Waits for an activity task; returns an encoded PollActivityTaskResponse."""
+        spec = self._poll_spec(request, TaskKind.ACTIVITY)
+        task = await self._polls.poll(spec, TaskKind.ACTIVITY, from_duration(request.wait))
+        return b"" if task is None else field(_TASK_FIELD, task)
+
+    async def complete_workflow_task(
+        self, request: pb.CompleteWorkflowTaskRequest
+    ) -> pb.CompleteWorkflowTaskResponse:
+        """Applies the commands of a workflow task, found by token or by workflow and worker."""
+        token = await self._token_of(request)
+        await self._submit(token, self._reports.commands(token, request.commands))
+        return pb.CompleteWorkflowTaskResponse()
+
+    async def fail_workflow_task(
+        self, request: pb.FailWorkflowTaskRequest
+    ) -> pb.FailWorkflowTaskResponse:
+        """Puts a workflow task back, to be tried again with back-off."""
+        token, failure = TaskToken.decode(request.task_token), request.failure
+        await self._submit(
+            token, lambda d, now: decide.decide_workflow_task_failed(d, token, failure, now)
+        )
+        return pb.FailWorkflowTaskResponse()
+
+    async def complete_activity(
+        self, request: pb.CompleteActivityRequest
+    ) -> pb.CompleteActivityResponse:
+        """Records the result of an activity."""
+        token, result = TaskToken.decode(request.task_token), request.result
+        await self._submit(
+            token, lambda d, now: decide.decide_activity_completed(d, token, result, now)
+        )
+        return pb.CompleteActivityResponse()
+
+    async def fail_activity(self, request: pb.FailActivityRequest) -> pb.FailActivityResponse:
+        """Records the failure of an attempt."""
+        token, failure = TaskToken.decode(request.task_token), request.failure
+        await self._submit(
+            token, lambda d, now: decide.decide_activity_failed(d, token, failure, now)
+        )
+        return pb.FailActivityResponse()
+
+    async def heartbeat_activity(
+        self, request: pb.HeartbeatActivityRequest
+    ) -> pb.HeartbeatActivityResponse:
+        """Keeps an attempt alive; answers whether it should stop."""
+        token = TaskToken.decode(request.task_token)
+        details = request.details if request.HasField("details") else None
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        waiter = stimulus_of(future, lambda _draft, _now: None)
+        self._heartbeats.beat(token, details, waiter.resolve, waiter.reject)
+        return pb.HeartbeatActivityResponse(cancel_requested=bool(await future))
+
+    async def register(self, request: pb.RegisterRequest) -> pb.RegisterResponse:
+        """Remembers a worker and its types until it is silent for 90 seconds."""
+        worker_id = self._ids.worker_id()
+        spec = SessionSpec(
+            session_id=worker_id,
+            identity=request.identity,
+            namespace=in_namespace(request).namespace,
+            queue=request.task_queue,
+            workflow_types=frozenset(request.workflow_types),
+            activity_types=frozenset(request.activity_types),
+            slots=slots_of(request.slots),
+        )
+        now_us = self._clock.now_us()
+        self._forget_silent()
+        self._registered[worker_id] = _Registration(
+            spec, now_us, self._clock.monotonic_us(), now_us
+        )
+        return pb.RegisterResponse(worker_id=worker_id)
+
+    async def heartbeat(self, request: pb.HeartbeatRequest) -> pb.HeartbeatResponse:
+        """Notes that a worker is alive. Raises WorkerNotFound."""
+        session = self._sessions.get(request.worker_id)
+        registration = self._lookup(request.worker_id)
+        if session is None and registration is None:
+            raise WorkerNotFound(f"worker {request.worker_id!r} is not known; register again")
+        if session is not None:
+            self._sessions.heard(session)
+        return pb.HeartbeatResponse()
+
+    async def list_workers(self, request: pb.ListWorkersRequest) -> pb.ListWorkersResponse:
+        """Lists the workers of a namespace by id."""
+        self._forget_silent()
+        in_namespace(request)
+        infos = {
+            session.session_id: self._info(session)
+            for session in self._sessions.all()
+            if session.namespace == request.namespace
+        }
+        for worker_id, registration in self._registered.items():
+            if registration.spec.namespace == request.namespace:
+                infos.setdefault(worker_id, _registered_info(registration))
+        size = request.page_size or limits.PAGE_SIZE_DEFAULT
+        ids = [key for key in sorted(infos) if key > request.page_token]
+        page = ids[:size]
+        return pb.ListWorkersResponse(
+            workers=[infos[key] for key in page],
+            next_page_token=page[-1] if len(ids) > size else "",
+        )
+
+    async def _submit(self, token: TaskToken, decision: Any) -> None:
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._reports.submit(token, stimulus_of(future, decision))
+        await future
+
+    async def _check_current(self, token: TaskToken) -> None:
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+        def visit(state: RunState | None) -> None:
+            task = state.tasks.get((token.kind, token.seq)) if state is not None else None
+            if not future.done():
+                future.set_result(task is not None and task.lease == token.lease)
+
+        self._runs.visit(token.run_id, visit)
+        if not await future:
+            raise StaleTask("the workflow task is no longer this worker's")
+
+    async def _token_of(self, request: pb.CompleteWorkflowTaskRequest) -> TaskToken:
+        """Finds the task that a worker without a token reports on: the lease must be its own."""
+        if request.task_token:
+            return TaskToken.decode(request.task_token)
+        in_namespace(request)
+        run_id = await self._store.find_run(request.namespace, request.workflow_id, None)
+        if run_id is None:
+            raise WorkflowNotFound(f"there is no workflow {request.workflow_id!r}")
+        future: asyncio.Future[TaskToken | None] = asyncio.get_running_loop().create_future()
+
+        def visit(state: RunState | None) -> None:
+            if not future.done():
+                future.set_result(self._leased_to(state, POLL_PREFIX + request.worker_id))
+
+        self._runs.visit(run_id, visit)
+        token = await future
+        if token is None:
+            raise StaleTask(
+                f"worker {request.worker_id!r} holds no workflow task of {request.workflow_id!r}"
+            )
+        return token
+
+    def _leased_to(self, state: RunState | None, session_id: str) -> TaskToken | None:
+        task = state.tasks.get((TaskKind.WORKFLOW, 0)) if state is not None else None
+        if task is None or task.session_id != session_id:
+            return None
+        token = self._polls.token((task.run_id, task.kind, task.seq), task.lease)
+        return TaskToken.decode(token) if token else None
+
+    def _lookup(self, worker_id: str) -> _Registration | None:
+        self._forget_silent()
+        registration = self._registered.get(worker_id)
+        if registration is not None:
+            registration.heard_us = self._clock.monotonic_us()
+            registration.heard_at_us = self._clock.now_us()
+        return registration
+
+    def _forget_silent(self) -> None:
+        oldest_us = self._clock.monotonic_us() - limits.WORKER_FORGOTTEN_US
+        for worker_id in [k for k, r in self._registered.items() if r.heard_us < oldest_us]:
+            del self._registered[worker_id]
+
+    def _poll_spec(
+        self, request: pb.PollWorkflowTaskRequest | pb.PollActivityTaskRequest, kind: TaskKind
+    ) -> SessionSpec:
+        registration = self._lookup(request.worker_id)
+        spec = registration.spec if registration else None
+        return SessionSpec(
+            session_id=POLL_PREFIX + request.worker_id,
+            identity=spec.identity if spec else request.worker_id,
+            namespace=request.namespace or (spec.namespace if spec else limits.NAMESPACE_DEFAULT),
+            queue=request.task_queue,
+            workflow_types=spec.workflow_types if spec else None,
+            activity_types=spec.activity_types if spec else None,
+            slots={TaskKind.WORKFLOW: 0, TaskKind.ACTIVITY: 0} | {kind: 1},
+            by_time=True,
+        )
+
+    def _stream_spec(self, request: pb.StreamTasksRequest) -> SessionSpec:
+        registration = self._lookup(request.worker_id)
+        named = bool(request.workflow_types or request.activity_types)
+        if registration is not None and not named:
+            return registration.spec
+        return SessionSpec(
+            session_id=request.worker_id,
+            identity=request.worker_id,
+            namespace=in_namespace(request).namespace,
+            queue=request.task_queue,
+            workflow_types=frozenset(request.workflow_types) if named else None,
+            activity_types=frozenset(request.activity_types) if named else None,
+            slots=slots_of(request.slots),
+        )
+
+    def _info(self, session: Session) -> pb.WorkerInfo:
+        silence_us = self._clock.monotonic_us() - session.heard_us
+        return pb.WorkerInfo(
+            worker_id=session.session_id,
+            identity=session.identity,
+            namespace=session.namespace,
+            task_queue=session.queue,
+            workflow_types=sorted(session.workflow_types or ()),
+            activity_types=sorted(session.activity_types or ()),
+            slots=_slots(session.slots[TaskKind.WORKFLOW], session.slots[TaskKind.ACTIVITY]),
+            active_tasks=len(session.held),
+            last_heartbeat_at=to_timestamp(self._clock.now_us() - silence_us),
+            registered_at=to_timestamp(session.since_us),
+            draining=session.draining,
+        )
+
+
+def _registered_info(registration: _Registration) -> pb.WorkerInfo:
+    spec = registration.spec
+    return pb.WorkerInfo(
+        worker_id=spec.session_id,
+        identity=spec.identity,
+        namespace=spec.namespace,
+        task_queue=spec.queue,
+        workflow_types=sorted(spec.workflow_types or ()),
+        activity_types=sorted(spec.activity_types or ()),
+        slots=_slots(spec.slots[TaskKind.WORKFLOW], spec.slots[TaskKind.ACTIVITY]),
+        last_heartbeat_at=to_timestamp(registration.heard_at_us),
+        registered_at=to_timestamp(registration.since_us),
+    )
+
+
+def _slots(workflow_tasks: int, activity_tasks: int) -> pb.WorkSlots:
+    return pb.WorkSlots(workflow_tasks=workflow_tasks, activity_tasks=activity_tasks)

@@ -1,0 +1,402 @@
+"""Owns the use cases of WorkflowService, except starting (`starts`)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from google.protobuf.message import Message
+
+from perdure.v1 import workflow_service_pb2 as pb
+from perdure.v1.workflow_pb2 import WorkflowStatus
+from perdure_server.core import decide, limits
+from perdure_server.core.draft import Draft
+from perdure_server.core.errors import (
+    DomainError,
+    InvalidPageToken,
+    WorkflowClosed,
+    WorkflowNotFound,
+)
+from perdure_server.core.frames import field
+from perdure_server.core.model import RunStatus, TaskKind
+from perdure_server.core.state import RunState
+from perdure_server.core.times import from_duration
+from perdure_server.engine.background import Background
+from perdure_server.engine.calls import serve_session
+from perdure_server.engine.dispatch import Dispatcher
+from perdure_server.engine.ports import Clock
+from perdure_server.engine.records import (
+    pending_activity,
+    pending_timers,
+    pending_workflow_task,
+    status_of,
+    workflow_of,
+)
+from perdure_server.engine.requests import in_namespace, request_key
+from perdure_server.engine.results import Results, result_of
+from perdure_server.engine.runs import Runs, Stimulus, answer_as, stimulus_of
+from perdure_server.engine.starts import Starts
+from perdure_server.store.contract import ListFilter, RunSummary, Store
+
+Resolve = Callable[[Any], None]
+Reject = Callable[[Exception], None]
+Decision = Callable[[Draft, int], Message]
+
+_PENDING_MAX = 1_000
+_HISTORY_FIELD = pb.GetWorkflowHistoryResponse.HISTORY_FIELD_NUMBER
+
+
+class Workflows:
+    """The use cases of WorkflowService. Requests are checked and normal; answers are durable."""
+
+    def __init__(
+        self,
+        store: Store,
+        runs: Runs,
+        *,
+        starts: Starts,
+        results: Results,
+        dispatcher: Dispatcher,
+        clock: Clock,
+        background: Background,
+    ) -> None:
+        self._store = store
+        self._runs = runs
+        self._starts = starts
+        self._results = results
+        self._dispatcher = dispatcher
+        self._clock = clock
+        self._background = background
+
+    async def start(self, request: pb.StartWorkflowRequest) -> pb.StartWorkflowResponse:
+        """Starts a workflow."""
+        future = _future()
+        waiter = stimulus_of(future, _nothing)
+        self._starts.begin(request, waiter.resolve, waiter.reject)
+        answer: pb.StartWorkflowResponse | bytes = await future
+        return answer_as(pb.StartWorkflowResponse, answer)
+
+    async def execute(self, request: pb.ExecuteWorkflowRequest) -> pb.ExecuteWorkflowResponse:
+        """Starts a workflow and waits for its end, for at most `request.wait`."""
+        started = await self.start(request.start)
+        await self._wait(started.run_id, from_duration(request.wait))
+        return pb.ExecuteWorkflowResponse(workflow=workflow_of(await self._last(started.run_id)))
+
+    async def get(self, request: pb.GetWorkflowRequest) -> pb.GetWorkflowResponse:
+        """Returns one run and what is pending in it."""
+        summary = await self._summary(await self._find(request))
+        response = pb.GetWorkflowResponse(workflow=workflow_of(summary))
+        if not summary.run.status.is_closed:
+            await self._show_pending(summary.run.run_id, response)
+        return response
+
+    async def get_result(
+        self, request: pb.GetWorkflowResultRequest
+    ) -> pb.GetWorkflowResultResponse:
+        """Waits for the end of a workflow, for at most `request.wait`."""
+        run_id = await self._find(request)
+        return await self._wait(run_id, from_duration(request.wait))
+
+    async def list(self, request: pb.ListWorkflowsRequest) -> pb.ListWorkflowsResponse:
+        """Lists runs, newest first."""
+        size = request.page_size or limits.PAGE_SIZE_DEFAULT
+        where = ListFilter(
+            namespace=in_namespace(request).namespace,
+            status=_status(request.status),
+            workflow_type=request.workflow_type or None,
+        )
+        before = request.page_token or None
+        page = await self._store.list_runs(where, before=before, limit=size + 1)
+        return pb.ListWorkflowsResponse(
+            workflows=[workflow_of(summary) for summary in page[:size]],
+            next_page_token=page[size - 1].run.run_id if len(page) > size else "",
+        )
+
+    async def get_history(self, request: pb.GetWorkflowHistoryRequest) -> bytes:
+        """Returns an encoded GetWorkflowHistoryResponse: the stored frames, joined."""
+        if request.page_token and not request.page_token.isdecimal():
+            raise InvalidPageToken("page_token: send the token of the last page as it was received")
+        run_id = await self._find(request)
+        length = (await self._summary(run_id)).run.history_length
+        rows = await self._store.load_history(
+            run_id,
+            after_seq=int(request.page_token or 0),
+            limit=request.page_size or limits.HISTORY_EVENTS_MAX,
+            max_bytes=limits.OUTGOING_BATCH_BYTES_MAX - limits.PAYLOAD_BYTES_MAX // 2,
+        )
+        more = bool(rows) and rows[-1].seq < length
+        page = pb.GetWorkflowHistoryResponse(
+            next_page_token=str(rows[-1].seq) if more else "", run_id=run_id
+        )
+        frames = b"".join([row.frame for row in rows])
+        return field(_HISTORY_FIELD, frames) + page.SerializeToString()
+
+    async def signal(self, request: pb.SignalWorkflowRequest) -> pb.SignalWorkflowResponse:
+        """Delivers a signal."""
+        future = _future()
+        waiter = stimulus_of(future, _nothing)
+        self.begin_signal(request, waiter.resolve, waiter.reject)
+        answer: pb.SignalWorkflowResponse = await future
+        return answer
+
+    async def cancel(self, request: pb.CancelWorkflowRequest) -> pb.CancelWorkflowResponse:
+        """Asks a workflow to end."""
+        future = _future()
+        waiter = stimulus_of(future, _nothing)
+        self.begin_cancel(request, waiter.resolve, waiter.reject)
+        answer: pb.CancelWorkflowResponse = await future
+        return answer
+
+    async def terminate(self, request: pb.TerminateWorkflowRequest) -> pb.TerminateWorkflowResponse:
+        """Ends a run now."""
+
+        def decision(draft: Draft, now_us: int) -> Message:
+            decide.decide_terminate(draft, request.reason, now_us)
+            return pb.TerminateWorkflowResponse()
+
+        future = _future()
+        waiter = stimulus_of(future, _nothing)
+        self._begin(
+            request,
+            decision,
+            kind=pb.TerminateWorkflowResponse,
+            resolve=waiter.resolve,
+            reject=waiter.reject,
+        )
+        answer: pb.TerminateWorkflowResponse = await future
+        return answer
+
+    def session(self, requests: AsyncIterator[pb.SessionRequest]) -> AsyncIterator[bytes]:
+        """Serves one client session; yields encoded SessionResponses."""
+        return serve_session(self, requests)
+
+    def begin_start(
+        self, request: pb.StartWorkflowRequest, resolve: Resolve, reject: Reject
+    ) -> None:
+        """Starts a workflow, without a task of its own."""
+        self._starts.begin(
+            request, lambda answer: resolve(answer_as(pb.StartWorkflowResponse, answer)), reject
+        )
+
+    def begin_execute(
+        self,
+        request: pb.StartWorkflowRequest,
+        token: object,
+        resolve: Resolve,
+        reject: Reject,
+    ) -> None:
+        """Starts a workflow and resolves with its GetWorkflowResultResponse."""
+
+        def started(answer: pb.StartWorkflowResponse | bytes) -> None:
+            response = answer_as(pb.StartWorkflowResponse, answer)
+            if response.started and isinstance(answer, pb.StartWorkflowResponse):
+                self._results.add(response.run_id, token, resolve)
+            else:
+                self._spawn_wait(response.run_id, token, resolve, reject)
+
+        self._starts.begin(request, started, reject)
+
+    def begin_result(
+        self,
+        request: pb.GetWorkflowResultRequest,
+        token: object,
+        resolve: Resolve,
+        reject: Reject,
+    ) -> None:
+        """Resolves with the end of a workflow."""
+        in_namespace(request)
+        run_id = request.run_id or self._runs.latest(request.namespace, request.workflow_id)
+        if run_id is not None and self._runs.is_open(
+            run_id, request.namespace, request.workflow_id
+        ):
+            self._results.add(run_id, token, resolve)
+            return
+
+        async def find_and_wait() -> None:
+            try:
+                run_id = await self._find(request)
+            except DomainError as error:
+                reject(error)
+                return
+            self._spawn_wait(run_id, token, resolve, reject)
+
+        self._background.spawn(find_and_wait(), "find result")
+
+    def begin_signal(
+        self, request: pb.SignalWorkflowRequest, resolve: Resolve, reject: Reject
+    ) -> None:
+        """Delivers a signal, without a task of its own."""
+
+        def decision(draft: Draft, now_us: int) -> Message:
+            return pb.SignalWorkflowResponse(event_seq=decide.decide_signal(draft, request, now_us))
+
+        self._begin(
+            request, decision, kind=pb.SignalWorkflowResponse, resolve=resolve, reject=reject
+        )
+
+    def begin_cancel(
+        self, request: pb.CancelWorkflowRequest, resolve: Resolve, reject: Reject
+    ) -> None:
+        """Asks a workflow to end, without a task of its own."""
+
+        def decision(draft: Draft, now_us: int) -> Message:
+            return pb.CancelWorkflowResponse(
+                status=status_of(decide.decide_cancel(draft, request, now_us))
+            )
+
+        self._begin(
+            request, decision, kind=pb.CancelWorkflowResponse, resolve=resolve, reject=reject
+        )
+
+    def forget(self, token: object) -> None:
+        """Drops a result that is no longer waited for."""
+        self._results.remove(token)
+
+    def _begin(
+        self,
+        request: Any,
+        decision: Decision,
+        *,
+        kind: type[Message],
+        resolve: Resolve,
+        reject: Reject,
+    ) -> None:
+        """Stimulates the run that a request names: by its run id, else the newest in memory, else in the store."""
+        rpc = kind.DESCRIPTOR.name.removesuffix("Response")
+        key = request_key(rpc, in_namespace(request))
+
+        def answered(answer: Message | bytes) -> None:
+            resolve(answer_as(kind, answer))
+
+        def decided(draft: Draft, now_us: int) -> Message:
+            run = draft.run
+            if (run.namespace, run.workflow_id) != (request.namespace, request.workflow_id):
+                raise _missing(request)
+            return decision(draft, now_us)
+
+        def stimulus(refused: Reject) -> Stimulus:
+            return Stimulus(decided, answered, refused, key)
+
+        async def look_up() -> None:
+            try:
+                self._runs.stimulate(await self._find(request), stimulus(reject))
+            except DomainError as error:
+                reject(error)
+
+        def looked_up_in_vain(error: Exception) -> None:
+            if isinstance(error, WorkflowClosed | WorkflowNotFound):
+                self._background.spawn(look_up(), f"look up {request.workflow_id}")
+            else:
+                reject(error)
+
+        run_id = request.run_id or self._runs.latest(request.namespace, request.workflow_id)
+        if run_id:
+            self._runs.stimulate(run_id, stimulus(looked_up_in_vain))
+        else:
+            self._background.spawn(look_up(), f"look up {request.workflow_id}")
+
+    async def _find(self, request: Any) -> str:
+        in_namespace(request)
+        run_id = await self._store.find_run(
+            request.namespace, request.workflow_id, request.run_id or None
+        )
+        if run_id is None:
+            raise _missing(request)
+        return run_id
+
+    async def _summary(self, run_id: str) -> RunSummary:
+        summary = await self._store.summarize_run(run_id)
+        if summary is None:
+            raise WorkflowNotFound(f"there is no run {run_id}")
+        return summary
+
+    async def _last(self, run_id: str) -> RunSummary:
+        """Returns the last run of the chain that begins with `run_id`."""
+        summary = await self._summary(run_id)
+        while summary.run.next_run_id:
+            summary = await self._summary(summary.run.next_run_id)
+        return summary
+
+    def _spawn_wait(self, run_id: str, token: object, resolve: Resolve, reject: Reject) -> None:
+        async def look() -> None:
+            last_id = run_id
+            while True:
+                self._results.add(last_id, token, resolve)
+                try:
+                    summary = await self._last(last_id)
+                except DomainError as error:
+                    self._results.remove(token)
+                    reject(error)
+                    return
+                if summary.closed is None and summary.run.run_id == last_id:
+                    return
+                self._results.remove(token)
+                if summary.closed is not None:
+                    resolve(result_of(summary.run, summary.closed))
+                    return
+                last_id = summary.run.run_id
+
+        self._background.spawn(look(), f"wait for {run_id}")
+
+    async def _wait(self, run_id: str, wait_us: int) -> pb.GetWorkflowResultResponse:
+        """Waits for the end of a chain of runs; answers with its status when the wait is over."""
+        summary = await self._last(run_id)
+        if summary.closed is not None:
+            return result_of(summary.run, summary.closed)
+        future: asyncio.Future[pb.GetWorkflowResultResponse] = _future()
+        if wait_us:
+            waiter = stimulus_of(future, _nothing)
+            self._spawn_wait(summary.run.run_id, future, waiter.resolve, waiter.reject)
+            try:
+                await asyncio.wait([future], timeout=wait_us / 1e6)
+            finally:
+                self._results.remove(future)
+        if future.done():
+            return future.result()
+        run = (await self._last(run_id)).run
+        return pb.GetWorkflowResultResponse(run_id=run.run_id, status=status_of(run.status))
+
+    async def _show_pending(self, run_id: str, response: pb.GetWorkflowResponse) -> None:
+        seen: asyncio.Future[None] = _future()
+
+        def visit(state: RunState | None) -> None:
+            if state is not None:
+                self._fill_pending(state, response)
+            if not seen.done():
+                seen.set_result(None)
+
+        self._runs.visit(run_id, visit)
+        await seen
+
+    def _fill_pending(self, state: RunState, response: pb.GetWorkflowResponse) -> None:
+        now_us, reason = self._clock.now_us(), self._dispatcher.waiting_reason
+        pending = pending_workflow_task(state, reason, now_us)
+        if pending is not None:
+            response.pending_workflow_task.CopyFrom(pending)
+        for seq in sorted(state.activities)[:_PENDING_MAX]:
+            task = state.tasks.get((TaskKind.ACTIVITY, seq))
+            info = pending_activity(state.activities[seq], task, reason, now_us)
+            response.pending_activities.append(info)
+        response.pending_timers.extend(pending_timers(state, _PENDING_MAX))
+
+
+def _future() -> asyncio.Future[Any]:
+    return asyncio.get_running_loop().create_future()
+
+
+def _nothing(_draft: Draft, _now_us: int) -> None:
+    """Decides nothing: for waiters that only need a future's ends."""
+
+
+def _missing(request: Any) -> WorkflowNotFound:
+    run = f" with run {request.run_id!r}" if request.run_id else ""
+    return WorkflowNotFound(
+        f"there is no workflow {request.workflow_id!r}{run} in namespace {request.namespace!r}"
+    )
+
+
+def _status(status: WorkflowStatus) -> RunStatus | None:
+    if status == WorkflowStatus.WORKFLOW_STATUS_UNSPECIFIED:
+        return None
+    return RunStatus(WorkflowStatus.Name(status).removeprefix("WORKFLOW_STATUS_"))
