@@ -33,7 +33,7 @@ class Config:
     grpc: str = DEFAULT_GRPC
     """HOST:PORT to listen on; port 0 lets the system choose."""
     insecure: bool = False
-    """Whether an address that other machines reach is allowed although nobody is asked for a key."""
+    """Whether an address that other machines reach is allowed, although nobody needs a key."""
     log_level: str = DEFAULT_LOG_LEVEL
     grace_seconds: float = DEFAULT_GRACE_SECONDS
     """How long calls may go on after the server was told to stop."""
@@ -60,7 +60,7 @@ class Config:
         return self.data / DATABASE_NAME
 
 
-def read_config(  # noqa: PLR0913 - one argument per option, all by keyword
+def read_config(
     environment: Mapping[str, str],
     *,
     data: Path | None = None,
@@ -68,15 +68,16 @@ def read_config(  # noqa: PLR0913 - one argument per option, all by keyword
     insecure: bool = False,
     log_level: str | None = None,
     grace_seconds: float | None = None,
+    default_log_level: str = DEFAULT_LOG_LEVEL,
 ) -> Config:
-    """Returns the configuration: arguments first, then the environment, then defaults. Raises ConfigError."""
+    """Returns the configuration: arguments before environment before defaults; or ConfigError."""
     if grace_seconds is None:
         grace_seconds = _seconds(environment, "PERDURE_GRACE_SECONDS", DEFAULT_GRACE_SECONDS)
     return Config(
         data=data or Path(environment.get("PERDURE_DATA") or DEFAULT_DATA),
         grpc=grpc or environment.get("PERDURE_GRPC") or DEFAULT_GRPC,
         insecure=insecure or _flag(environment, "PERDURE_INSECURE"),
-        log_level=log_level or environment.get("PERDURE_LOG_LEVEL") or DEFAULT_LOG_LEVEL,
+        log_level=log_level or environment.get("PERDURE_LOG_LEVEL") or default_log_level,
         grace_seconds=grace_seconds,
     )
 
@@ -95,7 +96,9 @@ def split_address(address: str) -> tuple[str, int]:
     """Returns host and port of HOST:PORT or [HOST]:PORT; raises ConfigError."""
     host, separator, port = address.rpartition(":")
     if not separator or not host or not port.isdecimal():
-        raise ConfigError(f"{address!r} is not an address: use HOST:PORT, for example 127.0.0.1:7766")
+        raise ConfigError(
+            f"{address!r} is not an address: use HOST:PORT, for example 127.0.0.1:7766"
+        )
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 

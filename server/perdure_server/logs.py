@@ -1,7 +1,7 @@
 """Owns how the log is written: one JSON object per line on standard error.
 
-Lines are made and written by a thread of their own, so that a slow or full pipe never holds up the event loop. When
-too many wait, lines are dropped, and the next one that is written tells how many.
+Lines are made and written by a thread of their own, so that a full pipe never holds up the event
+loop. When too many wait, lines are dropped, and the next one that is written tells how many.
 """
 
 from __future__ import annotations
@@ -28,12 +28,14 @@ def logging_to(descriptor: int, level: str) -> Iterator[None]:
     """Writes what is logged at `level` or above to a file descriptor, until the block ends."""
     handler = _ThreadHandler(descriptor)
     root = logging.getLogger()
+    level_before = root.level
     root.setLevel(level.upper())
     root.addHandler(handler)
     try:
         yield
     finally:
         root.removeHandler(handler)
+        root.setLevel(level_before)
         handler.close()
 
 

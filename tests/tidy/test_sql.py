@@ -53,9 +53,9 @@ def test_the_backends_have_the_same_queries(backend: str) -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_every_query_is_used(backend: str) -> None:
     code = "\n".join(path.read_text(encoding="utf-8") for path in modules(STORE / backend, STORE))
-    assert [
-        name for name in load_queries(f"perdure_server.store.{backend}") if name not in code
-    ] == []
+    names = load_queries(f"perdure_server.store.{backend}")
+    # The variants of a query, `list_runs_by_status`, are chosen by the code that uses `list_runs`.
+    assert [name for name in names if name.partition("_by_")[0] not in code] == []
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

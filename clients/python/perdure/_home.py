@@ -1,7 +1,7 @@
 """Owns the home loop: a thread with an asyncio loop that does nothing but talk to the server.
 
-User code runs on other threads and other loops, so it cannot stop the heartbeats that live here. Who crosses
-between two loops posts callbacks through a `Hop`.
+User code runs on other threads and other loops, so it cannot stop the heartbeats that live here.
+Who crosses between two loops posts callbacks through a `Hop`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 try:
-    from uvloop import new_event_loop
+    import uvloop
 except ImportError:  # uvloop is not built for every platform
-    from asyncio import new_event_loop
+    new_event_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+else:
+    new_event_loop = uvloop.new_event_loop
 
 T = TypeVar("T")
 
@@ -69,20 +71,25 @@ class HomeLoop:
 
     def post(self, callback: Callable[..., object], *args: Any) -> None:
         """Runs `callback(*args)` on the home loop, soon; from any thread."""
-        if self._hop is None:
-            raise RuntimeError("the home loop was not started")
-        self._hop.post(callback, *args)
+        self._started().post(callback, *args)
 
     async def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Runs a coroutine on the home loop and waits for it; cancelling the wait cancels it."""
+        self._started()
         loop, _ = self._ready.result()
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, loop))
 
     async def stop(self) -> None:
         """Cancels what still runs on the loop and ends the thread."""
+        self._started()
         loop, stopping = self._ready.result()
         loop.call_soon_threadsafe(stopping.set)
         await asyncio.to_thread(self._thread.join)
+
+    def _started(self) -> Hop:
+        if self._hop is None:
+            raise RuntimeError("the client is not open: use it inside of `async with`")
+        return self._hop
 
     def _main(self) -> None:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:

@@ -1,7 +1,8 @@
 """Owns a conversation: a stream to the server that is kept, watched and opened again.
 
-Both sides say something at least every 2 seconds and give the other up after 8 seconds of silence. What is said is
-the affair of the `Party`; it must be able to say again, on the next stream, whatever was not answered.
+Both sides say something at least every 2 seconds and give the other up after 8 seconds of silence.
+What is said is the affair of the `Party`; it must be able to say again, on the next stream,
+whatever was not answered.
 """
 
 from __future__ import annotations
@@ -11,19 +12,19 @@ import logging
 import random
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Final, Generic, NoReturn, Protocol, TypeVar
+from typing import Final, Generic, NoReturn, Protocol, TypeVar, cast
 
 from google.protobuf.message import Message
 
 from perdure._transport import Transport
 from perdure.errors import RpcError, from_reason
 
-PING_INTERVAL_S: Final = 2.0
 SILENCE_S: Final = 8.0
 BATCH_BYTES_MAX: Final = 4 * 1024 * 1024
 """What one message carries, unless a single item is larger."""
 
 _TICK_S: Final = 1.0
+_TICKS_PER_PING: Final = 2
 _STALL_S: Final = 3.0
 """A tick this late means that the process was stopped: what was sent meanwhile is still unread."""
 _BACKOFF_FIRST_S: Final = 0.05
@@ -66,15 +67,21 @@ class Conversation(Generic[RequestT, ResponseT]):
         self._transport = transport
         self._method = method
         self._party = party
+        self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
         self._leaving = False
-        self._ping = 0
+        self._pings = 0
         self._ping_due = False
-        self._heard_at = 0.0
+        self._heard_at = self._patient_since = self._ticked_at = 0.0
         self._backoff_s = _BACKOFF_FIRST_S
 
     def wake(self) -> None:
         """Says that the party has something to say."""
+        self._wake.set()
+
+    def ping(self) -> None:
+        """Wakes the party with a ping, so that it learns when the server has read what it says."""
+        self._ping_due = True
         self._wake.set()
 
     def reconnect(self) -> None:
@@ -83,8 +90,7 @@ class Conversation(Generic[RequestT, ResponseT]):
 
     async def run(self) -> NoReturn:
         """Converses until cancelled, over as many streams as it takes."""
-        loop = asyncio.get_running_loop()
-        self._heard_at = loop.time()
+        self._heard_at = self._loop.time()
         while True:
             try:
                 await self._converse()
@@ -93,85 +99,64 @@ class Conversation(Generic[RequestT, ResponseT]):
                 error = caught
             except TimeoutError:
                 error = from_reason("", f"no word for {SILENCE_S:g} s", "UNAVAILABLE")
-            except Exception:
+            except Exception:  # noqa: BLE001  # one bad message must not end the worker
                 _log.exception("a message of %s could not be handled", self._method)
                 error = from_reason("", "a message could not be handled", "INTERNAL")
             _log.debug("%s broke: %s", self._method, error)
-            self._party.broken(error, loop.time() - self._heard_at)
+            self._party.broken(error, self._loop.time() - self._heard_at)
             await asyncio.sleep(self._next_backoff())
 
     async def _converse(self) -> None:
         # A writer of an earlier stream keeps the earlier event and so cannot take what is due here.
         self._wake = asyncio.Event()
         self._leaving = False
+        self._patient_since = self._ticked_at = self._loop.time()
+        requests = self._requests(self._wake)
         async with asyncio.timeout(None) as patience:
-            ticker = _Ticker(self, patience)
-            requests = self._requests(self._wake)
+            ticks = self._loop.create_task(self._tick(patience))
             try:
                 async with aclosing(self._transport.stream(self._method, requests)) as responses:
                     async for response in responses:
-                        ticker.heard()
-                        self._party.received(response)  # type: ignore[arg-type]
+                        self._heard_at = self._patient_since = self._loop.time()
+                        self._backoff_s = _BACKOFF_FIRST_S
+                        self._party.received(cast("ResponseT", response))
                         if self._leaving:
                             return
             finally:
-                ticker.stop()
+                ticks.cancel()
 
     async def _requests(self, wake: asyncio.Event) -> AsyncIterator[Message]:
-        self._ping += 1
-        yield self._party.opening(self._ping)
+        self._pings += 1
+        yield self._party.opening(self._pings)
         while True:
             await wake.wait()
             wake.clear()
-            ping = 0
-            if self._ping_due:
-                self._ping_due = False
-                self._ping += 1
-                ping = self._ping
-            request = self._party.next_request(ping)
+            request = self._party.next_request(self._take_ping())
             if request is not None:
                 yield request
 
-    def _heard(self, now: float) -> None:
-        self._heard_at = now
-        self._backoff_s = _BACKOFF_FIRST_S
+    def _take_ping(self) -> int:
+        if not self._ping_due:
+            return 0
+        self._ping_due = False
+        self._pings += 1
+        return self._pings
 
-    def _due_ping(self) -> None:
-        self._ping_due = True
-        self._wake.set()
+    async def _tick(self, patience: asyncio.Timeout) -> None:
+        """Pings, and ends the stream when the server is silent."""
+        while True:
+            for _ in range(_TICKS_PER_PING):
+                await asyncio.sleep(_TICK_S)
+                now = self._loop.time()
+                if now - self._ticked_at > _STALL_S:
+                    self._patient_since = now
+                self._ticked_at = now
+                if now - self._patient_since > SILENCE_S:
+                    patience.reschedule(now)
+                    return
+            self.ping()
 
     def _next_backoff(self) -> float:
         delay = self._backoff_s
         self._backoff_s = min(2 * delay, _BACKOFF_MAX_S)
-        return delay * random.uniform(0.5, 1.0)  # noqa: S311  # jitter is not a secret
-
-
-class _Ticker:
-    """Pings, and ends a stream whose server is silent."""
-
-    def __init__(self, conversation: Conversation[Any, Any], patience: asyncio.Timeout) -> None:
-        self._conversation = conversation
-        self._patience = patience
-        self._loop = asyncio.get_running_loop()
-        self._heard_at = self._ticked_at = self._pinged_at = self._loop.time()
-        self._timer = self._loop.call_later(_TICK_S, self._tick)
-
-    def heard(self) -> None:
-        self._heard_at = self._loop.time()
-        self._conversation._heard(self._heard_at)
-
-    def stop(self) -> None:
-        self._timer.cancel()
-
-    def _tick(self) -> None:
-        now = self._loop.time()
-        if now - self._ticked_at > _STALL_S:
-            self._heard_at = now
-        self._ticked_at = now
-        if now - self._heard_at > SILENCE_S:
-            self._patience.reschedule(now)
-            return
-        if now - self._pinged_at >= PING_INTERVAL_S - _TICK_S / 2:
-            self._pinged_at = now
-            self._conversation._due_ping()
-        self._timer = self._loop.call_later(_TICK_S, self._tick)
+        return delay * random.uniform(0.5, 1.0)  # noqa: S311  # jitter is no secret

@@ -1,12 +1,13 @@
-"""Owns how messages reach a server: a channel, or a server in this process. Lives on the home loop.
+"""Owns how messages reach a server. Lives on the home loop.
 
-Knows nothing of sessions, retries or workers; turns the errors of gRPC into those of `perdure.errors`.
+Knows nothing of sessions, retries or workers; turns the errors of gRPC into those of
+`perdure.errors`.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any, Final, Protocol, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from typing import Any, Final, Protocol, TypeVar, cast
 
 import grpc
 import grpc.aio
@@ -44,6 +45,10 @@ _CHANNEL_OPTIONS: Final = (
 class Transport(Protocol):
     """Carries requests to a server. Methods are named `WorkflowService/StartWorkflow`."""
 
+    async def open(self) -> None:
+        """Makes ready to call; need not reach the server yet."""
+        ...
+
     async def call(
         self, method: str, request: Message, *, timeout_s: float | None = None
     ) -> Message:
@@ -67,6 +72,9 @@ class GrpcTransport:
     def __init__(self, target: str) -> None:
         self._target = target
         self._channel: grpc.aio.Channel | None = None
+
+    async def open(self) -> None:
+        """Does nothing: the first call connects."""
 
     async def call(
         self, method: str, request: Message, *, timeout_s: float | None = None
@@ -107,7 +115,7 @@ class GrpcTransport:
     async def close(self) -> None:
         """Closes the connection of the unary calls; streams close theirs themselves."""
         if self._channel is not None:
-            await self._channel.close()
+            await self._channel.close(None)
             self._channel = None
 
 
@@ -122,7 +130,8 @@ def error_from_status(status: Status) -> RpcError:
     for detail in status.details:
         if detail.Unpack(info):
             break
-    return from_reason(info.reason, status.message, _CODE_NAMES.get(status.code, "UNKNOWN"))
+    code = _CODE_NAMES.get(status.code, "UNKNOWN")
+    return from_reason(info.reason, status.message, code, dict(info.metadata))
 
 
 async def one(request: MessageT) -> AsyncIterator[MessageT]:
@@ -139,9 +148,9 @@ def _serialize(message: Message) -> bytes:
 
 
 def _translate(error: grpc.aio.AioRpcError) -> RpcError:
-    for key, value in error.trailing_metadata() or ():
-        if key == _STATUS_DETAILS_KEY:
-            return error_from_status(Status.FromString(value))
+    details = dict(cast("Iterable[tuple[str, bytes]]", error.trailing_metadata() or ()))
+    if _STATUS_DETAILS_KEY in details:
+        return error_from_status(Status.FromString(details[_STATUS_DETAILS_KEY]))
     return from_reason("", error.details() or "", error.code().name)
 
 

@@ -57,6 +57,10 @@ def to_status(error: domain.DomainError) -> Status:
 
 
 def _metadata(error: domain.DomainError) -> dict[str, str]:
-    if isinstance(error, domain.InvalidCommand):
-        return {"command_index": str(error.index), "field": error.field}
-    return {}
+    match error:
+        case domain.InvalidCommand():
+            return {"command_index": str(error.index), "field": error.field}
+        case domain.InvalidRequest(field=str(field)) if field:
+            return {"field": field}
+        case _:
+            return {}

@@ -1,7 +1,7 @@
-"""Owns what surrounds every gRPC call: errors become statuses, waits end before deadlines, each end is logged.
+"""Owns what surrounds every gRPC call: statuses for errors, early ends, a line in the log.
 
-Behaviours are wrapped once, when the server is built, so a call costs one more frame and no lookup. Payloads, ids and
-metadata never reach the log.
+Behaviours are wrapped once, when the server is built, so a call costs one more frame and no lookup.
+Payloads, ids and metadata never reach the log.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Interceptors:
         self._monotonic_us = monotonic_us
         self._error_id = error_id
 
-    def handlers(self, rpcs: Iterable[Rpc]) -> list[grpc.GenericRpcHandler]:
+    def handlers(self, rpcs: Iterable[Rpc]) -> list[grpc.GenericRpcHandler[Any, Any]]:
         """Returns one handler per service."""
         return [
             grpc.method_handlers_generic_handler(
@@ -65,8 +65,7 @@ class Interceptors:
         async def handle(request: Message | DomainError, context: Context) -> Answer:
             began_us = self._monotonic_us()
             try:
-                if isinstance(request, DomainError):
-                    raise request
+                _refuse_malformed(request)
                 if waits:
                     end_before_deadline(request, context.time_remaining())
                 answer: Answer = await rpc.behaviour(request)
@@ -84,8 +83,7 @@ class Interceptors:
         async def handle(request: Any, context: Context) -> AsyncIterator[Answer]:
             began_us = self._monotonic_us()
             try:
-                if isinstance(request, DomainError):
-                    raise request
+                _refuse_malformed(request)
                 async with aclosing(rpc.behaviour(request)) as answers:
                     async for answer in answers:
                         yield answer
@@ -135,7 +133,7 @@ class Interceptors:
 
 
 def unexpected(rpc: Rpc, error: Exception, error_id: str) -> DomainError:
-    """Logs an error that no rule foresaw under an id; returns what its caller is told: the id and nothing else."""
+    """Logs an error that no rule foresaw; returns what its caller is told: the id of that line."""
     _failures.error(
         "unexpected error",
         exc_info=error,
@@ -155,8 +153,13 @@ def end_before_deadline(request: Any, remaining_seconds: float | None) -> None:
         request.wait.FromNanoseconds(int(limit_seconds * 1e9))
 
 
+def _refuse_malformed(request: object) -> None:
+    if isinstance(request, DomainError):
+        raise request
+
+
 def _tolerant_decoder(rpc: Rpc) -> Callable[[bytes], Message | DomainError]:
-    # gRPC answers UNKNOWN when a decoder raises, so the error is handed to the behaviour, which refuses it.
+    # gRPC answers UNKNOWN when a decoder raises, so the error travels in place of the request.
     decode = _strict_decoder(rpc)
 
     def decode_or_error(data: bytes) -> Message | DomainError:

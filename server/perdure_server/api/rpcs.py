@@ -1,13 +1,13 @@
 """Owns the table of RPCs: every method of every service with its types, read from the descriptors.
 
-A service is an object with one method per RPC, of the RPC's name: `async def Name(self, request)` for one answer,
-`def Name(self, request_or_requests)` returning an asynchronous generator for a stream of answers. An answer is a
-message, or the bytes of one when the engine has it encoded already.
+A service is an object with one method per RPC, of the RPC's name: `async def Name(self, request)`
+for one answer, `def Name(self, request_or_requests)` returning an asynchronous generator for a
+stream of answers. An answer is a message, or its bytes when the engine has it encoded already.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, TypeAlias
 
@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 Answer: TypeAlias = Message | bytes
-Answers: TypeAlias = AsyncGenerator[Answer, None]
+Answers: TypeAlias = AsyncIterator[Answer]
 
 
 class Service(Protocol):

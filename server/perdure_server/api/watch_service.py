@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 from google.protobuf.descriptor import ServiceDescriptor
-from perdure.v1 import watch_service_pb2 as pb
 
+from perdure.v1 import watch_service_pb2 as pb
 from perdure_server.api.rpcs import Answers
-from perdure_server.core import checks
+from perdure_server.core import worker_checks as checks
 from perdure_server.engine.engine import Engine
 
 

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 from typing import ClassVar
 
 from google.protobuf.descriptor import ServiceDescriptor
-from perdure.v1 import worker_service_pb2 as pb
 
+from perdure.v1 import worker_service_pb2 as pb
 from perdure_server.api.rpcs import Answer, Answers
-from perdure_server.core import checks
+from perdure_server.core import worker_checks as checks
 from perdure_server.engine.engine import Engine
 
 
@@ -32,10 +32,12 @@ class WorkerService:
 
     async def Report(self, request: pb.ReportRequest) -> Answer:
         """Reports on tasks; the engine checks each report alone."""
+        checks.check_report(request)
         return await self._workers.report(request)
 
     async def GetWorkflowTaskHistory(self, request: pb.GetWorkflowTaskHistoryRequest) -> Answer:
         """Returns the rest of a history that was too long for its task."""
+        checks.check_get_workflow_task_history(request)
         return await self._workers.get_workflow_task_history(request)
 
     async def PollWorkflowTask(self, request: pb.PollWorkflowTaskRequest) -> Answer:
@@ -50,7 +52,6 @@ class WorkerService:
 
     async def FailWorkflowTask(self, request: pb.FailWorkflowTaskRequest) -> Answer:
         """Reports that the code could not be run."""
-        checks.check_fail_workflow_task(request)
         return await self._workers.fail_workflow_task(request)
 
     async def PollActivityTask(self, request: pb.PollActivityTaskRequest) -> Answer:
@@ -60,17 +61,14 @@ class WorkerService:
 
     async def CompleteActivity(self, request: pb.CompleteActivityRequest) -> Answer:
         """Reports the result of an activity."""
-        checks.check_complete_activity(request)
         return await self._workers.complete_activity(request)
 
     async def FailActivity(self, request: pb.FailActivityRequest) -> Answer:
         """Reports the failure of an attempt."""
-        checks.check_fail_activity(request)
         return await self._workers.fail_activity(request)
 
     async def HeartbeatActivity(self, request: pb.HeartbeatActivityRequest) -> Answer:
         """Reports that an attempt is alive."""
-        checks.check_heartbeat_activity(request)
         return await self._workers.heartbeat_activity(request)
 
     async def Register(self, request: pb.RegisterRequest) -> Answer:
@@ -80,7 +78,7 @@ class WorkerService:
 
     async def Heartbeat(self, request: pb.HeartbeatRequest) -> Answer:
         """Reports that a registered worker is alive."""
-        checks.check_heartbeat(request)
+        checks.check_worker_heartbeat(request)
         return await self._workers.heartbeat(request)
 
     async def ListWorkers(self, request: pb.ListWorkersRequest) -> Answer:

@@ -6,9 +6,8 @@ from collections.abc import AsyncIterator
 from typing import ClassVar
 
 from google.protobuf.descriptor import ServiceDescriptor
-from perdure.v1 import workflow_service_pb2 as pb
 
-from perdure_server.api.errors import to_status
+from perdure.v1 import workflow_service_pb2 as pb
 from perdure_server.api.rpcs import Answer, Answers
 from perdure_server.core import checks
 from perdure_server.engine.engine import Engine
@@ -24,49 +23,49 @@ class WorkflowService:
 
     async def StartWorkflow(self, request: pb.StartWorkflowRequest) -> Answer:
         """Starts a workflow."""
-        checks.check_start_workflow(request)
+        checks.check_start(request)
         return await self._workflows.start(request)
 
     async def ExecuteWorkflow(self, request: pb.ExecuteWorkflowRequest) -> Answer:
         """Starts a workflow and waits for its result."""
-        checks.check_execute_workflow(request)
+        checks.check_execute(request)
         return await self._workflows.execute(request)
 
     async def GetWorkflow(self, request: pb.GetWorkflowRequest) -> Answer:
         """Returns one run and what is pending in it."""
-        checks.check_get_workflow(request)
+        checks.check_get(request)
         return await self._workflows.get(request)
 
     async def GetWorkflowResult(self, request: pb.GetWorkflowResultRequest) -> Answer:
         """Waits for the end of a workflow."""
-        checks.check_get_workflow_result(request)
+        checks.check_get_result(request)
         return await self._workflows.get_result(request)
 
     async def ListWorkflows(self, request: pb.ListWorkflowsRequest) -> Answer:
         """Lists runs, newest first."""
-        checks.check_list_workflows(request)
+        checks.check_list(request)
         return await self._workflows.list(request)
 
     async def GetWorkflowHistory(self, request: pb.GetWorkflowHistoryRequest) -> Answer:
         """Returns a page of the history of one run."""
-        checks.check_get_workflow_history(request)
+        checks.check_get_history(request)
         return await self._workflows.get_history(request)
 
     async def SignalWorkflow(self, request: pb.SignalWorkflowRequest) -> Answer:
         """Delivers a signal."""
-        checks.check_signal_workflow(request)
+        checks.check_signal(request)
         return await self._workflows.signal(request)
 
     async def CancelWorkflow(self, request: pb.CancelWorkflowRequest) -> Answer:
         """Asks a workflow to end."""
-        checks.check_cancel_workflow(request)
+        checks.check_cancel(request)
         return await self._workflows.cancel(request)
 
     async def TerminateWorkflow(self, request: pb.TerminateWorkflowRequest) -> Answer:
         """Ends a run now."""
-        checks.check_terminate_workflow(request)
+        checks.check_terminate(request)
         return await self._workflows.terminate(request)
 
     def Session(self, requests: AsyncIterator[pb.SessionRequest]) -> Answers:
-        """Carries many calls of one client process; the engine checks each as the methods above do."""
+        """Carries many calls of one client; the engine checks each as the methods above do."""
         return self._workflows.session(requests)

@@ -216,7 +216,7 @@ class Draft:
         seq = self.run.history_length + 1
         at_us = self.instant(now_us)
         frame = event_frame(HistoryEvent(seq=seq, timestamp=to_timestamp(at_us), **event))
-        apply(self.run, kind, seq, at_us, len(frame))
+        apply(self.run, kind, seq, at_us=at_us, size=len(frame))
         self.events.append(EventRow(seq, kind, at_us, frame))
         if kind == "workflow_started":
             self._started = event[kind]

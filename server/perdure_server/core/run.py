@@ -56,7 +56,7 @@ RUN_TRANSITIONS: Final[dict[tuple[RunStatus | None, str], RunStatus]] = {
 """Where an event leads. No row leaves a terminal status."""
 
 
-def apply(run: Run, kind: str, seq: int, at_us: int, size: int) -> None:
+def apply(run: Run, kind: str, seq: int, *, at_us: int, size: int = 0) -> None:
     """Advances a run by one event of `size` bytes, or by `TASK_ACCEPTED` and the `seq` it saw.
 
     Instants never decrease. Raises `KeyError`, and changes nothing, when the table has no row: a

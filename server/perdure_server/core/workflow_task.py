@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def accept(draft: Draft, task: Task, seen_seq: int, now_us: int) -> None:
     """Removes a task whose report is accepted, and notes what the code has seen."""
     run = draft.run
-    apply(run, TASK_ACCEPTED, seen_seq, now_us, 0)
+    apply(run, TASK_ACCEPTED, seen_seq, at_us=now_us)
     run.accepted_lease = run.task_lease = task.lease
     run.task_failure = b""
     draft.drop_task(TaskKind.WORKFLOW, 0)

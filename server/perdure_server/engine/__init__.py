@@ -1,1 +1,4 @@
-"""Owns the use cases: each is load, decide, commit, then wake. Rules are in `core`, rows in `store`."""
+"""Owns the use cases: each is load, decide, commit, then wake.
+
+Rules are in `core`, rows in `store`.
+"""

@@ -1,6 +1,9 @@
-"""Owns what follows a commit, in one place and one order: alarms, tasks, watchers, waiters, notices.
+"""Owns what follows a commit, in one place and one order.
 
-Before the commit it leases tasks to sessions (see `dispatch`); nothing is told to anyone before the commit.
+Alarms, tasks, watchers, waiters, notices.
+
+Before the commit it leases tasks to sessions (see `dispatch`); nothing is told to anyone before the
+commit.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Owns the instants at which the engine wakes itself: one heap, woken at the exact next due time, never by a tick."""
+"""Owns the instants at which the engine wakes itself.
+
+One heap, woken at the exact next due time, never by a tick.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,10 @@ _BATCH_MAX = 512
 
 
 class Alarms(Generic[K]):
-    """Calls `ring(key, due_us)` for each key once its instant has come. Setting a key again moves its instant."""
+    """Calls `ring(key, due_us)` for each key once its instant has come.
+
+    Setting a key again moves its instant.
+    """
 
     def __init__(self, clock: Clock, ring: Callable[[K, int], None]) -> None:
         self._clock = clock

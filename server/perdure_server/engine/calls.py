@@ -1,4 +1,7 @@
-"""Owns the client session: many calls of one process over one stream, each served on its own, answers coalesced."""
+"""Owns the client session.
+
+Many calls of one process over one stream, each served on its own, answers coalesced.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,10 @@ Reject = Callable[[Exception], None]
 
 _REPLIES = pb.SessionResponse.REPLIES_FIELD_NUMBER
 _UNKNOWN_CODE = 2
-"""The code of a session error is always UNKNOWN: its reason says it all, and codes belong to the edge."""
+"""The code of a session error is always UNKNOWN.
+
+Its reason says it all, and codes belong to the edge.
+"""
 
 
 class SessionCalls(Protocol):
@@ -84,7 +90,10 @@ class _ClientSession:
         self.outbox = Outbox()
 
     async def read(self, requests: AsyncIterator[pb.SessionRequest]) -> None:
-        """Takes calls in until the client has sent its last one; the stream ends when all are answered."""
+        """Takes calls in until the client has sent its last one.
+
+        The stream ends when all are answered.
+        """
         async for request in requests:
             if request.ping:
                 self.outbox.put(pb.SessionResponse(pong=request.ping).SerializeToString())

@@ -31,7 +31,7 @@ class Committer:
         return self._idle.is_set()
 
     def submit(self, changeset: Changeset, done: Done) -> None:
-        """Commits a changeset with the next group, then calls `done` on the event loop, in the order of commits."""
+        """Commits a changeset with the next group; calls `done` in the order of the commits."""
         if len(self._queue) >= limits.COMMIT_QUEUE_MAX:
             busy = StoreBusy("too many changes wait for the store; try again")
             asyncio.get_running_loop().call_soon(done, busy)

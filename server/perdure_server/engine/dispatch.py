@@ -1,8 +1,9 @@
 """Owns dispatch: which worker session gets which task.
 
-A task is matched when the changeset that creates it is about to be committed: if a session has a free slot, the row is
-written already leased and the task is pushed after the commit. Otherwise the row is ready, and claimed in batches when
-slots come free. The store is the truth; what is kept here is rebuilt from it at start.
+A task is matched when the changeset that creates it is about to be committed: if a session has a
+free slot, the row is written already leased and the task is pushed after the commit. Otherwise the
+row is ready, and claimed in batches when slots come free. The store is the truth; what is kept here
+is rebuilt from it at start.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ class Dispatcher:
         return self._ripening.next_us()
 
     def match(self, changes: Sequence[RunChange]) -> list[Match]:
-        """Leases the ready tasks of changes that are about to be committed to sessions with free slots."""
+        """Leases ready tasks, about to be committed, to sessions with free slots."""
         matches: list[Match] = []
         now_us = self._clock.now_us()
         for change in changes:
@@ -130,7 +131,10 @@ class Dispatcher:
         return self._holders.get(key)
 
     def reported(self, key: TaskKey, lease: int) -> None:
-        """Frees the slot of a task: its worker has reported, though the report is not committed yet."""
+        """Frees the slot of a task.
+
+        Its worker has reported, though the report is not committed yet.
+        """
         session = self._holders.get(key)
         held = session.held.get(key) if session is not None else None
         if session is not None and held is not None and held.lease == lease and held.counted:
@@ -148,7 +152,10 @@ class Dispatcher:
         del self._holders[key]
 
     def resend(self, session: Session, state: RunState, task: Task) -> None:
-        """Sends a workflow task again, with the whole history: the worker does not cache the run."""
+        """Sends a workflow task again, with the whole history.
+
+        The worker does not cache the run.
+        """
         self.unstick(session, task.run_id)
         session.used[task.kind] += 1
         self.finished((task.run_id, task.kind, task.seq), task.lease)
@@ -161,6 +168,8 @@ class Dispatcher:
 
     def stick(self, session: Session, run_id: str, seen_seq: int) -> None:
         """Notes that a session's worker caches a run, standing at `seen_seq`."""
+        if not session.sticky:
+            return
         session.cached[run_id] = seen_seq
         if len(self._sticky) >= _STICKY_MAX:
             self._sticky.pop(next(iter(self._sticky)))
@@ -358,7 +367,7 @@ class Dispatcher:
         seen_seq = state.run.seen_seq
         if seen_seq == 0 or session.cached.get(task.run_id) == seen_seq:
             token, data = workflow_task(
-                state.run, task, state.tail, previous_seq=seen_seq, whole=session.by_time
+                state.run, task, state.tail, previous_seq=seen_seq, whole=not session.sticky
             )
             self._send(session, task, token, data)
             return
@@ -376,7 +385,9 @@ class Dispatcher:
         except DomainError:
             self._release(session, task.kind)
             raise
-        token, data = workflow_task(state.run, task, events, previous_seq=0, whole=session.by_time)
+        token, data = workflow_task(
+            state.run, task, events, previous_seq=0, whole=not session.sticky
+        )
         self._send(session, task, token, data)
 
     def _send(self, session: Session, task: Task, token: str, data: bytes) -> None:

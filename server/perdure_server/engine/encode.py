@@ -1,4 +1,7 @@
-"""Owns how tasks look on the wire. Event frames are joined as they are stored; nothing is encoded twice."""
+"""Owns how tasks look on the wire.
+
+Event frames are joined as they are stored; nothing is encoded twice.
+"""
 
 from __future__ import annotations
 

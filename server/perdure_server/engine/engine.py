@@ -14,7 +14,7 @@ from perdure_server.engine.aftermath import Aftermath
 from perdure_server.engine.alarms import Alarms
 from perdure_server.engine.background import Background
 from perdure_server.engine.committer import Committer
-from perdure_server.engine.dispatch import Dispatcher
+from perdure_server.engine.dispatch import Dispatcher, Visit
 from perdure_server.engine.heartbeats import Heartbeats
 from perdure_server.engine.hub import Hub
 from perdure_server.engine.lanes import Lanes
@@ -58,7 +58,7 @@ class Engine:
             clock=clock,
             background=self._background,
             leases=self._leases,
-            visit=lambda run_id, visit: self._runs.visit(run_id, visit),
+            visit=self._visit,
         )
         self._sessions = Sessions(self._dispatcher, clock=clock, lose=self._task_lost)
         aftermath = Aftermath(
@@ -117,7 +117,10 @@ class Engine:
         self.watches = Watches(store, self._hub)
 
     async def start(self) -> None:
-        """Takes up what the store holds: leases, ready tasks and timers. Raises StoreUnavailable."""
+        """Takes up what the store holds: leases, ready tasks and timers.
+
+        Raises StoreUnavailable.
+        """
         self._background.spawn(self._committer.run(), "commit")
         leased = await self._store.leased_tasks()
         self._sessions.adopt(leased)
@@ -145,7 +148,10 @@ class Engine:
         await self._background.close()
 
     def is_quiet(self) -> bool:
-        """Whether nothing is under way: no commit, no claim, no load, no task that a worker holds."""
+        """Whether nothing is under way.
+
+        No commit, no claim, no load, no task that a worker holds.
+        """
         return (
             self._committer.is_idle
             and self._background.count <= 1
@@ -161,6 +167,10 @@ class Engine:
             self._retries.next_us(),
         ]
         return min((instant for instant in instants if instant is not None), default=None)
+
+    def _visit(self, run_id: str, visit: Visit) -> None:
+        # The dispatcher is built before the runs, which push through it.
+        self._runs.visit(run_id, visit)
 
     def _timer_due(self, timer: Timer) -> None:
         next_run = self._runs.next_run()

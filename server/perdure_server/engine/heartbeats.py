@@ -1,6 +1,9 @@
-"""Owns heartbeats of activities: kept in memory and written at most once a second for each activity.
+"""Owns heartbeats of activities.
 
-That is the one place where an answer may precede the disk: details of the last second can be lost with the server.
+Kept in memory and written at most once a second for each activity.
+
+That is the one place where an answer may precede the disk: details of the last second can be lost
+with the server.
 """
 
 from __future__ import annotations
@@ -68,7 +71,10 @@ class Heartbeats:
     def _peek(
         self, state: RunState | None, token: TaskToken, resolve: Resolve, reject: Reject
     ) -> None:
-        """Answers from memory, and writes early when the lease would not last until the next write."""
+        """Answers from memory.
+
+        Writes early when the lease would not last until the next write.
+        """
         task = state.tasks.get((TaskKind.ACTIVITY, token.seq)) if state is not None else None
         activity = state.activities.get(token.seq) if state is not None else None
         if task is None or activity is None or task.lease != token.lease:

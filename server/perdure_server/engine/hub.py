@@ -1,4 +1,6 @@
-"""Owns the live end of watches: committed events in the order of commits, to those whose filter they match.
+"""Owns the live end of watches.
+
+Committed events in the order of commits, to those whose filter they match.
 
 A watcher that falls behind loses its place here and reads from the store again; no event is lost.
 """
@@ -38,7 +40,10 @@ class WatchFilter:
 
 @dataclass(slots=True, eq=False)
 class Subscription:
-    """One watcher's place at the live end. `lagged` is set when events were dropped: read from the store again."""
+    """One watcher's place at the live end.
+
+    `lagged` is set when events were dropped: read from the store again.
+    """
 
     filter: WatchFilter
     events: deque[WatchedEvent] = field(default_factory=deque)

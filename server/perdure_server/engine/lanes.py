@@ -1,4 +1,7 @@
-"""Owns what is known of the lanes: who serves each, and how many ready tasks wait in the store for a free slot."""
+"""Owns what is known of the lanes.
+
+Who serves each, and how many ready tasks wait in the store for a free slot.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,12 @@ from perdure_server.engine.session import Session
 
 @dataclass(slots=True, eq=False)
 class LaneState:
-    """One lane. `backlog` counts ready tasks in the store; `later` holds when those in back-off become ready.
+    """One lane.
 
-    `unsure` says that tasks from before the start of this process may wait for an instant that is not in `later`.
+    `backlog` counts ready tasks in the store; `later` holds when those in back-off become ready.
+
+    `unsure` says that tasks from before the start of this process may wait for an instant that is
+    not in `later`.
     """
 
     lane: Lane

@@ -1,4 +1,7 @@
-"""Owns what waits to be written to one worker stream: everything that is ready leaves in one message."""
+"""Owns what waits to be written to one worker stream.
+
+Everything that is ready leaves in one message.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,10 @@ class Outbox:
         self._batch = 0
 
     def put(self, part: bytes, sent: Callable[[int], None] | None = None) -> None:
-        """Adds an encoded field. `sent` is given for tasks: it is called with the batch that carries the part."""
+        """Adds an encoded field.
+
+        `sent` is given for tasks: it is called with the batch that carries the part.
+        """
         self._parts.append((part, sent))
         self._ready.set()
 
@@ -35,7 +41,9 @@ class Outbox:
         self._ready.set()
 
     async def next(self) -> tuple[bytes, int] | None:
-        """Waits for parts and returns them joined, with the number of the batch if there is a task among them, else 0.
+        """Waits for parts and returns them joined.
+
+        With the number of the batch if there is a task among them, else 0.
 
         Returns None when the stream has ended. Raises the error it was ended with.
         """

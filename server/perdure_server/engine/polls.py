@@ -27,9 +27,8 @@ class _PollSink:
         self._lose = lose
         self.held: Held | None = None
 
-    def push(self, kind: TaskKind, task: bytes, held: Held) -> None:
+    def push(self, kind: TaskKind, task: bytes, held: Held) -> None:  # noqa: ARG002 - a Sink
         """Answers the poll with a task."""
-        del kind
         if self._future.done():
             self._lose(held)
             return
@@ -102,6 +101,7 @@ class Polls:
             since_us=self._clock.now_us(),
             sink=sink,
             by_time=True,
+            sticky=False,
         )
 
     def _remember(self, sink: _PollSink) -> None:

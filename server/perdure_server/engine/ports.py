@@ -23,7 +23,10 @@ class Clock(Protocol):
         """Returns time that never steps; its zero means nothing."""
 
     def call_at(self, when_us: int, callback: Callable[[], None]) -> Alarm:
-        """Calls back on the event loop at wall time `when_us`, at once when it has passed; may be early."""
+        """Calls back on the event loop at wall time `when_us`, at once when it has passed.
+
+        May be early.
+        """
 
 
 class Ids(Protocol):

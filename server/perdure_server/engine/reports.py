@@ -48,7 +48,10 @@ class Reports:
         self._background = background
 
     def report(self, session: Session | None, report: TaskReport, answer: Answer) -> None:
-        """Handles one report of a stream; `answer` is called once, when it is durable or refused."""
+        """Handles one report of a stream.
+
+        `answer` is called once, when it is durable or refused.
+        """
 
         def resolve(cancel_requested: Any) -> None:
             answer(
@@ -65,7 +68,9 @@ class Reports:
             reject(error)
 
     def submit(self, token: TaskToken, stimulus: Stimulus) -> None:
-        """Reports on a task for good: its slot is free at once, its lease when the report is committed.
+        """Reports on a task for good.
+
+        Its slot is free at once, its lease when the report is committed.
 
         A stale report that is the accepted one sent again is resolved like the first time.
         """
@@ -158,7 +163,10 @@ class Reports:
         self._runs.visit(token.run_id, visit)
 
     async def _repeated(self, token: TaskToken, resolve: Resolve, reject: Reject) -> None:
-        """Answers a stale activity report: accepted when the history shows that it was this lease's."""
+        """Answers a stale activity report.
+
+        Accepted when the history shows that it was this lease's.
+        """
         try:
             accepted = await self._was_accepted(token)
         except DomainError as error:

@@ -1,7 +1,7 @@
 """Owns request ids: a mutating RPC repeated with the same id is answered the same.
 
-The record of a request is inserted in the commit of what it caused, so the happy path reads nothing; only when the
-store refuses the insert is the earlier answer looked up.
+The record of a request is inserted in the commit of what it caused, so the happy path reads
+nothing; only when the store refuses the insert is the earlier answer looked up.
 """
 
 from __future__ import annotations
@@ -52,7 +52,10 @@ class RequestKey:
 
 
 def request_key(rpc: str, request: Message) -> RequestKey | None:
-    """Returns the key of a request that has `namespace`, `workflow_id` and `request_id`; None without a request id."""
+    """Returns the key of a request that has `namespace`, `workflow_id` and `request_id`.
+
+    None without a request id.
+    """
     request_id: str = request.request_id  # type: ignore[attr-defined]
     if not request_id:
         return None

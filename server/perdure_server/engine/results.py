@@ -22,7 +22,10 @@ class Results:
         self._runs: dict[object, str] = {}
 
     def add(self, run_id: str, token: object, waiter: Waiter) -> None:
-        """Calls `waiter` once with the end of the chain that `run_id` belongs to; `token` names the waiter."""
+        """Calls `waiter` once with the end of the chain that `run_id` belongs to.
+
+        `token` names the waiter.
+        """
         self._waiters.setdefault(run_id, {})[token] = waiter
         self._runs[token] = run_id
 
@@ -37,7 +40,7 @@ class Results:
             del self._waiters[run_id]
 
     def closed(self, change: RunChange) -> None:
-        """Tells those who waited for a run that it has closed, or lets them wait for the next one."""
+        """Tells those who waited for a run its end, or lets them wait for the next run."""
         waiters = self._waiters.pop(change.run.run_id, None)
         if waiters is None:
             return

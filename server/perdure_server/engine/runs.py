@@ -1,7 +1,10 @@
-"""Owns the runs in memory: what stimulates a run waits in line here, is decided in order and leaves as one changeset.
+"""Owns the runs in memory.
 
-A run is decided on only while none of its changesets is under way, so decisions never race within a process; against
-other processes the store's version check decides, and the loser decides again on what the winner left.
+What stimulates a run waits in line here, is decided in order and leaves as one changeset.
+
+A run is decided on only while none of its changesets is under way, so decisions never race within a
+process; against other processes the store's version check decides, and the loser decides again on
+what the winner left.
 """
 
 from __future__ import annotations
@@ -46,13 +49,19 @@ _TURN_MAX = 1_000
 
 @dataclass(slots=True)
 class Stimulus:
-    """Something that happens to a run: `decide` turns it into a change, then one of the other two is called."""
+    """Something that happens to a run.
+
+    `decide` turns it into a change, then one of the other two is called.
+    """
 
     decide: Decide
     resolve: Callable[[Any], None]
     reject: Callable[[Exception], None]
     request: RequestKey | None = None
-    """With a request, `decide` returns the response message; a repetition resolves with the encoded first answer."""
+    """With a request, `decide` returns the response message.
+
+    A repetition resolves with the encoded first answer.
+    """
 
 
 @dataclass(slots=True)
@@ -131,13 +140,19 @@ class Runs:
         return await future
 
     def visit(self, run_id: str, visit: Visit) -> None:
-        """Calls `visit` with the run's state while nothing is under way for it, or with None if there is no such run."""
+        """Calls `visit` with the run's state while nothing is under way for it.
+
+        With None, when there is no such run.
+        """
         actor = self._actor(run_id)
         actor.visits.append(visit)
         self._turn(actor)
 
     def create(self, draft: Draft, stimulus: Stimulus) -> None:
-        """Commits a new run; `stimulus.decide` is called after the draft is settled and gives the answer."""
+        """Commits a new run.
+
+        `stimulus.decide` is called after the draft is settled and gives the answer.
+        """
         now_us = self._clock.now_us()
         draft.settle(now_us, self.next_run())
         answer = stimulus.decide(draft, now_us)
@@ -156,11 +171,17 @@ class Runs:
         return await future
 
     def latest(self, namespace: str, workflow_id: str) -> str | None:
-        """Returns the newest run of a workflow among those in memory: a guess that the store may correct."""
+        """Returns the newest run of a workflow among those in memory.
+
+        A guess that the store may correct.
+        """
         return self._latest.get((namespace, workflow_id))
 
     def is_open(self, run_id: str, namespace: str, workflow_id: str) -> bool:
-        """Whether a run of this workflow is in memory and open, with nothing under way that may close it."""
+        """Whether a run of this workflow is in memory and open.
+
+        With nothing under way that may close it.
+        """
         actor = self._actors.get(run_id)
         if actor is None or actor.state is None:
             return False
@@ -179,7 +200,10 @@ class Runs:
         return actor
 
     def _evict(self) -> None:
-        """Forgets the least recently used idle run. A few busy ones at the cold end are passed over."""
+        """Forgets the least recently used idle run.
+
+        A few busy ones at the cold end are passed over.
+        """
         if len(self._actors) <= limits.HOT_RUNS_MAX:
             return
         for run_id in [run_id for run_id, _ in zip(self._actors, range(16), strict=False)]:
@@ -371,7 +395,7 @@ class Runs:
         for stimulus, answer in answers:
             try:
                 stimulus.resolve(answer)
-            except Exception:
+            except Exception:  # noqa: BLE001 - one lost answer must not take the others along
                 _log.exception("an answer could not be delivered")
 
 

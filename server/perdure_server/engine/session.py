@@ -1,6 +1,7 @@
 """Owns a worker session: who it is, what it can take, what it holds.
 
-Leases belong to a session, not to its stream: the stream may break and come back while the session goes on.
+Leases belong to a session, not to its stream: the stream may break and come back while the session
+goes on.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ TaskKey = tuple[str, TaskKind, int]
 class Held:
     """A task that a session holds. `delivered` is set when it was written to the stream.
 
-    `counted` says that it occupies a slot: the slot is free as soon as the worker reports, the lease only when the
-    report is committed.
+    `counted` says that it occupies a slot: the slot is free as soon as the worker reports, the
+    lease only when the report is committed.
     """
 
     key: TaskKey
@@ -47,9 +48,12 @@ class Sink(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Session:
-    """A worker as the dispatcher sees it. `workflow_types` and `activity_types` None mean all types.
+    """A worker as the dispatcher sees it.
 
-    `by_time` sessions are polls: their leases end by time, not with the session. `heard_us` is monotonic.
+    `workflow_types` and `activity_types` None mean all types.
+
+    `by_time` sessions are polls: their leases end by time, not with the session. `heard_us` is
+    monotonic.
     """
 
     session_id: str
@@ -63,6 +67,7 @@ class Session:
     since_us: int
     sink: Sink | None = None
     by_time: bool = False
+    sticky: bool = True
     draining: bool = False
     used: dict[TaskKind, int] = field(
         default_factory=lambda: {TaskKind.WORKFLOW: 0, TaskKind.ACTIVITY: 0}

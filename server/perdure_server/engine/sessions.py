@@ -1,7 +1,9 @@
-"""Owns the worker sessions of this process: attach, detach, liveness, and what happens to the leases of the lost.
+"""Owns the worker sessions of this process.
 
-A session outlives its stream. Silence is measured on the monotonic clock from the last word of the worker; after a
-restart of the server it is measured from the start.
+Attach, detach, liveness, and what happens to the leases of the lost.
+
+A session outlives its stream. Silence is measured on the monotonic clock from the last word of the
+worker; after a restart of the server it is measured from the start.
 """
 
 from __future__ import annotations
@@ -22,14 +24,17 @@ from perdure_server.engine.session import Held, Session, Sink, TaskKey
 POLL_PREFIX = limits.POLL_SESSION_PREFIX
 _TICK_S = 1.0
 _TICK_LATE_US = 2 * limits.SECOND_US
-"""A tick that is this late means that the process was stopped: the workers could not be heard meanwhile."""
+"""A tick that is this late means that the process was stopped.
+
+The workers could not be heard meanwhile.
+"""
 
 Lose = Callable[[Held], None]
 
 
 @dataclass(slots=True, frozen=True)
 class SessionSpec:
-    """Who a worker is and what it takes; types None mean all."""
+    """Who a worker is and what it takes; types None mean all. `sticky`: it caches runs."""
 
     session_id: str
     identity: str
@@ -39,6 +44,7 @@ class SessionSpec:
     activity_types: frozenset[str] | None
     slots: Mapping[TaskKind, int]
     by_time: bool = False
+    sticky: bool = True
 
 
 class Sessions:
@@ -89,7 +95,9 @@ class Sessions:
     def attach(
         self, spec: SessionSpec, sink: Sink, *, held: Sequence[str] = (), cached: Mapping[str, int]
     ) -> tuple[Session, list[str]]:
-        """Opens a session or takes it up again; returns it with the tokens of `held` whose leases are gone.
+        """Opens a session or takes it up again.
+
+        Returns it with the tokens of `held` whose leases are gone.
 
         What the worker does not name was never received and is ready at once. Serving begins with
         `Dispatcher.serve`, so that the caller can answer first.
@@ -111,7 +119,10 @@ class Sessions:
         return session, lost
 
     def detach(self, session: Session, sink: Sink) -> None:
-        """Notes that a stream has ended. The session goes on while it holds leases and is not silent for too long."""
+        """Notes that a stream has ended.
+
+        The session goes on while it holds leases and is not silent for too long.
+        """
         if session.sink is not sink:
             return
         session.sink = None
@@ -148,6 +159,7 @@ class Sessions:
             heard_us=now_us,
             since_us=self._clock.now_us(),
             by_time=spec.by_time,
+            sticky=spec.sticky,
         )
         self._sessions[spec.session_id] = session
         return session
@@ -216,6 +228,7 @@ def _update(session: Session, spec: SessionSpec) -> None:
     session.workflow_types = spec.workflow_types
     session.activity_types = spec.activity_types
     session.slots = dict(spec.slots)
+    session.sticky = spec.sticky
     session.draining = False
 
 

@@ -47,8 +47,8 @@ class Starts:
     def begin(self, request: StartWorkflowRequest, resolve: Resolve, reject: Reject) -> None:
         """Starts a workflow; `resolve` gets a StartWorkflowResponse once the run is durable.
 
-        `request` is checked. Without a workflow id it gets one, made from its request id if it has one, so
-        that a repetition means the same workflow.
+        `request` is checked. Without a workflow id it gets one, made from its request id if it has
+        one, so that a repetition means the same workflow.
         """
         request = decide.normalize_start(request)
         if not request.workflow_id:
@@ -97,7 +97,10 @@ class Starts:
         resolve: Resolve,
         reject: Reject,
     ) -> None:
-        """Starts a workflow whose id is taken. A race with others is run again, a bounded number of times."""
+        """Starts a workflow whose id is taken.
+
+        A race with others is run again, a bounded number of times.
+        """
         try:
             resolve(answer_as(StartWorkflowResponse, await self._settle(request, key)))
         except Exception as error:  # noqa: BLE001 - every outcome belongs to the caller

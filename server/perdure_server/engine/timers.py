@@ -1,4 +1,7 @@
-"""Owns the timers in memory: a window of the earliest ones in the store, each rung at its exact instant."""
+"""Owns the timers in memory.
+
+A window of the earliest ones in the store, each rung at its exact instant.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Owns the worker streams: `Work`, both ways, and `StreamTasks`, one way. Every message is a batch."""
+"""Owns the worker streams: `Work`, both ways, and `StreamTasks`, one way.
+
+Every message is a batch.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,6 @@ from collections.abc import AsyncIterator, Callable
 from perdure.v1.worker_service_pb2 import (
     ActivityCancelNotice,
     ReportResult,
-    StreamTasksRequest,
     StreamTasksResponse,
     WorkHello,
     WorkRequest,
@@ -85,7 +87,8 @@ class WorkStreams:
     async def work(self, requests: AsyncIterator[WorkRequest]) -> AsyncIterator[bytes]:
         """Serves one `Work` stream; yields encoded WorkResponses.
 
-        Raises InvalidRequest when the first message is no hello, SessionReplaced when a newer stream took over.
+        Raises InvalidRequest when the first message is no hello, SessionReplaced when a newer
+        stream took over.
         """
         first = await anext(aiter(requests), None)
         if first is None or not first.HasField("hello"):
@@ -107,9 +110,7 @@ class WorkStreams:
             reader.cancel()
             self._sessions.detach(session, sink)
 
-    async def stream_tasks(
-        self, request: StreamTasksRequest, spec: SessionSpec
-    ) -> AsyncIterator[bytes]:
+    async def stream_tasks(self, spec: SessionSpec) -> AsyncIterator[bytes]:
         """Serves one `StreamTasks` stream; yields encoded StreamTasksResponses."""
         outbox = Outbox()
         sink = StreamSink(outbox, _STREAM_FIELDS, StreamTasksResponse.CANCELS_FIELD_NUMBER)

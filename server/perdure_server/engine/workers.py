@@ -1,10 +1,13 @@
-"""Owns the use cases of WorkerService: registration, polls, single reports, and the worker streams."""
+"""Owns the use cases of WorkerService.
+
+Registration, polls, single reports, and the worker streams.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from perdure.v1 import worker_service_pb2 as pb
@@ -82,7 +85,7 @@ class Workers:
 
     def stream_tasks(self, request: pb.StreamTasksRequest) -> AsyncIterator[bytes]:
         """Serves one `StreamTasks` stream; yields encoded StreamTasksResponses."""
-        return self._streams.stream_tasks(request, self._stream_spec(request))
+        return self._streams.stream_tasks(self._stream_spec(request))
 
     async def report(self, request: pb.ReportRequest) -> pb.ReportResponse:
         """Takes many reports in and answers when each is durable or refused."""
@@ -299,13 +302,14 @@ class Workers:
             activity_types=spec.activity_types if spec else None,
             slots={TaskKind.WORKFLOW: 0, TaskKind.ACTIVITY: 0} | {kind: 1},
             by_time=True,
+            sticky=False,
         )
 
     def _stream_spec(self, request: pb.StreamTasksRequest) -> SessionSpec:
         registration = self._lookup(request.worker_id)
         named = bool(request.workflow_types or request.activity_types)
         if registration is not None and not named:
-            return registration.spec
+            return replace(registration.spec, sticky=False)
         return SessionSpec(
             session_id=request.worker_id,
             identity=request.worker_id,
@@ -314,6 +318,7 @@ class Workers:
             workflow_types=frozenset(request.workflow_types) if named else None,
             activity_types=frozenset(request.activity_types) if named else None,
             slots=slots_of(request.slots),
+            sticky=False,
         )
 
     def _info(self, session: Session) -> pb.WorkerInfo:

@@ -262,7 +262,10 @@ class Workflows:
         resolve: Resolve,
         reject: Reject,
     ) -> None:
-        """Stimulates the run that a request names: by its run id, else the newest in memory, else in the store."""
+        """Stimulates the run that a request names.
+
+        By its run id, else the newest in memory, else in the store.
+        """
         rpc = kind.DESCRIPTOR.name.removesuffix("Response")
         key = request_key(rpc, in_namespace(request))
 

@@ -1,7 +1,8 @@
-"""Owns the promises that every backend keeps. The docstrings are the specification that `tests/store` checks.
+"""Owns the promises that every backend keeps.
 
-A backend writes rows and answers reads. It knows no rule about workflows, reads no clock and invents no id: instants
-and ids come in with the arguments. All methods are coroutines and may be called concurrently.
+The docstrings are the specification that `tests/store` checks. A backend writes rows and answers
+reads. It knows no rule about workflows, reads no clock and invents no id: instants and ids come in
+with the arguments. All methods are coroutines and may be called concurrently.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from perdure_server.core.state import RunState
 
 @dataclass(slots=True, frozen=True, order=True)
 class Position:
-    """Where an event stands in the order of commits: within `epoch`, the commit's number, then its place in it."""
+    """Where an event stands in the order of commits.
+
+    Within an epoch it is the commit's number, then the event's place in the commit.
+    """
 
     epoch: int
     commit: int
@@ -26,14 +30,18 @@ class Position:
 
 @dataclass(slots=True, frozen=True)
 class Committed:
-    """The store accepted a changeset: its events, change by change, stand at `first` and the indexes that follow."""
+    """The store accepted a changeset.
+
+    Its events, change by change, stand at `first` and the indexes that follow. A changeset without
+    events is told where they would have stood.
+    """
 
     first: Position
 
 
 @dataclass(slots=True, frozen=True)
 class RunSummary:
-    """A run as lists show it: the row, the frame of event 1, and the frame of the last event of a closed run."""
+    """A run as lists show it: its row, the frame of event 1 and, once closed, of the last one."""
 
     run: Run
     started: bytes
@@ -51,7 +59,10 @@ class ListFilter:
 
 @dataclass(slots=True, frozen=True)
 class ClaimRequest:
-    """Which tasks to lease to whom: at most `limit` of `lane`, lowest (priority, ready_at_us, run_id, seq) first."""
+    """Which tasks to lease to whom: at most `limit` of `lane`.
+
+    Those with the lowest (priority, ready_at_us, run_id, seq) come first.
+    """
 
     lane: Lane
     limit: int
@@ -63,7 +74,10 @@ class ClaimRequest:
 
 @dataclass(slots=True, frozen=True)
 class LaneDepth:
-    """How many ready tasks a lane has, counting those that wait for `ready_at_us`, and when the first is ready."""
+    """How many tasks of a lane no session holds, and when the first of them is or was ready.
+
+    Tasks whose `ready_at_us` is still to come count too.
+    """
 
     lane: Lane
     ready: int
@@ -85,16 +99,17 @@ class WatchedEvent:
 class Store(Protocol):
     """A durable home of runs.
 
-    Errors, all from `perdure_server.core.errors`: `StoreUnavailable` when the database cannot be read or written
-    (disk full, I/O error, file locked by another process, connection lost), `StoreBusy` when a bound of the backend
-    is reached and the same call may succeed at once. Reads see every commit that was acknowledged before they began.
+    Errors, all from `perdure_server.core.errors`: `StoreUnavailable` when the database cannot be
+    read or written (disk full, I/O error, file locked by another process, connection lost, store
+    not open), `StoreBusy` when a bound of the backend is reached and the same call may succeed at
+    once. Reads see every commit that was acknowledged before they began.
     """
 
     async def open(self) -> None:
-        """Connects, migrates the schema to this version and takes ownership where the backend has one owner.
+        """Connects, migrates the schema to this version and takes ownership of the database.
 
-        Raises `StoreInUse` when another server owns the database, and `SchemaTooNew` when the schema's `min_server`
-        is above this version. Opening twice is an error of the caller.
+        Raises `StoreInUse` when it can have one owner only and has one, and `SchemaTooNew` when the
+        schema's `min_server` is above this version. Opening twice is an error of the caller.
         """
 
     async def close(self) -> None:
@@ -105,29 +120,36 @@ class Store(Protocol):
         """The epoch of positions: the same until the database is copied or restored."""
 
     async def commit(self, changesets: Sequence[Changeset]) -> list[Committed | Exception]:
-        """Applies each changeset atomically, in order, many in one disk sync; the only way to change a run.
+        """Applies each changeset atomically, in order, many in one disk sync; alone changes runs.
 
-        Answers one outcome per changeset, in order; a refused one changes nothing and does not disturb the others.
-        When it returns, every accepted changeset is on disk. Refusals, checked in this order:
-        `RequestRecorded` when a request record with the same (namespace, workflow_id, rpc, request_id) exists;
-        `WorkflowAlreadyExists` when an inserted run's (namespace, workflow_id, generation) or run_id exists;
-        `StaleVersion` when a run's version is not the expected one or a fenced task is missing or has another lease.
-        `StoreBusy` and `StoreUnavailable` are outcomes too: nothing of those changesets was written.
-        A later changeset sees what an earlier one of the same call wrote.
+        Answers one outcome per changeset, in order; a refused one changes nothing and does not
+        disturb the others. When it returns, every accepted changeset is on disk. Refusals, checked
+        in this order: `RequestRecorded` when a request record with the same (namespace,
+        workflow_id, rpc, request_id) exists; `WorkflowAlreadyExists` when an inserted run's
+        (namespace, workflow_id, generation) or run_id exists; `StaleVersion` when a run's version
+        is not the expected one or a fenced task is missing or has another lease. `StoreBusy` and
+        `StoreUnavailable` are outcomes too: nothing of those changesets was written. A later
+        changeset sees what an earlier one of the same call wrote. A changeset names a run once, and
+        an update leaves the run's identity as it was inserted: ids, type, generation, attempt,
+        creation and the run before it.
         """
 
     async def claim_tasks(self, claims: Sequence[ClaimRequest], now_us: int) -> list[list[Task]]:
-        """Leases ready tasks, atomically and durably; answers the leased rows per claim, in the order of the lane.
+        """Leases ready tasks, atomically and durably; answers the leased rows per claim, in order.
 
-        A task is claimed when its session_id is None and `ready_at_us <= now_us`. The claim sets `session_id`,
-        `worker_identity`, `leased_at_us = now_us`, adds 1 to `lease`, and sets `lease_until_us` to `now_us` plus the
-        task's `lease_limit_us`, or plus `poll_lease_us` when that is None (None plus None leaves it None). No task is
-        ever given to two claims. Rows are otherwise unchanged; the run's version does not change. Paused and closed
-        runs have no ready tasks, so a claim need not look at runs.
+        A task is claimed when its session_id is None and `ready_at_us <= now_us`. The claim sets
+        `session_id`, `worker_identity`, `leased_at_us = now_us`, adds 1 to `lease`, and sets
+        `lease_until_us` to `now_us` plus the task's `lease_limit_us`, or plus `poll_lease_us` when
+        that is None (None plus None leaves it None). No task is ever given to two claims. Rows are
+        otherwise unchanged; the run's version does not change. Paused and closed runs have no ready
+        tasks, so a claim need not look at runs.
         """
 
     async def extend_leases(self, leases: Sequence[tuple[Task, int]]) -> None:
-        """Sets `lease_until_us` of each task to the given instant where the row still has the task's lease."""
+        """Sets `lease_until_us` of each task to the given instant where the lease still stands.
+
+        It stands while the row has the task's `lease` and a session. Others are left as they are.
+        """
 
     async def find_request(
         self, namespace: str, workflow_id: str, rpc: str, request_id: str
@@ -135,39 +157,57 @@ class Store(Protocol):
         """Returns the record of an earlier request, or None."""
 
     async def find_run(self, namespace: str, workflow_id: str, run_id: str | None) -> str | None:
-        """Returns the run id of the given run, or of the highest generation when `run_id` is None; None if absent."""
+        """Returns the id of the given run, or of the highest generation when `run_id` is None.
+
+        None if the workflow has no such run.
+        """
 
     async def load_run(self, run_id: str) -> RunState | None:
-        """Returns a run with its pending rows and unseen events, from one snapshot; None if absent."""
+        """Returns a run with its pending rows and unseen events, from one snapshot, or None."""
 
     async def load_history(
         self, run_id: str, *, after_seq: int, limit: int, max_bytes: int
     ) -> list[EventRow]:
-        """Returns events with `seq > after_seq`, ascending: at most `limit`, and frames of at most `max_bytes`.
+        """Returns events with `seq > after_seq`, ascending, at most `limit`.
 
-        The first event is returned whatever its size. An unknown run has no events.
+        Their frames have at most `max_bytes` together, but the first event is returned whatever its
+        size. An unknown run has no events.
         """
 
     async def summarize_run(self, run_id: str) -> RunSummary | None:
         """Returns a run as lists show it; None if absent."""
 
-    async def list_runs(self, where: ListFilter, *, before: str | None, limit: int) -> list[RunSummary]:
-        """Returns at most `limit` runs that match, by run id descending, those below `before` when it is given."""
+    async def list_runs(
+        self, where: ListFilter, *, before: str | None, limit: int
+    ) -> list[RunSummary]:
+        """Returns at most `limit` runs that match, by run id descending, below a given `before`."""
 
     async def due_timers(self, *, after: Timer | None, limit: int) -> list[Timer]:
-        """Returns the earliest timers by (due_at_us, run_id, kind, seq), those after `after` when it is given."""
+        """Returns the earliest timers by (due_at_us, run_id, kind, seq), after a given `after`."""
 
     async def leased_tasks(self) -> list[Task]:
-        """Returns every task that a session holds, in any order. Read at start and after a takeover."""
+        """Returns every task that a session holds, in any order.
+
+        Read at start and after a takeover.
+        """
 
     async def lane_depths(self) -> list[LaneDepth]:
-        """Returns every lane that has a task no session holds. Counts rows: read at start and for operators only."""
+        """Returns every lane that has a task no session holds, in any order.
+
+        Counts rows: read at start and for operators only.
+        """
 
     async def read_events(self, after: Position, *, limit: int) -> list[WatchedEvent]:
         """Returns committed events after a position, ascending, at most `limit`."""
 
     async def last_position(self) -> Position:
-        """Returns the position of the last committed event; index -1 of commit 0 when there is none."""
+        """Returns the position of the last committed event.
+
+        When there is none yet, that is index -1 of commit 0.
+        """
 
     async def wait_for_work(self, timeout_us: int) -> None:
-        """Returns when another server may have made work, or after the timeout. A hint; may return early."""
+        """Returns when another server may have made work, or after the timeout.
+
+        A hint: it may return early.
+        """

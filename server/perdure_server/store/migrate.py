@@ -1,8 +1,9 @@
-"""Owns the numbered migrations that every backend has, and the check whether this server may use a schema.
+"""Owns the numbered migrations, and the check whether this server may use a schema.
 
-A migration is a whole script: it opens its transaction, changes the schema, adds its row (version, min_server) to the
-table `schema` and commits. `min_server` is the lowest schema version a server must know to use the result, so that a
-compatible migration does not lock out the server before it. How a script is run is the backend's business.
+A migration is a whole script: it opens its transaction, changes the schema, adds its row (version,
+min_server) to the table `schema` and commits. `min_server` is the lowest schema version a server
+must know to use the result, so that a compatible migration does not lock out the server before it.
+How a script is run is the backend's business.
 """
 
 from __future__ import annotations
@@ -26,19 +27,18 @@ class Migration:
 
 
 def load_migrations(package: str) -> list[Migration]:
-    """Returns the scripts of `package`'s `migrations` folder, named `NNNN_what.sql`, in the order of their numbers."""
-    paths = [path for path in files(package).joinpath("migrations").iterdir() if path.name.endswith(".sql")]
-    return sorted(
-        (Migration(int(path.name[:4]), path.read_text(encoding="utf-8")) for path in paths),
-        key=lambda migration: migration.number,
+    """Returns the scripts `migrations/NNNN_what.sql` of `package` in the order of their numbers."""
+    paths = files(package).joinpath("migrations").iterdir()
+    scripts = sorted(
+        (path for path in paths if path.name.endswith(".sql")), key=lambda path: path.name
     )
+    return [Migration(int(path.name[:4]), path.read_text(encoding="utf-8")) for path in scripts]
 
 
 def check_schema(*, version: int, min_server: int) -> None:
-    """Raises SchemaTooNew when the schema found needs a server that knows a later version than this one does."""
+    """Raises SchemaTooNew when the schema found needs a server that knows a later version."""
     if min_server > SCHEMA_VERSION:
-        message = (
-            f"the database has schema version {version}, which needs a server that knows version {min_server}; "
-            f"this server knows version {SCHEMA_VERSION}: start a newer server"
+        raise SchemaTooNew(
+            f"the database has schema version {version} and needs a server that knows version "
+            f"{min_server}; this one knows {SCHEMA_VERSION}: start a newer server"
         )
-        raise SchemaTooNew(message)

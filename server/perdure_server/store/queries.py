@@ -1,7 +1,7 @@
-"""Owns the loading of named queries: every `-- name: x` in a backend's `.sql` files starts the query `x`.
+"""Owns the loading of named queries: a line `-- name: x` in a `.sql` file starts the query `x`.
 
-Comment lines above the first name of a file and between queries are for readers. Backends keep the same names in
-files of the same names, so that two dialects can be read side by side.
+Comment lines above the first name of a file and between queries are for readers. Backends keep the
+same names in files of the same names, so that two dialects can be read side by side.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ _NAME: Final = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 
 def load_queries(package: str) -> dict[str, str]:
-    """Returns the queries of `package`'s `queries` folder by name; raises ValueError when a name stands twice."""
+    """Returns the queries of `package`'s `queries` folder by name.
+
+    Raises ValueError when a name stands twice.
+    """
     queries: dict[str, str] = {}
     for path in sorted(files(package).joinpath("queries").iterdir(), key=lambda path: path.name):
         if not path.name.endswith(".sql"):
@@ -22,7 +25,6 @@ def load_queries(package: str) -> dict[str, str]:
         _, *parts = _NAME.split(path.read_text(encoding="utf-8"))
         for name, text in zip(parts[::2], parts[1::2], strict=True):
             if name in queries:
-                message = f"{path.name}: the query {name} is defined twice"
-                raise ValueError(message)
+                raise ValueError(f"{path.name}: the query {name} is defined twice")
             queries[name] = text.strip()
     return queries

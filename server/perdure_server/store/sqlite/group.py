@@ -1,21 +1,22 @@
-"""Owns what one transaction of the writer does: the changesets, claims and leases of many callers, in their order.
+"""Owns what one transaction of the writer does: changesets, claims and leases of many callers.
 
-Changesets are gathered into waves. Within a wave no two changesets touch the same run, workflow generation or request,
-so the database answers every check of the wave before a row of it is written, and the wave is written with one
-statement per kind of row. A changeset that touches what the wave touches writes the wave first and begins the next.
+Changesets are gathered into waves. No two changesets of a wave touch the same run, workflow
+generation or request, so the database answers every check of the wave before a row of it is
+written, and the wave is written with one statement per kind of row. A changeset that touches what
+the wave touches ends the wave and begins the next.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
-from perdure_server.core.changeset import Changeset, RunChange, TaskFence
+from perdure_server.core.changeset import Changeset, RunChange
 from perdure_server.core.errors import RequestRecorded, StaleVersion, WorkflowAlreadyExists
-from perdure_server.core.model import RequestRecord, Task
+from perdure_server.core.model import Task
 from perdure_server.store.contract import ClaimRequest, Committed, Position
 from perdure_server.store.sqlite.rows import (
     Row,
@@ -28,7 +29,7 @@ from perdure_server.store.sqlite.rows import (
     to_task,
 )
 
-_WRITES: Final = (
+_WAVE: Final = (
     "delete_activities",
     "delete_tasks",
     "delete_timers",
@@ -43,87 +44,153 @@ _WRITES: Final = (
     "put_timer",
     "insert_request",
 )
-"""The statements of a wave in the order in which they run: deletes come before puts."""
-
-
-@dataclass(slots=True)
-class StoreStats:
-    """What the writer has done since it was made, for measurements: transactions, changesets applied, statements run.
-
-    A statement that is run for many rows at once counts once.
-    """
-
-    commits: int = 0
-    changesets: int = 0
-    statements: int = 0
+"""The statements that write a wave, in their order: deletes come before puts."""
 
 
 class Group:
-    """The work inside one open transaction. Refusals are answers; any database error spoils the whole group."""
+    """The work inside one open transaction. A refusal is an answer; a database error spoils the
+    whole group.
 
-    def __init__(
-        self, connection: sqlite3.Connection, queries: Mapping[str, str], stats: StoreStats
-    ) -> None:
+    `changesets` counts those accepted, `statements` those run; a statement run for many rows counts
+    once.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, queries: Mapping[str, str]) -> None:
+        self.changesets = 0
+        self.statements = 0
         self._connection = connection
         self._queries = queries
-        self._stats = stats
         self._rows: defaultdict[str, list[Row]] = defaultdict(list)
         self._touched: set[Hashable] = set()
-        epoch, commit, _ = next(self._run("last_position"))
-        self._next = Position(epoch, commit + 1, 0)
+        self._epoch, commit, _ = self._select("last_position")[0]
+        self._commit = commit + 1
+        self._index = 0
 
     def commit(self, changeset: Changeset) -> Committed | Exception:
-        """Checks a changeset and takes it into the wave; answers where its events stand, or why it is refused."""
-        keys = list(_keys(changeset))
+        """Checks a changeset and takes it into the wave; answers where its events stand, or why it
+        is refused.
+        """
+        keys = _keys(changeset)
         if not self._touched.isdisjoint(keys):
             self._write_wave()
         refusal = self._refusal(changeset)
         if refusal is not None:
             return refusal
         self._touched.update(keys)
-        first = self._next
+        first = Position(self._epoch, self._commit, self._index)
         for change in changeset.changes:
-            self._add(change)
+            self._take(change)
         self._rows["insert_request"].extend(map(from_request, changeset.requests))
-        self._stats.changesets += 1
+        self.changesets += 1
         return Committed(first)
 
     def claim(self, claims: Sequence[ClaimRequest], now_us: int) -> list[list[Task]]:
         """Leases ready tasks; answers the leased rows per claim."""
         self._write_wave()
-        return [list(self._claim(claim, now_us)) for claim in claims]
+        return [self._claim(claim, now_us) for claim in claims]
 
     def extend(self, leases: Sequence[tuple[Task, int]]) -> None:
-        """Moves the end of leases that still stand."""
+        """Moves the end of the leases that still stand."""
         self._write_wave()
-        rows = [(until, task.run_id, task.kind.value, task.seq, task.lease) for task, until in leases]
-        self._run_many("extend_lease", rows)
+        self._write(
+            "extend_lease",
+            [(until, task.run_id, task.kind.value, task.seq, task.lease) for task, until in leases],
+        )
 
     def finish(self) -> None:
-        """Writes what is left and records the position of the group's last event."""
+        """Writes what is left, and where the last event of the group stands."""
         self._write_wave()
-        if self._next.index:
-            self._run("record_position", self._next.commit, self._next.index - 1)
+        if self._index:
+            self._write("record_position", [(self._commit, self._index - 1)])
 
     def _refusal(self, changeset: Changeset) -> Exception | None:
         for request in changeset.requests:
-            if self._has("find_request", *_request_key(request)):
-                return RequestRecorded(f"the request {request.request_id!r} was answered before")
+            if self._select("find_request", *from_request(request)[:4]):
+                return RequestRecorded(f"the request {request.request_id} was answered before")
         for change in changeset.changes:
             run = change.run
-            if change.expected_version == 0 and self._has(
-                "run_taken", run.run_id, run.namespace, run.workflow_id, run.generation
-            ):
-                return WorkflowAlreadyExists(f"the workflow {run.workflow_id!r} has a run already")
+            key = (run.run_id, run.namespace, run.workflow_id, run.generation)
+            if not change.expected_version and self._select("run_taken", *key):
+                return WorkflowAlreadyExists(f"the workflow {run.workflow_id} has this run already")
         for change in changeset.changes:
             if not self._is_current(change):
                 return StaleVersion(f"the run {change.run.run_id} has changed")
         return None
 
     def _is_current(self, change: RunChange) -> bool:
-        run_id, expected = change.run.run_id, change.expected_version
-        if expected and not self._has_value("run_version", expected, run_id):
+        run_id, version = change.run.run_id, change.expected_version
+        if version and self._select("run_version", run_id) != [(version,)]:
             return False
-        return all(self._has_value("task_lease", fence.lease, run_id, fence.kind.value, fence.seq)
+        return all(
+            self._select("task_lease", run_id, fence.kind.value, fence.seq) == [(fence.lease,)]
             for fence in change.fences.values()
         )
+
+    def _take(self, change: RunChange) -> None:
+        rows, run_id = self._rows, change.run.run_id
+        rows["update_run" if change.expected_version else "insert_run"].append(from_run(change.run))
+        for index, event in enumerate(change.events, self._index):
+            rows["insert_event"].append(
+                (run_id, event.seq, event.kind, event.at_us, event.frame, self._commit, index)
+            )
+        self._index += len(change.events)
+        if change.closes:
+            for query in ("delete_activities", "delete_tasks", "delete_timers"):
+                rows[query].append((run_id,))
+            return
+        rows["delete_activity"].extend((run_id, seq) for seq in change.del_activities)
+        rows["delete_task"].extend((run_id, kind.value, seq) for kind, seq in change.del_tasks)
+        rows["delete_timer"].extend((run_id, kind.value, seq) for kind, seq in change.del_timers)
+        rows["put_activity"].extend(map(from_activity, change.put_activities.values()))
+        rows["put_task"].extend(map(from_task, change.put_tasks.values()))
+        rows["put_timer"].extend(map(from_timer, change.put_timers.values()))
+
+    def _claim(self, claim: ClaimRequest, now_us: int) -> list[Task]:
+        lane = from_lane(claim.lane)
+        found: list[Task] = []
+        for (priority,) in self._select("lane_priorities", *lane):
+            if len(found) < claim.limit:
+                room = claim.limit - len(found)
+                rows = self._select("ready_tasks", *lane, priority, now_us, room)
+                found.extend(map(to_task, rows))
+        leased = [_lease(task, claim, now_us) for task in found]
+        self._write("put_task", [from_task(task) for task in leased])
+        return leased
+
+    def _write_wave(self) -> None:
+        for query in _WAVE:
+            self._write(query, self._rows[query])
+        self._rows.clear()
+        self._touched.clear()
+
+    def _write(self, query: str, rows: Sequence[Row]) -> None:
+        if rows:
+            self._connection.executemany(self._queries[query], rows)
+            self.statements += 1
+
+    def _select(self, query: str, *parameters: object) -> list[Row]:
+        self.statements += 1
+        return self._connection.execute(self._queries[query], parameters).fetchall()
+
+
+def _keys(changeset: Changeset) -> list[Hashable]:
+    """What a changeset touches: its runs, the workflow generations it adds, its requests."""
+    keys: list[Hashable] = [from_request(request)[:4] for request in changeset.requests]
+    for change in changeset.changes:
+        run = change.run
+        keys.append(run.run_id)
+        if not change.expected_version:
+            keys.append((run.namespace, run.workflow_id, run.generation))
+    return keys
+
+
+def _lease(task: Task, claim: ClaimRequest, now_us: int) -> Task:
+    limit_us = claim.poll_lease_us if task.lease_limit_us is None else task.lease_limit_us
+    return replace(
+        task,
+        session_id=claim.session_id,
+        worker_identity=claim.worker_identity,
+        leased_at_us=now_us,
+        lease=task.lease + 1,
+        lease_until_us=None if limit_us is None else now_us + limit_us,
+    )

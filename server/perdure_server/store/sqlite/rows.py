@@ -1,7 +1,7 @@
 """Owns the translation between the rows of `core/model.py` and the tuples of SQLite.
 
-Columns stand in the order of the dataclass fields, so that a tuple needs no names. Enums go out as their plain
-strings: the driver takes a slow path for subclasses of the types it knows.
+Columns stand in the order of the dataclass fields, so that a tuple needs no names. Enums go out as
+their plain strings: the driver takes a slow path for subclasses of the types it knows.
 """
 
 from __future__ import annotations
@@ -78,11 +78,6 @@ def to_timer(row: Row) -> Timer:
     return Timer(run_id, TimerKind(kind), seq, due_at_us)
 
 
-def to_event(row: Row) -> EventRow:
-    """Builds an event from the first columns of `events` after the run id."""
-    return EventRow(*row)
-
-
 def to_request(row: Row) -> RequestRecord:
     """Builds a request record from the columns of `requests`."""
     return RequestRecord(*row)
@@ -96,5 +91,6 @@ def to_depth(row: Row) -> LaneDepth:
 
 def to_watched(epoch: int, row: Row) -> WatchedEvent:
     """Builds a watched event from the columns of `read_events`."""
-    commit, index, *identity = row[:6]
-    return WatchedEvent(Position(epoch, commit, index), *identity, row=EventRow(*row[6:]))
+    commit, index, namespace, workflow_id, run_id, workflow_type, *event = row
+    position = Position(epoch, commit, index)
+    return WatchedEvent(position, namespace, workflow_id, run_id, workflow_type, EventRow(*event))

@@ -1,18 +1,21 @@
 -- The tables of Perdure on SQLite.
 --
--- A run is one row of `runs` and its history in `events`, numbered from 1 without gaps and never rewritten. What a run
--- still waits for are rows too, so that a commit costs what it changes and not what the run has grown to:
--- `activities` from their schedule to their ending, `tasks` that a worker holds or may take, `timers` that will wake
--- the run. When a run closes, its rows in these three tables are deleted. `requests` remembers what a call with a
--- request id answered, so that its repetition is answered the same.
+-- A run is one row of `runs` and its history in `events`, numbered from 1 without gaps and never
+-- rewritten. What a run still waits for are rows too, so that a commit costs what it changes and
+-- not what the run has grown to: `activities` from their schedule to their ending, `tasks` that
+-- a worker holds or may take, `timers` that will wake the run. When a run closes, its rows in
+-- these three tables are deleted. `requests` remembers what a call with a request id answered,
+-- so that its repetition is answered the same.
 --
--- Every commit that has events gets the next commit number; an event stands at (commit_no, idx), which is the order
--- that watchers read. `position` is one row: the epoch, and where the last event stands. The numbers survive the
--- deletion of the events, so that an old cursor never comes to mean a new event.
+-- Every commit that has events gets the next commit number; an event stands at (commit_no, idx),
+-- which is the order that watchers read. `position` is one row: the epoch, and where the last
+-- event stands. The numbers survive the deletion of the events, so that an old cursor never
+-- comes to mean a new event.
 --
--- Instants and spans are integers in microseconds (`_us`). Columns stand in the order of the fields of the dataclasses
--- in `core/model.py`, which say what each means. Keys that begin with a run id are time-ordered, since run ids are:
--- new rows go to the end of each tree. Tables without a rowid are stored in the order of their key.
+-- Instants and spans are integers in microseconds (`_us`). Columns stand in the order of the
+-- fields of the dataclasses in `core/model.py`, which say what each means. Keys that begin with
+-- a run id are time-ordered, since run ids are: new rows go to the end of each tree. Tables
+-- without a rowid are stored in the order of their key.
 
 BEGIN IMMEDIATE;
 
@@ -85,7 +88,9 @@ SELECT runs.*, first.frame AS started, last.frame AS closed
 FROM runs
 JOIN events AS first ON first.run_id = runs.run_id AND first.seq = 1
 LEFT JOIN events AS last
-    ON last.run_id = runs.run_id AND last.seq = runs.history_length AND runs.closed_at_us IS NOT NULL;
+    ON last.run_id = runs.run_id
+    AND last.seq = runs.history_length
+    AND runs.closed_at_us IS NOT NULL;
 
 CREATE TABLE activities (
     run_id            TEXT    NOT NULL,
@@ -125,7 +130,8 @@ CREATE TABLE tasks (
 ) STRICT, WITHOUT ROWID;
 
 -- A claim walks its lane in order and meets no leased row, however many there are.
-CREATE INDEX tasks_unleased ON tasks (namespace, queue, kind, type, priority, ready_at_us, run_id, seq)
+CREATE INDEX tasks_unleased
+    ON tasks (namespace, queue, kind, type, priority, ready_at_us, run_id, seq)
     WHERE session_id IS NULL;
 
 CREATE TABLE timers (

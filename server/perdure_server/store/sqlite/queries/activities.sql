@@ -2,8 +2,8 @@
 
 -- name: put_activity
 INSERT OR REPLACE INTO activities (
-    run_id, seq, name, attempt, scheduled, scheduled_at_us, lease, accepted_lease, cancel_requested, last_failure,
-    heartbeat_details, heartbeat_at_us
+    run_id, seq, name, attempt, scheduled, scheduled_at_us, lease, accepted_lease, cancel_requested,
+    last_failure, heartbeat_details, heartbeat_at_us
 ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: delete_activity

@@ -4,7 +4,18 @@
 INSERT INTO events (run_id, seq, kind, at_us, frame, commit_no, idx) VALUES (?, ?, ?, ?, ?, ?, ?);
 
 -- name: load_history
-SELECT seq, kind, at_us, frame FROM events WHERE run_id = ? AND seq > ? ORDER BY seq LIMIT ?;
+-- The lengths are summed before a frame is read: SQLite knows the length of a blob without
+-- reading it.
+SELECT seq, kind, at_us, frame
+FROM (
+    SELECT seq, sum(length(frame)) OVER (ORDER BY seq) AS bytes FROM events
+    WHERE run_id = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3
+) JOIN events USING (seq)
+WHERE run_id = ?1 AND (bytes <= ?4 OR seq = ?2 + 1)
+ORDER BY seq;
+
+-- name: load_tail
+SELECT seq, kind, at_us, frame FROM events WHERE run_id = ? AND seq > ? ORDER BY seq;
 
 -- name: read_events
 SELECT

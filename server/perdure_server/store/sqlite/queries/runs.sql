@@ -2,20 +2,22 @@
 
 -- name: insert_run
 INSERT INTO runs (
-    run_id, namespace, workflow_id, workflow_type, task_queue, generation, status, version, attempt, priority,
-    created_at_us, updated_at_us, started_at_us, closed_at_us, history_length, history_bytes, seen_seq, stimulus_seq,
-    task_lease, accepted_lease, task_failure, activity_seq_max, timer_seq_max, wait_seq_max, cancel_requested,
-    cancel_reason, previous_run_id, next_run_id
+    run_id, namespace, workflow_id, workflow_type, task_queue, generation, status, version, attempt,
+    priority, created_at_us, updated_at_us, started_at_us, closed_at_us, history_length,
+    history_bytes, seen_seq, stimulus_seq, task_lease, accepted_lease, task_failure,
+    activity_seq_max, timer_seq_max, wait_seq_max, cancel_requested, cancel_reason, previous_run_id,
+    next_run_id
 ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: update_run
--- The parameters are those of insert_run. A run's identity never changes: namespace, workflow id, type, generation,
--- attempt, creation and the run before it.
+-- The parameters are those of insert_run. A run's identity never changes: namespace, workflow
+-- id, type, generation, attempt, creation and the run before it.
 UPDATE runs SET
-    task_queue = ?5, status = ?7, version = ?8, priority = ?10, updated_at_us = ?12, started_at_us = ?13,
-    closed_at_us = ?14, history_length = ?15, history_bytes = ?16, seen_seq = ?17, stimulus_seq = ?18,
-    task_lease = ?19, accepted_lease = ?20, task_failure = ?21, activity_seq_max = ?22, timer_seq_max = ?23,
-    wait_seq_max = ?24, cancel_requested = ?25, cancel_reason = ?26, next_run_id = ?28
+    task_queue = ?5, status = ?7, version = ?8, priority = ?10, updated_at_us = ?12,
+    started_at_us = ?13, closed_at_us = ?14, history_length = ?15, history_bytes = ?16,
+    seen_seq = ?17, stimulus_seq = ?18, task_lease = ?19, accepted_lease = ?20, task_failure = ?21,
+    activity_seq_max = ?22, timer_seq_max = ?23, wait_seq_max = ?24, cancel_requested = ?25,
+    cancel_reason = ?26, next_run_id = ?28
 WHERE run_id = ?1;
 
 -- name: run_version
@@ -41,8 +43,8 @@ WHERE runs.run_id = ?;
 -- name: summarize_run
 SELECT * FROM run_summaries WHERE run_id = ?;
 
--- The four lists differ in their filter only. One query with filters that may be absent would cost the index: the
--- planner picks one before it knows the parameters.
+-- The four lists differ in their filter only. One query with filters that may be absent would
+-- cost the index: the planner picks one before it knows the parameters.
 
 -- name: list_runs
 SELECT * FROM run_summaries
@@ -59,7 +61,7 @@ SELECT * FROM run_summaries
 WHERE namespace = ? AND workflow_type = ? AND run_id < ?
 ORDER BY run_id DESC LIMIT ?;
 
--- name: list_runs_by_status_and_type
+-- name: list_runs_by_status_by_type
 SELECT * FROM run_summaries
 WHERE namespace = ? AND status = ? AND workflow_type = ? AND run_id < ?
 ORDER BY run_id DESC LIMIT ?;

@@ -16,9 +16,3 @@ BEGIN IMMEDIATE;
 
 -- name: begin_read
 BEGIN;
-
--- name: commit
-COMMIT;
-
--- name: rollback
-ROLLBACK;

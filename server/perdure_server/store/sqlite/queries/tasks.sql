@@ -2,8 +2,8 @@
 
 -- name: put_task
 INSERT OR REPLACE INTO tasks (
-    run_id, kind, seq, namespace, queue, type, priority, ready_at_us, created_at_us, attempt, lease, lease_limit_us,
-    start_limit_us, session_id, worker_identity, leased_at_us, lease_until_us
+    run_id, kind, seq, namespace, queue, type, priority, ready_at_us, created_at_us, attempt, lease,
+    lease_limit_us, start_limit_us, session_id, worker_identity, leased_at_us, lease_until_us
 ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: delete_task
@@ -39,10 +39,6 @@ SELECT * FROM tasks
 WHERE session_id IS NULL AND namespace = ? AND queue = ? AND kind = ? AND type = ? AND priority = ?
     AND ready_at_us <= ?
 ORDER BY ready_at_us, run_id, seq LIMIT ?;
-
--- name: lease_task
-UPDATE tasks SET session_id = ?, worker_identity = ?, leased_at_us = ?, lease_until_us = ?, lease = ?
-WHERE run_id = ? AND kind = ? AND seq = ?;
 
 -- name: extend_lease
 UPDATE tasks SET lease_until_us = ?

@@ -1,0 +1,90 @@
+"""Perdure: workflows written as async functions that survive crashes.
+
+The names below are loaded when they are first used, so that importing `perdure.v1` (the generated
+messages, which the server shares) loads nothing of the SDK. `workflow`, `activity` and `signal`
+are decorators and carry the author's other words: `workflow.now()`, `activity.heartbeat(...)`.
+Their modules are therefore named `_workflow`, `_activity`, `_signal`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from perdure._activity import activity as activity
+    from perdure._options import RetryPolicy as RetryPolicy
+    from perdure._signal import signal as signal
+    from perdure._workflow import workflow as workflow
+    from perdure.client import Client as Client
+    from perdure.converter import Converter as Converter
+    from perdure.errors import ActivityCancelledError as ActivityCancelledError
+    from perdure.errors import ActivityError as ActivityError
+    from perdure.errors import ActivityTimeoutError as ActivityTimeoutError
+    from perdure.errors import ApplicationError as ApplicationError
+    from perdure.errors import DeterminismError as DeterminismError
+    from perdure.errors import PayloadError as PayloadError
+    from perdure.errors import PerdureError as PerdureError
+    from perdure.errors import RpcError as RpcError
+    from perdure.errors import WorkflowAlreadyExistsError as WorkflowAlreadyExistsError
+    from perdure.errors import WorkflowCancelledError as WorkflowCancelledError
+    from perdure.errors import WorkflowError as WorkflowError
+    from perdure.errors import WorkflowFailedError as WorkflowFailedError
+    from perdure.errors import WorkflowNotFoundError as WorkflowNotFoundError
+    from perdure.errors import WorkflowTerminatedError as WorkflowTerminatedError
+    from perdure.errors import WorkflowTimedOutError as WorkflowTimedOutError
+    from perdure.worker import Worker as Worker
+    from perdure.worker import WorkerOptions as WorkerOptions
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Client": "client",
+    "Converter": "converter",
+    "RetryPolicy": "_options",
+    "Worker": "worker",
+    "WorkerOptions": "worker",
+    "activity": "_activity",
+    "signal": "_signal",
+    "workflow": "_workflow",
+    **dict.fromkeys(
+        (
+            "ActivityCancelledError",
+            "ActivityError",
+            "ActivityTimeoutError",
+            "ApplicationError",
+            "DeterminismError",
+            "PayloadError",
+            "PerdureError",
+            "RpcError",
+            "WorkflowAlreadyExistsError",
+            "WorkflowCancelledError",
+            "WorkflowError",
+            "WorkflowFailedError",
+            "WorkflowNotFoundError",
+            "WorkflowTerminatedError",
+            "WorkflowTimedOutError",
+        ),
+        "errors",
+    ),
+}
+
+__all__ = [  # noqa: PLE0604 -- the names are those of the table
+    "__version__",
+    *_HOMES,
+]
+
+
+def __getattr__(name: str) -> object:
+    """Loads the module that owns `name`; raises AttributeError for any other name."""
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Lists the public names."""
+    return sorted(__all__)

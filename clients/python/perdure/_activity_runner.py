@@ -1,0 +1,172 @@
+"""Owns the activity tasks of a worker: where they run, when they stop, when heartbeats go out.
+
+Async activities run on the loop on which the worker was entered, sync ones in threads; the
+bookkeeping is on the home loop. Whatever an activity raises is reported as its failure and never
+ends the worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context
+from typing import Any, Final
+
+from perdure._activity import Activity
+from perdure._activity_execution import CANCEL_REQUESTED, LEASE_LOST, WORKER_STOPPED, Execution
+from perdure._home import Hop
+from perdure._link import Link
+from perdure._times import span_of
+from perdure.converter import Converter
+from perdure.v1.failure_pb2 import Failure
+from perdure.v1.task_pb2 import ActivityTask
+from perdure.v1.worker_service_pb2 import ActivityFailure, TaskReport
+
+_HEARTBEAT_INTERVAL_MAX_S: Final = 1.0
+_HEARTBEATS_PER_TIMEOUT: Final = 3
+
+
+class ActivityRunner:
+    """Runs activity tasks side by side. `start` it with its link, `stop` it at the end."""
+
+    def __init__(
+        self,
+        activities: Mapping[str, Activity[..., Any]],
+        converter: Converter,
+        *,
+        user_loop: asyncio.AbstractEventLoop,
+        threads_max: int,
+    ) -> None:
+        self._activities = activities
+        self._converter = converter
+        self._user_loop = user_loop
+        self._user = Hop(user_loop)
+        self._loop = asyncio.get_running_loop()
+        self._home = Hop(self._loop)
+        self._executor = ThreadPoolExecutor(max(threads_max, 1), "perdure-activity")
+        self._executions: dict[str, Execution] = {}
+        self._beating: dict[str, asyncio.TimerHandle] = {}
+
+    def start(self, link: Link) -> None:
+        """Directs reports to `link`."""
+        self._link = link
+
+    def stop(self) -> None:
+        """Tells what still runs to stop; it is reported as lost, so that it is tried again soon."""
+        for token in list(self._executions):
+            self.cancel(token, WORKER_STOPPED)
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no task is in work."""
+        return not self._executions
+
+    def take(self, tasks: Sequence[ActivityTask]) -> None:
+        """Begins tasks."""
+        for task in tasks:
+            if task.task_token not in self._executions:
+                self._begin(task)
+
+    def held_tokens(self) -> Iterable[str]:
+        """Names the tasks in work."""
+        return [
+            token
+            for token, execution in self._executions.items()
+            if execution.stop_reason != LEASE_LOST
+        ]
+
+    def cancel(self, task_token: str, reason: str) -> None:
+        """Tells a task to stop; ignores a token that it does not hold."""
+        execution = self._executions.get(task_token)
+        if execution is None:
+            return
+        if execution.stop(reason) and execution.activity.is_async:
+            self._user.post(_cancel_on_loop, execution)
+
+    def _begin(self, task: ActivityTask) -> None:
+        activity = self._activities.get(task.name)
+        if activity is None:
+            self._link.report(_unknown(task))
+            return
+        execution = Execution(task, activity, self._converter, alive=self._alive)
+        self._executions[task.task_token] = execution
+        if activity.is_async:
+            self._user.post(self._run_on_loop, execution)
+        else:
+            self._executor.submit(Context().run, self._run_in_thread, execution)
+        if task.cancel_requested:
+            self.cancel(task.task_token, CANCEL_REQUESTED)
+
+    def _run_on_loop(self, execution: Execution) -> None:
+        execution.on_loop = self._user_loop.create_task(execution.run_async())
+        execution.on_loop.add_done_callback(
+            lambda task: self._home.post(self._finished, execution, _report_of(task, execution))
+        )
+
+    def _run_in_thread(self, execution: Execution) -> None:
+        self._home.post(self._finished, execution, execution.run_sync())
+
+    def _finished(self, execution: Execution, report: TaskReport) -> None:
+        token = execution.task.task_token
+        if self._executions.pop(token, None) is None:
+            return
+        timer = self._beating.pop(token, None)
+        if timer is not None:
+            timer.cancel()
+        if execution.stop_reason == LEASE_LOST:
+            return
+        heartbeat = execution.take_heartbeat()
+        if heartbeat is not None and not report.HasField("activity_completed"):
+            self._link.report(heartbeat)
+        self._link.report(report)
+
+    def _alive(self, execution: Execution) -> None:
+        # Read from any thread: a heartbeat that sees a timer is sent when it is due.
+        if execution.task.task_token not in self._beating:
+            self._home.post(self._beat, execution)
+
+    def _beat(self, execution: Execution) -> None:
+        """Sends a heartbeat, then none for an interval."""
+        token = execution.task.task_token
+        if token in self._beating or token not in self._executions:
+            return
+        heartbeat = execution.take_heartbeat()
+        if heartbeat is not None:
+            self._link.report(heartbeat)
+            self._beating[token] = self._loop.call_later(
+                _heartbeat_interval_s(execution.task), self._beat_again, execution
+            )
+
+    def _beat_again(self, execution: Execution) -> None:
+        self._beating.pop(execution.task.task_token, None)
+        self._beat(execution)
+
+
+def _unknown(task: ActivityTask) -> TaskReport:
+    failure = Failure(
+        type="UnknownActivity", message=f"the worker has no activity named {task.name!r}"
+    )
+    return TaskReport(
+        task_token=task.task_token, activity_failed=ActivityFailure(failure=failure)
+    )
+
+
+def _heartbeat_interval_s(task: ActivityTask) -> float:
+    timeout = span_of(task.options, "heartbeat_timeout")
+    if timeout is None:
+        return _HEARTBEAT_INTERVAL_MAX_S
+    return min(_HEARTBEAT_INTERVAL_MAX_S, timeout.total_seconds() / _HEARTBEATS_PER_TIMEOUT)
+
+
+def _cancel_on_loop(execution: Execution) -> None:
+    if execution.on_loop is not None:
+        execution.on_loop.cancel()
+
+
+def _report_of(task: asyncio.Task[TaskReport], execution: Execution) -> TaskReport:
+    """Returns the report; an attempt that was cancelled before its first step has made none."""
+    if task.cancelled():
+        return execution.failed(asyncio.CancelledError())
+    return task.result()

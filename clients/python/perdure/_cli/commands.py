@@ -1,0 +1,61 @@
+"""Owns the tree of commands, and errors as one line on standard error and an exit code."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from perdure import __version__
+from perdure._cli import workflow
+from perdure._cli.options import ADDRESS_VARIABLE, Ended
+from perdure.errors import RpcError, UnavailableError
+
+EXIT_ERROR = 1
+EXIT_USAGE = 64
+_EXIT_USAGE_OF_TYPER = 2
+
+app = typer.Typer(
+    name="perdure",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Perdure: code that survives crashes.",
+)
+app.add_typer(workflow.app, name="workflow")
+
+
+def run() -> int:
+    """Runs the command line and returns the exit code."""
+    try:
+        app()
+    except Ended as ended:
+        return ended.exit_code
+    except UnavailableError as error:
+        reason = error.reason or f"does a server run there? see --address, {ADDRESS_VARIABLE}"
+        print(f"perdure: {error} ({reason})", file=sys.stderr)
+    except RpcError as error:
+        print(f"perdure: {error} ({error.reason or error.code})", file=sys.stderr)
+    except KeyboardInterrupt:
+        return 130
+    except SystemExit as stop:
+        return EXIT_USAGE if stop.code == _EXIT_USAGE_OF_TYPER else int(stop.code or 0)
+    else:
+        return 0
+    return EXIT_ERROR
+
+
+@app.command()
+def version() -> None:
+    """Prints the version."""
+    print(__version__)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def server() -> None:
+    """Runs a server. `perdure server --help` tells its options."""
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def dev() -> None:
+    """Runs a server for development. `perdure dev --help` tells its options."""

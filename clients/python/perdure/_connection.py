@@ -1,0 +1,191 @@
+"""Owns how a client's calls reach the server and come back to the loop of the user.
+
+Calls that a session knows travel in it; the others, and all of them when the session is not wanted,
+are unary. A call that finds the server away is repeated with the same request id until patience
+ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from collections.abc import AsyncGenerator
+from typing import Final, TypeVar
+
+from google.protobuf.message import Message
+
+from perdure._home import HomeLoop, Hop
+from perdure._session import Session
+from perdure._transport import MESSAGE_BYTES_MAX, Transport, one
+from perdure.converter import Converter
+from perdure.errors import RpcError, UnavailableError, from_reason
+from perdure.v1 import workflow_service_pb2 as pb
+
+MessageT = TypeVar("MessageT", bound=Message)
+
+CALL_TIMEOUT_S: Final = 30.0
+"""A call that does not wait for anything is answered long before."""
+LONG_POLL_S: Final = 60.0
+
+_BACKOFF_FIRST_S: Final = 0.05
+_BACKOFF_MAX_S: Final = 2.0
+
+
+class Connection:
+    """One client's way to one server. `open` and `close` it on the loop that uses it."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        namespace: str,
+        converter: Converter,
+        use_session: bool,
+        patience_s: float,
+    ) -> None:
+        self.transport: Final = transport
+        self.namespace: Final = namespace
+        self.converter: Final = converter
+        self.uses_session: Final = use_session
+        self.home: Final = HomeLoop()
+        self._patience_s = patience_s
+        self._call_ids = itertools.count(1)
+        self._user: Hop | None = None
+        self._session: Session | None = None
+
+    async def open(self) -> None:
+        """Starts the home loop. Does not wait for the server."""
+        self._user = Hop(asyncio.get_running_loop())
+        self.home.start()
+        try:
+            self._session = await self.home.run(self._open_on_home())
+        except BaseException:
+            await self.home.stop()
+            raise
+
+    async def close(self) -> None:
+        """Leaves the server and ends the home loop."""
+        try:
+            await self.home.run(self._close_on_home())
+        finally:
+            await self.home.stop()
+
+    async def in_session(self, call: pb.SessionCall, answer: type[MessageT]) -> MessageT:
+        """Makes one call through the session and returns its answer. Raises an `RpcError`."""
+        if call.ByteSize() > MESSAGE_BYTES_MAX:
+            raise _too_large(call)
+        patience = self.patience()
+        while True:
+            try:
+                reply = await self._in_session_once(call)
+            except UnavailableError as error:
+                # Without a reason no server has answered, and the session has been patient.
+                if not error.reason:
+                    raise
+                await patience.after(error)
+            else:
+                assert isinstance(reply, answer)
+                return reply
+
+    async def unary(
+        self,
+        method: str,
+        request: Message,
+        answer: type[MessageT],
+        *,
+        timeout_s: float = CALL_TIMEOUT_S,
+    ) -> MessageT:
+        """Makes one unary call and returns its answer. Raises an `RpcError`."""
+        if request.ByteSize() > MESSAGE_BYTES_MAX:
+            raise _too_large(request)
+        patience = self.patience()
+        while True:
+            try:
+                reply = await self.home.run(
+                    self.transport.call(method, request, timeout_s=timeout_s)
+                )
+            except UnavailableError as error:
+                await patience.after(error)
+            else:
+                assert isinstance(reply, answer)
+                return reply
+
+    async def stream(
+        self, method: str, request: Message, answer: type[MessageT]
+    ) -> AsyncGenerator[MessageT, None]:
+        """Yields the answers of a server stream. Raises an `RpcError`."""
+        responses = self.transport.stream(method, one(request))
+        try:
+            while True:
+                response = await self.home.run(anext(responses, None))
+                if response is None:
+                    return
+                assert isinstance(response, answer)
+                yield response
+        finally:
+            await self.home.run(responses.aclose())
+
+    def patience(self) -> Patience:
+        """Returns new patience with a server that is away."""
+        return Patience(self._patience_s)
+
+    async def _open_on_home(self) -> Session:
+        await self.transport.open()
+        return Session(self.transport, patience_s=self._patience_s)
+
+    async def _close_on_home(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+        await self.transport.close()
+
+    async def _in_session_once(self, call: pb.SessionCall) -> Message:
+        user, session = self._user, self._session
+        if user is None or session is None:
+            raise RuntimeError("the client is not open: use it inside of `async with`")
+        call_id = next(self._call_ids)
+        future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+
+        def done(outcome: Message | RpcError) -> None:
+            user.post(_settle, future, outcome)
+
+        self.home.post(session.begin, call_id, call, done)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self.home.post(session.abandon, call_id)
+            raise
+
+
+class Patience:
+    """Waits between repetitions, until a time after the first failure."""
+
+    def __init__(self, patience_s: float) -> None:
+        self._patience_s = patience_s
+        self._loop = asyncio.get_running_loop()
+        self._ends_at: float | None = None
+        self._backoff_s = _BACKOFF_FIRST_S
+
+    async def after(self, error: RpcError) -> None:
+        """Waits before the next attempt; raises the error when there is to be none."""
+        now = self._loop.time()
+        if self._ends_at is None:
+            self._ends_at = now + self._patience_s
+        if now >= self._ends_at:
+            raise error
+        await asyncio.sleep(self._backoff_s * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
+        self._backoff_s = min(2 * self._backoff_s, _BACKOFF_MAX_S)
+
+
+def _settle(future: asyncio.Future[Message], outcome: Message | RpcError) -> None:
+    if future.done():
+        return
+    if isinstance(outcome, RpcError):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
+
+
+def _too_large(message: Message) -> RpcError:
+    size = f"the request has {message.ByteSize()} bytes; at most {MESSAGE_BYTES_MAX} are accepted"
+    return from_reason("PAYLOAD_TOO_LARGE", size, "INVALID_ARGUMENT")

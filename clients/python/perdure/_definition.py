@@ -1,0 +1,104 @@
+"""Owns what a decorated function takes and gives, and the table of names that a worker serves.
+
+Leaves to `_workflow.py` and `_activity.py` what calling such a function means.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from typing import Any, Protocol, TypeVar, get_type_hints
+
+from perdure.converter import Converter
+from perdure.errors import PayloadError
+from perdure.v1.payload_pb2 import Payload
+
+
+class Definition(Protocol):
+    """A decorated function."""
+
+    @property
+    def name(self) -> str:
+        """The type under which workers and histories know it."""
+
+
+D = TypeVar("D", bound=Definition)
+
+
+class Signature:
+    """The one value a function takes, if any, and what it gives.
+
+    Raises TypeError for any other shape.
+    """
+
+    def __init__(self, fn: Callable[..., Any]) -> None:
+        parameters = list(inspect.signature(fn).parameters.values())
+        required = [p for p in parameters if p.default is p.empty and p.kind not in _STARS]
+        if len(required) > 1 or any(
+            p.kind in _STARS or p.kind is p.KEYWORD_ONLY for p in parameters
+        ):
+            raise TypeError(
+                f"{fn.__qualname__} must take one value or none; put several into a dataclass"
+            )
+        self._fn = fn
+        self._parameter = parameters[0] if parameters else None
+
+    @cached_property
+    def input_type(self) -> Any:
+        """The type of the value it takes; Any when it says nothing or takes none."""
+        return Any if self._parameter is None else self._hints.get(self._parameter.name, Any)
+
+    @cached_property
+    def result_type(self) -> Any:
+        """The type of what it gives; Any when it says nothing."""
+        return self._hints.get("return", Any)
+
+    def value_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+        """The value of a call, in a tuple that is empty when there is none.
+
+        TypeError for more than one.
+        """
+        values = (*args, *kwargs.values())
+        known = () if self._parameter is None else (self._parameter.name,)
+        if len(values) > 1 or not set(kwargs).issubset(known) or (values and not known):
+            raise TypeError(
+                f"{self._fn.__qualname__} takes {known[0] if known else 'no value'}; "
+                f"got {len(values)} value(s): put several into a dataclass"
+            )
+        return values
+
+    def arguments(self, payload: Payload | None, converter: Converter) -> tuple[Any, ...]:
+        """The arguments to call the function with.
+
+        PayloadError when the payload is not what it takes.
+        """
+        if self._parameter is None:
+            if payload is not None and payload.data not in {b"", b"null"}:
+                raise PayloadError(f"{self._fn.__qualname__} takes no value, but one was sent")
+            return ()
+        if payload is None and self._parameter.default is not inspect.Parameter.empty:
+            return ()
+        return (converter.decode(payload, self.input_type),)
+
+    @cached_property
+    def _hints(self) -> dict[str, Any]:
+        hints = get_type_hints(self._fn)
+        return {name: None if hint is type(None) else hint for name, hint in hints.items()}
+
+
+_STARS = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+
+
+def registry(definitions: Iterable[D], kind: type[D]) -> dict[str, D]:
+    """The definitions by name.
+
+    TypeError for an undecorated function, ValueError for a name used twice.
+    """
+    found: dict[str, D] = {}
+    for definition in definitions:
+        if not isinstance(definition, kind):
+            raise TypeError(f"{definition!r} is not decorated with @{kind.__name__.lower()}")
+        if found.setdefault(definition.name, definition) is not definition:
+            raise ValueError(f"two definitions are named {definition.name!r}")
+    return found

@@ -1,0 +1,269 @@
+"""Owns the handle of a workflow: what an application says to it and reads of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Final, Generic, TypeVar, overload
+from uuid import uuid4
+
+from perdure._connection import LONG_POLL_S, Connection
+from perdure._failures import workflow_error
+from perdure._signal import Signal
+from perdure._times import instant_of, to_datetime, to_duration
+from perdure.errors import UnavailableError
+from perdure.v1 import watch_service_pb2 as watching
+from perdure.v1 import workflow_pb2
+from perdure.v1 import workflow_service_pb2 as pb
+from perdure.v1.history_pb2 import History, HistoryEvent
+
+R = TypeVar("R")
+V = TypeVar("V")
+
+_LONG_POLL: Final = timedelta(seconds=LONG_POLL_S)
+_LONG_POLL_TIMEOUT_S: Final = LONG_POLL_S + 15.0
+
+
+class WorkflowStatus(StrEnum):
+    """Where a run stands; the last six are terminal."""
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    PAUSED = "PAUSED"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    TERMINATED = "TERMINATED"
+    TIMED_OUT = "TIMED_OUT"
+    CONTINUED_AS_NEW = "CONTINUED_AS_NEW"
+
+
+_CLOSED: Final = frozenset(list(WorkflowStatus)[3:])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowDescription:
+    """One run as it stood when it was read; `message` holds all that the server said."""
+
+    workflow_id: str
+    run_id: str
+    workflow_type: str
+    task_queue: str
+    status: WorkflowStatus
+    attempt: int
+    history_length: int
+    created_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+    cancel_requested: bool
+    message: workflow_pb2.Workflow
+
+    @classmethod
+    def of(cls, message: workflow_pb2.Workflow) -> WorkflowDescription:
+        """Reads the message of a run."""
+        return cls(
+            workflow_id=message.workflow_id,
+            run_id=message.run_id,
+            workflow_type=message.workflow_type,
+            task_queue=message.task_queue,
+            status=status_of(message.status),
+            attempt=message.attempt,
+            history_length=message.history_length,
+            created_at=to_datetime(message.created_at),
+            started_at=instant_of(message, "started_at"),
+            completed_at=instant_of(message, "completed_at"),
+            cancel_requested=message.cancel_requested,
+            message=message,
+        )
+
+
+class WorkflowHandle(Generic[R]):
+    """One workflow, or one run of it when `run_id` is set. Making one asks nothing of the server.
+
+    Attributes:
+        workflow_id: The workflow.
+        run_id: The run that a start made, or that was asked for; empty means the latest.
+    """
+
+    def __init__(
+        self, connection: Connection, workflow_id: str, *, run_id: str = "", result_type: Any = Any
+    ) -> None:
+        self.workflow_id = workflow_id
+        self.run_id = run_id
+        self._connection = connection
+        self._result_type = result_type
+
+    async def result(self, *, timeout: timedelta | None = None) -> R:
+        """Waits until the workflow has closed, over its retries, and returns its result.
+
+        Raises the `WorkflowError` of another end, TimeoutError after `timeout`.
+        """
+        async with asyncio.timeout(None if timeout is None else timeout.total_seconds()):
+            response = await self._await_result()
+        return self.outcome(response)
+
+    @overload
+    async def signal(self, signal: Signal[V], value: V, /, *, request_id: str = "") -> None: ...
+    @overload
+    async def signal(self, signal: Signal[None], /, *, request_id: str = "") -> None: ...
+    @overload
+    async def signal(self, signal: str, value: Any = ..., /, *, request_id: str = "") -> None: ...
+    async def signal(self, signal: Any, value: Any = None, /, *, request_id: str = "") -> None:
+        """Delivers a signal. It is durable and ordered when the call returns.
+
+        Raises WorkflowNotFoundError, WorkflowClosedError.
+        """
+        connection = self._connection
+        request = pb.SignalWorkflowRequest(
+            namespace=connection.namespace,
+            workflow_id=self.workflow_id,
+            run_id=self.run_id,
+            signal_name=signal if isinstance(signal, str) else signal.name,
+            payload=connection.converter.encode(value),
+            request_id=request_id or uuid4().hex,
+        )
+        if connection.uses_session:
+            call = pb.SessionCall(signal=request)
+            await connection.in_session(call, pb.SignalWorkflowResponse)
+        else:
+            await connection.unary(
+                "WorkflowService/SignalWorkflow", request, pb.SignalWorkflowResponse
+            )
+
+    async def cancel(
+        self, reason: str = "", *, deadline: timedelta | None = None, request_id: str = ""
+    ) -> WorkflowStatus:
+        """Asks the workflow to end; its code may compensate first. `deadline` then terminates it.
+
+        Raises WorkflowNotFoundError, also for a closed run.
+        """
+        connection = self._connection
+        request = pb.CancelWorkflowRequest(
+            namespace=connection.namespace,
+            workflow_id=self.workflow_id,
+            run_id=self.run_id,
+            reason=reason,
+            request_id=request_id or uuid4().hex,
+            deadline=to_duration(deadline),
+        )
+        if connection.uses_session:
+            call = pb.SessionCall(cancel=request)
+            response = await connection.in_session(call, pb.CancelWorkflowResponse)
+        else:
+            response = await connection.unary(
+                "WorkflowService/CancelWorkflow", request, pb.CancelWorkflowResponse
+            )
+        return status_of(response.status)
+
+    async def terminate(self, reason: str = "", *, request_id: str = "") -> None:
+        """Ends the run now, without a word to its code. Raises WorkflowNotFoundError."""
+        request = pb.TerminateWorkflowRequest(
+            namespace=self._connection.namespace,
+            workflow_id=self.workflow_id,
+            run_id=self.run_id,
+            reason=reason,
+            request_id=request_id or uuid4().hex,
+        )
+        await self._connection.unary(
+            "WorkflowService/TerminateWorkflow", request, pb.TerminateWorkflowResponse
+        )
+
+    async def describe(self) -> WorkflowDescription:
+        """Reads the run as it stands. Raises WorkflowNotFoundError."""
+        request = pb.GetWorkflowRequest(
+            namespace=self._connection.namespace, workflow_id=self.workflow_id, run_id=self.run_id
+        )
+        response = await self._connection.unary(
+            "WorkflowService/GetWorkflow", request, pb.GetWorkflowResponse
+        )
+        return WorkflowDescription.of(response.workflow)
+
+    async def history(self) -> History:
+        """Reads the whole history of the run. Raises WorkflowNotFoundError."""
+        history = History()
+        request = pb.GetWorkflowHistoryRequest(
+            namespace=self._connection.namespace, workflow_id=self.workflow_id, run_id=self.run_id
+        )
+        while True:
+            response = await self._connection.unary(
+                "WorkflowService/GetWorkflowHistory", request, pb.GetWorkflowHistoryResponse
+            )
+            history.events.extend(response.history.events)
+            if not response.next_page_token:
+                return history
+            request.page_token = response.next_page_token
+            # A retry between two pages must not change the run that is read.
+            request.run_id = response.run_id
+
+    async def watch(self, *, after_seq: int = 0) -> AsyncGenerator[HistoryEvent, None]:
+        """Yields the events of the run: those that stand, then new ones, to the closing event.
+
+        Goes on over a lost connection. Raises WorkflowNotFoundError.
+        """
+        request = watching.WatchWorkflowRequest(
+            namespace=self._connection.namespace,
+            workflow_id=self.workflow_id,
+            run_id=self.run_id,
+            after_seq=after_seq,
+        )
+        patience = self._connection.patience()
+        while True:
+            responses = self._connection.stream(
+                "WatchService/WatchWorkflow", request, watching.WatchWorkflowResponse
+            )
+            try:
+                async with aclosing(responses):
+                    async for response in responses:
+                        yield response.event
+                        request.run_id = response.run_id
+                        request.after_seq = response.event.seq
+                        patience = self._connection.patience()
+            except UnavailableError as error:
+                await patience.after(error)
+            else:
+                return
+
+    def outcome(self, response: pb.GetWorkflowResultResponse) -> R:
+        """Returns the result that an answer holds, or raises what it holds instead."""
+        converter = self._connection.converter
+        status = status_of(response.status)
+        if status is WorkflowStatus.COMPLETED:
+            payload = response.result if response.HasField("result") else None
+            result: R = converter.decode(payload, self._result_type)
+            return result
+        raise workflow_error(
+            status.value,
+            response.failure,
+            converter,
+            workflow_id=self.workflow_id,
+            run_id=response.run_id,
+        )
+
+    async def _await_result(self) -> pb.GetWorkflowResultResponse:
+        connection = self._connection
+        request = pb.GetWorkflowResultRequest(
+            namespace=connection.namespace, workflow_id=self.workflow_id, run_id=self.run_id
+        )
+        if connection.uses_session:
+            call = pb.SessionCall(result=request)
+            return await connection.in_session(call, pb.GetWorkflowResultResponse)
+        request.wait.FromTimedelta(_LONG_POLL)
+        while True:
+            response = await connection.unary(
+                "WorkflowService/GetWorkflowResult",
+                request,
+                pb.GetWorkflowResultResponse,
+                timeout_s=_LONG_POLL_TIMEOUT_S,
+            )
+            if status_of(response.status) in _CLOSED:
+                return response
+
+
+def status_of(status: workflow_pb2.WorkflowStatus) -> WorkflowStatus:
+    """Returns the status that a message names."""
+    name = workflow_pb2.WorkflowStatus.Name(status)
+    return WorkflowStatus(name.removeprefix("WORKFLOW_STATUS_"))

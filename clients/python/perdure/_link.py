@@ -1,0 +1,275 @@
+"""Owns the session of one worker: tasks in, reports out, over one stream. Lives on the home loop.
+
+The session outlives its streams. On each new stream the worker names the tasks it holds and the
+runs it caches, and sends again the reports that were not answered; so nothing is run twice because
+of a broken connection. What becomes of tasks is the affair of the two runners.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple, Protocol
+
+from perdure._stream import BATCH_BYTES_MAX, Conversation
+from perdure._transport import MESSAGE_BYTES_MAX, Transport
+from perdure.errors import RpcError
+from perdure.v1.failure_pb2 import Failure
+from perdure.v1.task_pb2 import ActivityTask, WorkflowTask
+from perdure.v1.worker_service_pb2 import (
+    ActivityFailure,
+    CachedRun,
+    ReportResult,
+    TaskReport,
+    WorkflowTaskFailure,
+    WorkHello,
+    WorkRequest,
+    WorkResponse,
+)
+
+_ACK_DELAY_S: Final = 0.005
+"""An acknowledgement waits this long for a report to travel with; it may take a second."""
+_REPEAT_DELAY_S: Final = 1.0
+_REPEATABLE_REASONS: Final = frozenset(
+    {"STORE_BUSY", "STORE_UNAVAILABLE", "RUN_CONTENDED", "SHUTTING_DOWN", "INTERNAL"}
+)
+_STALE_REASONS: Final = frozenset({"STALE_TASK", "INVALID_TASK_TOKEN"})
+_REPLACEABLE_KINDS: Final = frozenset({"workflow_task_completed", "activity_completed"})
+"""Reports whose refusal is reported as a failure, so that the task does not hang."""
+
+_log = logging.getLogger("perdure.worker")
+
+
+class WorkflowSide(Protocol):
+    """What runs workflow tasks."""
+
+    def take(self, tasks: Sequence[WorkflowTask]) -> None:
+        """Begins tasks."""
+        ...
+
+    def held_tokens(self) -> Iterable[str]:
+        """Names the tasks in work."""
+        ...
+
+    def cached_runs(self) -> Iterable[CachedRun]:
+        """Names the cached runs."""
+        ...
+
+    def drop_runs(self, run_ids: Iterable[str]) -> None:
+        """Forgets cached runs."""
+        ...
+
+    def lose(self, task_token: str) -> None:
+        """Forgets a task whose lease is gone, and its run; ignores an unknown token."""
+        ...
+
+
+class ActivitySide(Protocol):
+    """What runs activity tasks."""
+
+    def take(self, tasks: Sequence[ActivityTask]) -> None:
+        """Begins tasks."""
+        ...
+
+    def held_tokens(self) -> Iterable[str]:
+        """Names the tasks in work."""
+        ...
+
+    def cancel(self, task_token: str, reason: str) -> None:
+        """Tells a task to stop; ignores a token that it does not hold."""
+        ...
+
+
+class _Unanswered(NamedTuple):
+    report: TaskReport
+    size: int
+    run_id: str
+
+
+class Link:
+    """One worker session. `open` it once, `report` through it, `drain` and `close` it."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        hello: WorkHello,
+        *,
+        workflows: WorkflowSide,
+        activities: ActivitySide,
+    ) -> None:
+        self._hello = hello
+        self._workflows = workflows
+        self._activities = activities
+        self._loop = asyncio.get_running_loop()
+        self._conversation = Conversation[WorkRequest, WorkResponse](
+            transport, "WorkerService/Work", self
+        )
+        self._task: asyncio.Task[None] | None = None
+        self._report_id = 0
+        self._unanswered: dict[int, _Unanswered] = {}
+        self._due: deque[int] = deque()
+        self._evicted: list[str] = []
+        self._received_batch = 0
+        self._acknowledged_batch = 0
+        self._draining = False
+        self._drain_due = False
+        self._drain_ping = 0
+        self._drained = False
+        self._away = False
+
+    def open(self) -> None:
+        """Connects, and stays connected until `close`."""
+        self._task = self._loop.create_task(self._conversation.run())
+
+    async def close(self) -> None:
+        """Leaves the stream."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    def drain(self) -> None:
+        """Asks for no more tasks."""
+        self._draining = self._drain_due = True
+        self._conversation.ping()
+
+    @property
+    def drained(self) -> bool:
+        """Whether the server knows, so that no task is under way, and all was answered."""
+        return self._drained and not self._unanswered
+
+    def report(self, report: TaskReport, run_id: str = "") -> None:
+        """Sends a report until it is answered; a refusal drops the cached run `run_id`."""
+        size = report.ByteSize()
+        if size > MESSAGE_BYTES_MAX:
+            refusal = f"the report has {size} bytes; at most {MESSAGE_BYTES_MAX} are accepted"
+            report = _instead_of(report, "LIMIT_EXCEEDED", refusal)
+            self._workflows.drop_runs((run_id,))
+        self._report_id += 1
+        report.report_id = self._report_id
+        self._unanswered[self._report_id] = _Unanswered(report, size, run_id)
+        self._due.append(self._report_id)
+        self._conversation.wake()
+
+    def evicted(self, run_id: str) -> None:
+        """Tells the server that a run is no longer cached; said with the next message."""
+        self._evicted.append(run_id)
+
+    def opening(self, ping: int) -> WorkRequest:
+        """Returns the hello; unanswered reports follow it."""
+        hello = WorkHello()
+        hello.CopyFrom(self._hello)
+        held = {unanswered.report.task_token for unanswered in self._unanswered.values()}
+        held.update(self._workflows.held_tokens(), self._activities.held_tokens())
+        hello.held_task_tokens.extend(held)
+        hello.cached_runs.extend(self._workflows.cached_runs())
+        self._due = deque(self._unanswered)
+        self._evicted.clear()
+        self._received_batch = self._acknowledged_batch = 0
+        self._drain_due = self._draining
+        if self._draining:
+            self._conversation.ping()
+        elif self._due:
+            self._conversation.wake()
+        return WorkRequest(hello=hello, ping=ping)
+
+    def next_request(self, ping: int) -> WorkRequest | None:
+        """Returns reports, acknowledgement and evictions that are due."""
+        reports: list[TaskReport] = []
+        size = 0
+        while self._due and size < BATCH_BYTES_MAX:
+            unanswered = self._unanswered.get(self._due.popleft())
+            if unanswered is not None:
+                reports.append(unanswered.report)
+                size += unanswered.size
+        if self._due:
+            self._conversation.wake()
+        unacknowledged = self._received_batch != self._acknowledged_batch
+        if not (reports or ping or unacknowledged or self._drain_due):
+            return None
+        request = WorkRequest(
+            reports=reports,
+            received_batch=self._received_batch if unacknowledged else 0,
+            ping=ping,
+            evicted_run_ids=self._evicted,
+            draining=self._drain_due,
+        )
+        self._acknowledged_batch = self._received_batch
+        self._evicted.clear()
+        if self._drain_due and ping:
+            self._drain_due = False
+            self._drain_ping = ping
+        return request
+
+    def received(self, response: WorkResponse) -> None:
+        """Takes a batch: answers to reports, notices, tasks."""
+        if response.batch:
+            if self._received_batch == self._acknowledged_batch:
+                self._loop.call_later(_ACK_DELAY_S, self._conversation.wake)
+            self._received_batch = response.batch
+        for result in response.results:
+            self._answered(result)
+        if self._drain_ping and response.pong >= self._drain_ping:
+            self._drained = True
+        if response.HasField("welcome"):
+            self._away = False
+            for token in response.welcome.lost_task_tokens:
+                self._workflows.lose(token)
+                self._activities.cancel(token, "LEASE_LOST")
+        for notice in response.cancels:
+            self._activities.cancel(notice.task_token, notice.reason)
+        if response.evict_run_ids:
+            self._workflows.drop_runs(response.evict_run_ids)
+        if response.workflow_tasks:
+            self._workflows.take(response.workflow_tasks)
+        if response.activity_tasks:
+            self._activities.take(response.activity_tasks)
+        if response.draining:
+            self._conversation.reconnect()
+
+    def broken(self, error: RpcError, down_s: float) -> None:  # noqa: ARG002  # patient for ever
+        """Notes once per outage that the server is away."""
+        if not self._away:
+            self._away = True
+            _log.warning("the worker lost its server and will connect again: %s", error)
+
+    def _answered(self, result: ReportResult) -> None:
+        if result.reason in _REPEATABLE_REASONS:
+            self._loop.call_later(_REPEAT_DELAY_S, self._repeat, result.report_id)
+            return
+        unanswered = self._unanswered.pop(result.report_id, None)
+        if unanswered is None:
+            return
+        token = unanswered.report.task_token
+        if result.cancel_requested:
+            self._activities.cancel(token, "CANCEL_REQUESTED")
+        if not result.reason:
+            return
+        self._workflows.drop_runs((unanswered.run_id,))
+        if result.reason in _STALE_REASONS:
+            self._activities.cancel(token, "LEASE_LOST")
+            return
+        _log.error("a report was refused: %s: %s", result.reason, result.message)
+        if unanswered.report.WhichOneof("report") in _REPLACEABLE_KINDS:
+            self.report(_instead_of(unanswered.report, result.reason, result.message))
+
+    def _repeat(self, report_id: int) -> None:
+        if report_id in self._unanswered and report_id not in self._due:
+            self._due.append(report_id)
+            self._conversation.wake()
+
+
+def _instead_of(report: TaskReport, reason: str, message: str) -> TaskReport:
+    """Returns the failure to report instead of what the server does not take."""
+    failure = Failure(type=reason, message=message, non_retryable=True)
+    if (report.WhichOneof("report") or "").startswith("workflow"):
+        return TaskReport(
+            task_token=report.task_token,
+            workflow_task_failed=WorkflowTaskFailure(failure=failure),
+        )
+    return TaskReport(
+        task_token=report.task_token, activity_failed=ActivityFailure(failure=failure)
+    )

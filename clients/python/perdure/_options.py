@@ -1,0 +1,91 @@
+"""Owns the options that authors write as plain Python values, and their messages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from datetime import timedelta
+
+from perdure.v1.activity_pb2 import ActivityOptions
+from perdure.v1.retry_policy_pb2 import RetryPolicy as RetryPolicyMessage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """Says how often and how soon failed work is tried again. None takes the server's default.
+
+    Defaults: first wait 1 s, coefficient 2, longest wait 100 s, 3 attempts. `max_attempts=0`
+    means unlimited; `non_retryable_types` lists exception classes, or their names, that are never
+    tried again.
+    """
+
+    initial_interval: timedelta | None = None
+    backoff_coefficient: float | None = None
+    max_interval: timedelta | None = None
+    max_attempts: int | None = None
+    non_retryable_types: tuple[str | type[BaseException], ...] = ()
+
+    def to_proto(self) -> RetryPolicyMessage:
+        """Makes the message; raises ValueError for a negative number or a coefficient below 1."""
+        if self.max_attempts is not None and self.max_attempts < 0:
+            raise ValueError(f"max_attempts must not be negative, got {self.max_attempts}")
+        if self.backoff_coefficient is not None and self.backoff_coefficient < 1:
+            raise ValueError(
+                f"backoff_coefficient must be at least 1, got {self.backoff_coefficient}"
+            )
+        return RetryPolicyMessage(
+            initial_interval=_span("initial_interval", self.initial_interval),
+            backoff_coefficient=self.backoff_coefficient,
+            max_interval=_span("max_interval", self.max_interval),
+            max_attempts=self.max_attempts,
+            non_retryable_types=[
+                name if isinstance(name, str) else name.__name__
+                for name in self.non_retryable_types
+            ],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallOptions:
+    """How an activity is called. None takes the default of the activity, then of the server.
+
+    `start_to_close` bounds one attempt (300 s by default), `schedule_to_start` the wait for a
+    worker, `schedule_to_close` everything together, `heartbeat` the silence between two
+    heartbeats. `priority` is 1 (first) to 5 (last).
+    """
+
+    retry: RetryPolicy | None = None
+    start_to_close: timedelta | None = None
+    schedule_to_start: timedelta | None = None
+    schedule_to_close: timedelta | None = None
+    heartbeat: timedelta | None = None
+    task_queue: str | None = None
+    priority: int | None = None
+
+    def merged(self, given: CallOptions) -> CallOptions:
+        """These options, replaced by those that are given."""
+        changes = {f.name: getattr(given, f.name) for f in fields(given)}
+        return replace(
+            self, **{name: value for name, value in changes.items() if value is not None}
+        )
+
+    def to_proto(self) -> ActivityOptions | None:
+        """Makes the message; None when every field takes its default.
+
+        Raises ValueError for a bad value.
+        """
+        if self.priority is not None and not 1 <= self.priority <= 5:
+            raise ValueError(f"priority must be 1 to 5, got {self.priority}")
+        options = ActivityOptions(
+            retry_policy=None if self.retry is None else self.retry.to_proto(),
+            start_to_close_timeout=_span("start_to_close", self.start_to_close),
+            schedule_to_start_timeout=_span("schedule_to_start", self.schedule_to_start),
+            schedule_to_close_timeout=_span("schedule_to_close", self.schedule_to_close),
+            heartbeat_timeout=_span("heartbeat", self.heartbeat),
+        )
+        return options if options.ListFields() else None
+
+
+def _span(name: str, value: timedelta | None) -> timedelta | None:
+    if value is not None and value < timedelta(0):
+        raise ValueError(f"{name} must not be negative, got {value}")
+    return value

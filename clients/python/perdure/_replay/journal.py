@@ -1,0 +1,91 @@
+"""Owns the queue between what workflow code asks and what the history records.
+
+It leaves to `commands.py` what a command is, and to `machine.py` when the code has blocked.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable
+from itertools import islice
+from typing import Any
+
+from perdure._replay.commands import Request, State, Step, describe_work
+from perdure.errors import DeterminismError
+from perdure.v1.command_pb2 import Command
+from perdure.v1.history_pb2 import HistoryEvent
+
+
+class Journal:
+    """Commands in the order they were asked.
+
+    First those of this activation, then issued, sent and recorded.
+    """
+
+    def __init__(self) -> None:
+        self._asked: list[Request] = []
+        self._issued: deque[Request] = deque()
+        self._sent = 0
+        self._seqs: Counter[str] = Counter()
+        self.recorded = 0
+        """How many commands the history has recorded so far."""
+
+    @property
+    def head(self) -> Request | None:
+        """The oldest command that is not recorded."""
+        return self._issued[0] if self._issued else None
+
+    def ask(self, request: Request) -> None:
+        """Takes a command from the code; until the code blocks it can be withdrawn."""
+        self._asked.append(request)
+
+    def issue(self) -> None:
+        """Makes final what the code asked for and did not withdraw, and numbers it."""
+        for request in self._asked:
+            if request.state is State.WITHDRAWN:
+                continue
+            if request.NUMBERED:
+                self._seqs[request.KIND] += 1
+                request.seq = self._seqs[request.KIND]
+            request.advance(Step.ISSUE)
+            self._issued.append(request)
+        self._asked.clear()
+
+    def record(self, event: HistoryEvent, kind: str, waits_at: Callable[[], str]) -> Request:
+        """Matches a command event with the oldest command; DeterminismError when they differ."""
+        recorded = getattr(event, kind)
+        head = self.head
+        if head is None or kind != head.EVENT or not head.fits(recorded):
+            raise DeterminismError(
+                event_seq=event.seq,
+                event=describe_event(kind, recorded),
+                command="" if head is None else head.describe(),
+                source=(head and head.source) or waits_at(),
+            )
+        self._issued.popleft()
+        self._sent = max(0, self._sent - 1)
+        self.recorded += 1
+        head.advance(Step.RECORD)
+        return head
+
+    def clear(self) -> None:
+        """Drops every command: the engine closed the run."""
+        self._asked.clear()
+        self._issued.clear()
+        self._sent = 0
+
+    def take_unsent(self) -> list[Command]:
+        """The commands that nobody has sent yet; from now on they count as sent."""
+        unsent = [request.to_proto() for request in islice(self._issued, self._sent, None)]
+        self._sent = len(self._issued)
+        return unsent
+
+
+def describe_event(kind: str, recorded: Any) -> str:
+    """An event in words, for example `ActivityScheduled 3 (charge)`."""
+    fields = recorded.DESCRIPTOR.fields_by_name
+    seq = next((getattr(recorded, f) for f in ("activity_seq", "timer_seq") if f in fields), 0)
+    if "wait_seq" in fields:
+        seq = recorded.wait_seq
+    name = next((getattr(recorded, f) for f in ("name", "signal_name") if f in fields), "")
+    return describe_work("".join(map(str.title, kind.split("_"))), seq, name)

@@ -1,0 +1,239 @@
+"""Owns the replay machine: events of a workflow task in, commands out.
+
+The replay rule is in the package's docstring. The machine does not know threads, sockets or
+clocks: the worker calls it on a thread of its choosing, always the same one for one machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, Protocol
+
+from perdure._failures import to_failure
+from perdure._replay.commands import CancelRequest, CloseRequest, CompleteRequest, FailRequest
+from perdure._replay.loop import WorkflowTask
+from perdure._replay.run import Identity, Run
+from perdure._replay.signals import Letter
+from perdure._replay.source import await_line, await_lines
+from perdure.converter import Converter
+from perdure.errors import HistoryError
+from perdure.v1.command_pb2 import Command
+from perdure.v1.failure_pb2 import FailureKind
+from perdure.v1.history_pb2 import HistoryEvent
+from perdure.v1.payload_pb2 import Payload
+
+COMMAND_EVENTS: Final = frozenset(
+    {
+        "activity_scheduled",
+        "activity_cancel_requested",
+        "timer_scheduled",
+        "timer_cancelled",
+        "workflow_awaiting_signal",
+    }
+)
+ACTIVITY_ENDS: Final = frozenset(
+    {"activity_completed", "activity_failed", "activity_timed_out", "activity_cancelled"}
+)
+CLOSINGS: Final = frozenset({"workflow_completed", "workflow_failed", "workflow_cancelled"})
+ENGINE_CLOSINGS: Final = frozenset({"workflow_terminated", "workflow_timed_out"})
+
+
+class Arguments(Protocol):
+    """How a definition reads its input."""
+
+    def arguments(self, payload: Payload | None, converter: Converter) -> tuple[Any, ...]:
+        """The arguments to call the function with; raises PayloadError."""
+
+
+class WorkflowDefinition(Protocol):
+    """What the machine needs of a workflow."""
+
+    @property
+    def name(self) -> str:
+        """The workflow type."""
+
+    @property
+    def fn(self) -> Callable[..., Awaitable[Any]]:
+        """The function."""
+
+    @property
+    def signature(self) -> Arguments:
+        """How it reads its input."""
+
+
+class Machine:
+    """Runs one workflow run by its history.
+
+    Call `close` when dropping it, on the thread that ran it.
+
+    After any exception from `run_task` the machine is of no further use.
+    """
+
+    def __init__(
+        self,
+        definition: WorkflowDefinition,
+        *,
+        namespace: str,
+        workflow_id: str,
+        run_id: str,
+        task_queue: str,
+        converter: Converter,
+    ) -> None:
+        identity = Identity(
+            namespace=namespace, workflow_id=workflow_id, run_id=run_id, task_queue=task_queue
+        )
+        self._definition = definition
+        self._run = Run(identity, converter)
+        self._main: WorkflowTask | None = None
+        self._last_seq = 0
+        self._fresh = True
+        self._cancel_requested = False
+
+    @property
+    def last_seq(self) -> int:
+        """The number of the last event applied; 0 before the first."""
+        return self._last_seq
+
+    @property
+    def closed(self) -> bool:
+        """Tells whether the code has ended, or the engine ended it."""
+        return self._run.loop.closed
+
+    def run_task(self, events: Sequence[HistoryEvent], *, last: bool = True) -> list[Command]:
+        """Applies the events that follow `last_seq` and gives the commands to send.
+
+        With `last=False` more events of the same task follow, and nothing is given yet. Raises
+        HistoryError for a history that cannot be applied, DeterminismError for code that no
+        longer fits it.
+        """
+        live_after = self._replayed_until(events, last=last)
+        run = self._run
+        with run.loop.running():
+            for event in events:
+                run.replaying = event.seq < live_after
+                self._apply(event)
+        return run.journal.take_unsent() if last else []
+
+    def stack(self) -> str:
+        """The lines at which the code waits, `file:line` each, outermost first.
+
+        Empty when it has ended.
+        """
+        return "\n".join(await_lines(self._main and self._main.get_coro()))
+
+    def close(self) -> None:
+        """Lets go of the run's coroutines.
+
+        Their `finally` blocks run, but nothing they ask for happens.
+        """
+        self._run.replaying = True
+        with self._run.loop.running():
+            self._run.forget()
+        self._main = None
+
+    def _apply(self, event: HistoryEvent) -> None:
+        kind = event.WhichOneof("event")
+        if event.seq != self._last_seq + 1:
+            raise HistoryError(f"event {event.seq} cannot follow event {self._last_seq}")
+        self._last_seq = event.seq
+        run = self._run
+        run.now_us = event.timestamp.seconds * 1_000_000 + event.timestamp.nanos // 1000
+        if kind in COMMAND_EVENTS:
+            run.record(run.journal.record(event, kind, self._waits_at))
+        elif kind in CLOSINGS or kind in ENGINE_CLOSINGS:
+            self._close_run(event, kind)
+        elif not run.loop.closed:
+            self._tell(event, kind)
+            self._run_code()
+
+    def _tell(self, event: HistoryEvent, kind: str | None) -> None:
+        if kind in ACTIVITY_ENDS:
+            self._run.end_activity(getattr(event, kind))
+        elif kind == "timer_fired":
+            self._run.end_timer(event.timer_fired.timer_seq)
+        elif kind == "signal_received":
+            signal = event.signal_received
+            payload = signal.payload if signal.HasField("payload") else None
+            self._run.mailbox.deliver(signal.signal_name, Letter(event.seq, payload))
+        elif kind == "workflow_started":
+            self._start(event)
+        elif kind == "workflow_cancel_requested":
+            self._cancel(event.workflow_cancel_requested.reason)
+        else:
+            raise HistoryError(f"event {event.seq} is of a kind that this SDK does not know")
+
+    def _start(self, event: HistoryEvent) -> None:
+        self._run.started = event.workflow_started
+        self._run.started_us = self._run.now_us
+        self._main = self._run.loop.create_task(self._run_main())
+
+    def _cancel(self, reason: str) -> None:
+        if self._main is not None and not self._cancel_requested:
+            self._cancel_requested = True
+            self._main.cancel(reason or None)
+
+    def _run_code(self) -> None:
+        try:
+            self._run.loop.run_until_blocked()
+        except (SystemExit, KeyboardInterrupt) as error:
+            # asyncio lets these two through from a task beside the main one.
+            self._run.ask_close(self._failed(error))
+        self._run.journal.issue()
+
+    async def _run_main(self) -> None:
+        run = self._run
+        started = run.started
+        try:
+            payload = started.input if started.HasField("input") else None
+            arguments = self._definition.signature.arguments(payload, run.converter)
+            result = await self._definition.fn(*arguments)
+            closing: CloseRequest = CompleteRequest(run.converter.encode(result), self._line())
+        except asyncio.CancelledError as error:
+            closing = CancelRequest(self._line()) if self._cancel_requested else self._failed(error)
+        except Exception as error:  # noqa: BLE001 -- whatever the code raises fails the workflow
+            closing = self._failed(error)
+        except (SystemExit, KeyboardInterrupt) as error:
+            closing = self._failed(error)
+        run.ask_close(closing)
+
+    def _failed(self, error: BaseException) -> FailRequest:
+        return FailRequest(to_failure(error, self._run.converter), self._line())
+
+    def _close_run(self, event: HistoryEvent, kind: str) -> None:
+        journal = self._run.journal
+        by_code = journal.head is not None and kind == journal.head.EVENT
+        if by_code or not self._by_engine(event, kind):
+            journal.record(event, kind, self._waits_at)
+        journal.clear()
+        self._run.loop.stop()
+
+    def _by_engine(self, event: HistoryEvent, kind: str) -> bool:
+        if kind == "workflow_failed":
+            return event.workflow_failed.failure.kind == FailureKind.FAILURE_KIND_LIMIT
+        if kind == "workflow_cancelled":
+            # The engine cancels a run whose code has never run, which left no command behind.
+            return self._run.journal.recorded == 0
+        return kind in ENGINE_CLOSINGS
+
+    def _replayed_until(self, events: Sequence[HistoryEvent], *, last: bool) -> int:
+        # Code ran on every event before a recorded command; what follows the last one may be new.
+        # A run that was in memory gets new events only.
+        if not self._fresh:
+            return 0
+        if not last:
+            return self._last_seq + len(events) + 1
+        self._fresh = False
+        kinds = COMMAND_EVENTS | CLOSINGS | ENGINE_CLOSINGS
+        for event in reversed(events):
+            if event.WhichOneof("event") in kinds:
+                return event.seq
+        return 0
+
+    def _line(self) -> str:
+        code = getattr(self._definition.fn, "__code__", None)
+        return f"{code.co_filename}:{code.co_firstlineno}" if code else ""
+
+    def _waits_at(self) -> str:
+        line = await_line(self._main.get_coro()) if self._main else ""
+        return line or self._line()

@@ -1,0 +1,231 @@
+"""Owns the workflow tasks of a worker: which runs are cached, which tasks are in work.
+
+Lives on the home loop; workflow code runs on a thread of its own. The cache is never needed for
+correctness: a task for a run that is not at hand is asked for again with the whole history.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from queue import SimpleQueue
+from typing import Any, Final
+
+from perdure._failures import to_failure
+from perdure._home import Hop
+from perdure._link import Link
+from perdure._replay.machine import Machine
+from perdure._workflow import Workflow
+from perdure._workflow_thread import Job, WorkflowThread
+from perdure.converter import Converter
+from perdure.errors import RpcError
+from perdure.v1.failure_pb2 import Failure
+from perdure.v1.task_pb2 import WorkflowTask
+from perdure.v1.worker_service_pb2 import (
+    CachedRun,
+    GetWorkflowTaskHistoryRequest,
+    GetWorkflowTaskHistoryResponse,
+    TaskReport,
+    WorkflowTaskCacheMiss,
+    WorkflowTaskFailure,
+)
+
+_TICKS_PER_LIMIT: Final = 5
+
+_log = logging.getLogger("perdure.worker")
+
+FetchHistory = Callable[[GetWorkflowTaskHistoryRequest], Awaitable[GetWorkflowTaskHistoryResponse]]
+
+
+class WorkflowRunner:
+    """Runs workflow tasks one after another. `start` it with its link, `stop` it at the end."""
+
+    def __init__(
+        self,
+        workflows: Mapping[str, Workflow[Any, Any]],
+        converter: Converter,
+        *,
+        fetch_history: FetchHistory,
+        cached_runs_max: int,
+        time_limit_s: float,
+    ) -> None:
+        self._workflows = workflows
+        self._converter = converter
+        self._fetch_history = fetch_history
+        self._cached_runs_max = cached_runs_max
+        self._time_limit_s = time_limit_s
+        self._loop = asyncio.get_running_loop()
+        self._hop = Hop(self._loop)
+        self._machines: OrderedDict[str, Machine] = OrderedDict()
+        self._jobs: dict[str, Job] = {}
+        self._fetches: set[asyncio.Task[None]] = set()
+        self._queue: SimpleQueue[Job | Callable[[], None] | None] = SimpleQueue()
+        self._tick: asyncio.TimerHandle | None = None
+        self._stuck: tuple[Job | None, int] = (None, 0)
+
+    def start(self, link: Link) -> None:
+        """Starts the thread; reports go to `link`."""
+        self._link = link
+        self._start_thread()
+
+    def stop(self) -> None:
+        """Forgets everything and ends the thread when it is free."""
+        for fetch in self._fetches:
+            fetch.cancel()
+        if self._tick is not None:
+            self._tick.cancel()
+        self._jobs.clear()
+        self.drop_runs(list(self._machines))
+        self._queue.put(None)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no task is in work."""
+        return not self._jobs
+
+    def take(self, tasks: Sequence[WorkflowTask]) -> None:
+        """Begins tasks, in order."""
+        for task in tasks:
+            if task.task_token not in self._jobs:
+                self._begin(task)
+        if self._jobs and self._tick is None:
+            self._tick = self._loop.call_later(self._time_limit_s / _TICKS_PER_LIMIT, self._watch)
+
+    def held_tokens(self) -> Iterable[str]:
+        """Names the tasks in work."""
+        return self._jobs.keys()
+
+    def cached_runs(self) -> Iterable[CachedRun]:
+        """Names the cached runs and the event each stands at."""
+        return [
+            CachedRun(run_id=run_id, last_seq=machine.last_seq)
+            for run_id, machine in self._machines.items()
+        ]
+
+    def drop_runs(self, run_ids: Iterable[str]) -> None:
+        """Forgets cached runs."""
+        for run_id in run_ids:
+            machine = self._machines.pop(run_id, None)
+            if machine is not None:
+                # Closing runs `finally` blocks of user code: that is the thread's business.
+                self._queue.put(machine.close)
+
+    def lose(self, task_token: str) -> None:
+        """Forgets a task whose lease is gone, and its run; ignores an unknown token."""
+        job = self._jobs.pop(task_token, None)
+        if job is not None:
+            self.drop_runs((job.task.run_id,))
+
+    def _begin(self, task: WorkflowTask) -> None:
+        if task.workflow_type not in self._workflows:
+            self._link.report(_unknown(task))
+            return
+        machine = self._machines.get(task.run_id)
+        if machine is None or machine.last_seq != task.previous_seq:
+            self.drop_runs((task.run_id,))
+            machine = None if task.previous_seq else self._new_machine(task)
+        if machine is None:
+            self._link.report(
+                TaskReport(
+                    task_token=task.task_token, workflow_task_cache_miss=WorkflowTaskCacheMiss()
+                )
+            )
+            return
+        self._machines[task.run_id] = machine
+        self._machines.move_to_end(task.run_id)
+        job = Job(task, machine, self._converter)
+        self._jobs[task.task_token] = job
+        if task.next_page_token:
+            fetch = self._loop.create_task(self._complete_history(job))
+            self._fetches.add(fetch)
+            fetch.add_done_callback(self._fetches.discard)
+        else:
+            self._queue.put(job)
+
+    def _new_machine(self, task: WorkflowTask) -> Machine:
+        return Machine(
+            self._workflows[task.workflow_type],
+            namespace=task.namespace,
+            workflow_id=task.workflow_id,
+            run_id=task.run_id,
+            task_queue=task.task_queue,
+            converter=self._converter,
+        )
+
+    async def _complete_history(self, job: Job) -> None:
+        """Fetches what did not fit into the task, then queues the job."""
+        events = list(job.task.history.events)
+        page_token = job.task.next_page_token
+        while page_token:
+            request = GetWorkflowTaskHistoryRequest(
+                task_token=job.task.task_token, page_token=page_token
+            )
+            try:
+                page = await self._fetch_history(request)
+            except RpcError as error:
+                self._finished(job, job.failed(to_failure(error, self._converter)))
+                return
+            events.extend(page.history.events)
+            page_token = page.next_page_token
+        job.events = events
+        self._queue.put(job)
+
+    def _start_thread(self) -> None:
+        hop = self._hop
+        self._thread = WorkflowThread(
+            self._queue, lambda job, report: hop.post(self._finished, job, report)
+        )
+        self._thread.start()
+
+    def _finished(self, job: Job, report: TaskReport) -> None:
+        if self._jobs.get(job.task.task_token) is not job:
+            return  # lost or abandoned meanwhile
+        del self._jobs[job.task.task_token]
+        run_id = job.task.run_id
+        if job.machine.closed or report.HasField("workflow_task_failed"):
+            self.drop_runs((run_id,))
+        else:
+            self._evict()
+        self._link.report(report, run_id)
+
+    def _evict(self) -> None:
+        """Keeps the cache within its bound; runs in work are the last to go."""
+        excess = len(self._machines) - max(self._cached_runs_max, len(self._jobs))
+        for run_id in list(self._machines)[: max(excess, 0)]:
+            self.drop_runs((run_id,))
+            self._link.evicted(run_id)
+
+    def _watch(self) -> None:
+        """Leaves the thread behind when one job has taken it for longer than the time limit.
+
+        Counts its own ticks, not the clock: a process that was stopped has not computed.
+        """
+        self._tick = None
+        job, ticks = self._stuck
+        current = self._thread.job
+        self._stuck = (current, ticks + 1 if current is job else 0)
+        if current is not None and self._stuck[1] >= _TICKS_PER_LIMIT:
+            self._abandon(current)
+        if self._jobs:
+            self._tick = self._loop.call_later(self._time_limit_s / _TICKS_PER_LIMIT, self._watch)
+
+    def _abandon(self, job: Job) -> None:
+        stack = self._thread.abandon()
+        message = f"the workflow code did not wait for anything in {self._time_limit_s:g} s"
+        _log.error("%s; it was found at\n%s", message, stack)
+        # Its coroutines cannot be closed while a thread is inside them.
+        self._machines.pop(job.task.run_id, None)
+        self._start_thread()
+        failure = Failure(type="WorkflowTaskTimeout", message=message, stack_trace=stack)
+        self._finished(job, job.failed(failure))
+
+
+def _unknown(task: WorkflowTask) -> TaskReport:
+    failure = Failure(
+        type="UnknownWorkflow", message=f"the worker has no workflow named {task.workflow_type!r}"
+    )
+    return TaskReport(
+        task_token=task.task_token, workflow_task_failed=WorkflowTaskFailure(failure=failure)
+    )

@@ -1,0 +1,115 @@
+"""Owns the thread that runs workflow code, and how it is left when the code does not return."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from queue import SimpleQueue
+from typing import Final
+
+from perdure._failures import STACK_BYTES_MAX, to_failure
+from perdure._replay.machine import Machine
+from perdure.converter import Converter
+from perdure.v1.failure_pb2 import Failure
+from perdure.v1.history_pb2 import HistoryEvent
+from perdure.v1.task_pb2 import WorkflowTask
+from perdure.v1.worker_service_pb2 import (
+    TaskReport,
+    WorkflowTaskCompletion,
+    WorkflowTaskFailure,
+)
+
+_log = logging.getLogger("perdure.worker")
+
+
+class Job:
+    """One workflow task in work: the events to apply to a machine."""
+
+    def __init__(self, task: WorkflowTask, machine: Machine, converter: Converter) -> None:
+        self.task: Final = task
+        self.machine: Final = machine
+        self.events: Sequence[HistoryEvent] = task.history.events
+        self._converter = converter
+
+    def run(self) -> TaskReport:
+        """Runs the code until it is blocked and returns the report; whatever it raises is one."""
+        try:
+            commands = self.machine.run_task(self.events)
+        except _InterruptedError:
+            raise
+        except BaseException as error:  # noqa: BLE001  # SystemExit in user code is a failure too
+            return self.failed(to_failure(error, self._converter))
+        return TaskReport(
+            task_token=self.task.task_token,
+            workflow_task_completed=WorkflowTaskCompletion(commands=commands),
+        )
+
+    def failed(self, failure: Failure) -> TaskReport:
+        """Returns the report that the code could not be run."""
+        return TaskReport(
+            task_token=self.task.task_token,
+            workflow_task_failed=WorkflowTaskFailure(failure=failure),
+        )
+
+
+class WorkflowThread(threading.Thread):
+    """Runs jobs one after another, and callables, from a queue; None ends it."""
+
+    def __init__(
+        self,
+        queue: SimpleQueue[Job | Callable[[], None] | None],
+        finished: Callable[[Job, TaskReport], None],
+    ) -> None:
+        super().__init__(name="perdure-workflows", daemon=True)
+        self._queue = queue
+        self._finished = finished
+        self._abandoned = False
+        self.job: Job | None = None
+
+    def run(self) -> None:
+        """Works until the queue says None or the thread is abandoned."""
+        try:
+            while not self._abandoned:
+                work = self._queue.get()
+                if work is None:
+                    return
+                self._do(work)
+        except _InterruptedError:
+            return
+
+    def abandon(self) -> str:
+        """Leaves the thread to itself and returns the stack on which it was found.
+
+        An endless loop would take half of the processor from then on, so it is interrupted; code
+        that is blocked in a system call ends when that returns.
+        """
+        self._abandoned = True
+        frame = sys._current_frames().get(self.ident or 0)  # noqa: SLF001  # the documented way
+        stack = "".join(traceback.format_stack(frame)) if frame is not None else ""
+        if self.ident is not None:
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                ctypes.c_ulong(self.ident), ctypes.py_object(_InterruptedError)
+            )
+        return stack[-STACK_BYTES_MAX:]
+
+    def _do(self, work: Job | Callable[[], None]) -> None:
+        if isinstance(work, Job):
+            self.job = work
+            report = work.run()
+            self.job = None
+            self._finished(work, report)
+            return
+        try:
+            work()
+        except _InterruptedError:
+            raise
+        except BaseException:  # noqa: BLE001  # SystemExit in user code does not end the thread
+            _log.exception("a workflow raised while it was dropped from the cache")
+
+
+class _InterruptedError(BaseException):
+    """Ends an abandoned thread; not an Exception, so that user code does not catch it lightly."""

@@ -1,0 +1,317 @@
+"""Owns what applications hold: a client of one server, or of an engine inside their own process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Literal, Self, TypedDict, TypeVar, Unpack, overload
+from uuid import uuid4
+
+from perdure._connection import Connection
+from perdure._embedded import EmbeddedTransport
+from perdure._failures import to_failure
+from perdure._handles import WorkflowDescription, WorkflowHandle, WorkflowStatus
+from perdure._options import RetryPolicy
+from perdure._times import to_duration
+from perdure._transport import GrpcTransport, Transport
+from perdure._workflow import Workflow
+from perdure.converter import Converter
+from perdure.v1 import worker_service_pb2 as working
+from perdure.v1 import workflow_service_pb2 as pb
+from perdure.worker import Worker, WorkerOptions
+
+R = TypeVar("R")
+V = TypeVar("V")
+
+ConflictPolicy = Literal["fail", "use_existing", "terminate_existing"]
+ReusePolicy = Literal["reject_duplicate", "allow_duplicate", "allow_duplicate_failed_only"]
+
+DEFAULT_TARGET: Final = "localhost:7766"
+DEFAULT_NAMESPACE: Final = "main"
+DEFAULT_PATIENCE: Final = timedelta(seconds=60)
+_PAGE_SIZE: Final = 100
+
+
+class StartOptions(TypedDict, total=False):
+    """How a workflow is started; every word may be left out.
+
+    `id` is made up when it is left out, and so is `request_id`, which makes repeating safe.
+    """
+
+    id: str
+    task_queue: str
+    conflict_policy: ConflictPolicy
+    reuse_policy: ReusePolicy
+    retry: RetryPolicy
+    execution_timeout: timedelta
+    run_timeout: timedelta
+    start_delay: timedelta
+    priority: int
+    request_id: str
+
+
+class Client:
+    """Starts workflows and talks to them: `async with Client.connect("localhost:7766") as client`.
+
+    A client belongs to the loop on which it was entered. Its connection has a thread of its own.
+    While the server is away, calls are repeated for as long as `patience` lasts; nothing is lost or
+    counted twice by that.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        namespace: str = DEFAULT_NAMESPACE,
+        converter: Converter | None = None,
+        use_session: bool = True,
+        patience: timedelta = DEFAULT_PATIENCE,
+        workers: Sequence[WorkerOptions] = (),
+    ) -> None:
+        self.connection: Final = Connection(
+            transport,
+            namespace=namespace,
+            converter=converter or Converter(),
+            use_session=use_session,
+            patience_s=patience.total_seconds(),
+        )
+        self._workers = workers
+        self._open = AsyncExitStack()
+
+    @classmethod
+    def connect(
+        cls,
+        target: str = DEFAULT_TARGET,
+        *,
+        namespace: str = DEFAULT_NAMESPACE,
+        converter: Converter | None = None,
+        use_session: bool = True,
+        patience: timedelta = DEFAULT_PATIENCE,
+    ) -> Self:
+        """Makes a client of the server at `target`; it connects with the first call.
+
+        `use_session=False` makes plain unary calls: slower, for proxies that do not carry streams.
+        """
+        return cls(
+            GrpcTransport(target),
+            namespace=namespace,
+            converter=converter,
+            use_session=use_session,
+            patience=patience,
+        )
+
+    @classmethod
+    def embedded(
+        cls,
+        path: str | Path,
+        *,
+        workers: Sequence[WorkerOptions] = (),
+        namespace: str = DEFAULT_NAMESPACE,
+        converter: Converter | None = None,
+    ) -> Self:
+        """Makes a client with the whole engine, and workers, inside this process, on a SQLite file.
+
+        What a crash of the process left open goes on when the file is opened again.
+        """
+        from perdure_server.api.errors import to_status  # noqa: PLC0415
+        from perdure_server.embedded import open_embedded  # noqa: PLC0415
+
+        return cls(
+            EmbeddedTransport(lambda: open_embedded(path), to_status),
+            namespace=namespace,
+            converter=converter,
+            workers=workers,
+        )
+
+    async def __aenter__(self) -> Self:
+        await self.connection.open()
+        self._open.push_async_callback(self.connection.close)
+        try:
+            for options in self._workers:
+                await self._open.enter_async_context(Worker.of(self, options))
+        except BaseException:
+            await self._open.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._open.aclose()
+
+    @overload
+    async def start(
+        self, workflow: Workflow[[], R], /, **options: Unpack[StartOptions]
+    ) -> WorkflowHandle[R]: ...
+    @overload
+    async def start(
+        self, workflow: Workflow[[V], R], value: V, /, **options: Unpack[StartOptions]
+    ) -> WorkflowHandle[R]: ...
+    @overload
+    async def start(
+        self, workflow: str, value: Any = ..., /, **options: Unpack[StartOptions]
+    ) -> WorkflowHandle[Any]: ...
+    async def start(
+        self,
+        workflow: Workflow[Any, Any] | str,
+        /,
+        *value: Any,
+        **options: Unpack[StartOptions],
+    ) -> WorkflowHandle[Any]:
+        """Starts a workflow. The run is durable when the call returns.
+
+        Raises WorkflowAlreadyExistsError as the policies say.
+        """
+        request = self._start_request(workflow, value, options)
+        if self.connection.uses_session:
+            call = pb.SessionCall(start=request)
+            response = await self.connection.in_session(call, pb.StartWorkflowResponse)
+        else:
+            response = await self.connection.unary(
+                "WorkflowService/StartWorkflow", request, pb.StartWorkflowResponse
+            )
+        return self.get_handle(
+            response.workflow_id, run_id=response.run_id, result_type=_result_type(workflow)
+        )
+
+    @overload
+    async def execute(self, workflow: Workflow[[], R], /, **options: Unpack[StartOptions]) -> R: ...
+    @overload
+    async def execute(
+        self, workflow: Workflow[[V], R], value: V, /, **options: Unpack[StartOptions]
+    ) -> R: ...
+    @overload
+    async def execute(
+        self, workflow: str, value: Any = ..., /, **options: Unpack[StartOptions]
+    ) -> Any: ...
+    async def execute(
+        self,
+        workflow: Workflow[Any, Any] | str,
+        /,
+        *value: Any,
+        **options: Unpack[StartOptions],
+    ) -> Any:
+        """Starts a workflow, waits until it has closed and returns its result.
+
+        Raises what `start` and `WorkflowHandle.result` raise.
+        """
+        if not self.connection.uses_session:
+            handle = await self.start(workflow, *value, **options)
+            return await handle.result()
+        request = self._start_request(workflow, value, options)
+        handle = self.get_handle(request.workflow_id, result_type=_result_type(workflow))
+        call = pb.SessionCall(execute=pb.ExecuteWorkflowRequest(start=request))
+        return handle.outcome(await self.connection.in_session(call, pb.GetWorkflowResultResponse))
+
+    @overload
+    def get_handle(self, workflow_id: str, *, run_id: str = ...) -> WorkflowHandle[Any]: ...
+    @overload
+    def get_handle(
+        self, workflow_id: str, *, run_id: str = ..., result_type: type[R]
+    ) -> WorkflowHandle[R]: ...
+    @overload
+    def get_handle(
+        self, workflow_id: str, *, run_id: str = ..., result_type: Any
+    ) -> WorkflowHandle[Any]: ...
+    def get_handle(
+        self, workflow_id: str, *, run_id: str = "", result_type: Any = Any
+    ) -> WorkflowHandle[Any]:
+        """Makes a handle of a workflow; asks nothing of the server."""
+        return WorkflowHandle(self.connection, workflow_id, run_id=run_id, result_type=result_type)
+
+    async def list(
+        self, *, status: WorkflowStatus | None = None, workflow_type: str = ""
+    ) -> AsyncGenerator[WorkflowDescription, None]:
+        """Yields runs, newest first."""
+        request = pb.ListWorkflowsRequest(
+            namespace=self.connection.namespace,
+            workflow_type=workflow_type,
+            page_size=_PAGE_SIZE,
+            status=None if status is None else f"WORKFLOW_STATUS_{status}",
+        )
+        while True:
+            response = await self.connection.unary(
+                "WorkflowService/ListWorkflows", request, pb.ListWorkflowsResponse
+            )
+            for message in response.workflows:
+                yield WorkflowDescription.of(message)
+            if not response.next_page_token:
+                return
+            request.page_token = response.next_page_token
+
+    async def complete_activity(self, task_token: str, result: Any = None) -> None:
+        """Reports the result of an activity that was left open with `activity.detach()`.
+
+        Raises StaleTaskError.
+        """
+        request = working.CompleteActivityRequest(
+            task_token=task_token, result=self.connection.converter.encode(result)
+        )
+        await self.connection.unary(
+            "WorkerService/CompleteActivity", request, working.CompleteActivityResponse
+        )
+
+    async def fail_activity(self, task_token: str, error: BaseException) -> None:
+        """Reports that a detached activity failed; its retry policy decides what follows.
+
+        Raises StaleTaskError.
+        """
+        request = working.FailActivityRequest(
+            task_token=task_token, failure=to_failure(error, self.connection.converter)
+        )
+        await self.connection.unary(
+            "WorkerService/FailActivity", request, working.FailActivityResponse
+        )
+
+    async def heartbeat_activity(self, task_token: str, details: Any = None) -> bool:
+        """Reports that a detached activity is alive; returns whether it should stop.
+
+        Raises StaleTaskError.
+        """
+        converter = self.connection.converter
+        request = working.HeartbeatActivityRequest(
+            task_token=task_token, details=None if details is None else converter.encode(details)
+        )
+        response = await self.connection.unary(
+            "WorkerService/HeartbeatActivity", request, working.HeartbeatActivityResponse
+        )
+        return response.cancel_requested
+
+    def _start_request(
+        self, workflow: Workflow[Any, Any] | str, value: tuple[Any, ...], options: StartOptions
+    ) -> pb.StartWorkflowRequest:
+        if isinstance(workflow, str):
+            name, task_queue = workflow, None
+        else:
+            name, task_queue = workflow.name, workflow.task_queue
+            value = workflow.signature.value_of(value, {})
+        retry = options.get("retry")
+        return pb.StartWorkflowRequest(
+            namespace=self.connection.namespace,
+            workflow_id=options.get("id") or uuid4().hex,
+            workflow_type=name,
+            task_queue=options.get("task_queue", task_queue),
+            input=self.connection.converter.encode(value[0]) if value else None,
+            request_id=options.get("request_id") or uuid4().hex,
+            conflict_policy=_enum("CONFLICT_POLICY", options.get("conflict_policy")),
+            reuse_policy=_enum("REUSE_POLICY", options.get("reuse_policy")),
+            retry_policy=None if retry is None else retry.to_proto(),
+            execution_timeout=to_duration(options.get("execution_timeout")),
+            run_timeout=to_duration(options.get("run_timeout")),
+            start_delay=to_duration(options.get("start_delay")),
+            priority=options.get("priority"),
+        )
+
+
+def _enum(prefix: str, name: str | None) -> str | None:
+    return None if name is None else f"{prefix}_{name.upper()}"
+
+
+def _result_type(workflow: Workflow[Any, Any] | str) -> Any:
+    return Any if isinstance(workflow, str) else workflow.signature.result_type

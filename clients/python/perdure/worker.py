@@ -1,0 +1,210 @@
+"""Owns the worker: it takes the tasks of one queue and reports what became of them.
+
+Three places run its parts: the connection and all bookkeeping on the client's home loop, workflow
+code on a thread of its own, activities on the loop on which the worker was entered or in threads.
+User code cannot stop the heartbeats.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import timedelta
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypedDict, Unpack, cast
+from uuid import uuid4
+
+from perdure._activity import Activity
+from perdure._activity_runner import ActivityRunner
+from perdure._connection import CALL_TIMEOUT_S, Connection
+from perdure._definition import registry
+from perdure._link import Link
+from perdure._workflow import Workflow
+from perdure._workflow_runner import WorkflowRunner
+from perdure.v1.worker_service_pb2 import (
+    GetWorkflowTaskHistoryRequest,
+    GetWorkflowTaskHistoryResponse,
+    WorkHello,
+    WorkSlots,
+)
+
+if TYPE_CHECKING:
+    from perdure.client import Client
+
+_FLUSH_S: Final = 2.0
+"""How long the last reports of a worker wait for their answers."""
+_LOOK_S: Final = 0.02
+
+
+class WorkerSettings(TypedDict, total=False):
+    """What a worker may be told beside its work; the defaults stand in `WorkerOptions`."""
+
+    max_workflow_tasks: int
+    max_activities: int
+    max_cached_runs: int
+    workflow_task_timeout: timedelta
+    drain_timeout: timedelta
+    identity: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """A worker before it is connected: what it runs, and how much at once.
+
+    Attributes:
+        task_queue: The queue whose tasks it takes.
+        workflows: The workflow types it runs.
+        activities: The activity types it runs.
+        max_workflow_tasks: How many workflow tasks it holds at once; they run one after another.
+        max_activities: How many activities it runs at once.
+        max_cached_runs: How many runs it keeps in memory between two tasks.
+        workflow_task_timeout: How long workflow code may compute without waiting for anything.
+        drain_timeout: How long it waits for running work when it leaves.
+        identity: What people call it.
+    """
+
+    task_queue: str
+    workflows: Sequence[Workflow[..., Any]] = ()
+    activities: Sequence[Activity[..., Any]] = ()
+    max_workflow_tasks: int = 256
+    max_activities: int = 100
+    max_cached_runs: int = 1000
+    workflow_task_timeout: timedelta = timedelta(seconds=10)
+    drain_timeout: timedelta = timedelta(seconds=10)
+    identity: str = ""
+
+    def hello(self, namespace: str) -> WorkHello:
+        """Makes the introduction of a new worker session."""
+        return WorkHello(
+            session_id=uuid4().hex,
+            identity=self.identity or f"{os.getpid()}@{socket.gethostname()}",
+            namespace=namespace,
+            task_queue=self.task_queue,
+            workflow_types=sorted(registry(self.workflows, Workflow)),
+            activity_types=sorted(registry(self.activities, Activity)),
+            slots=WorkSlots(
+                workflow_tasks=self.max_workflow_tasks if self.workflows else 0,
+                activity_tasks=self.max_activities if self.activities else 0,
+            ),
+        )
+
+
+class Worker:
+    """Works while it is entered: `async with Worker(client, "shop", [checkout], [charge])`.
+
+    Leaving it asks for no more tasks, waits for the running ones and tells their ends. `await
+    worker.run()` does the same until it is cancelled.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        task_queue: str,
+        workflows: Sequence[Workflow[..., Any]] = (),
+        activities: Sequence[Activity[..., Any]] = (),
+        **settings: Unpack[WorkerSettings],
+    ) -> None:
+        self._connection: Final = client.connection
+        self._options: Final = WorkerOptions(task_queue, workflows, activities, **settings)
+        # Made here, so that what cannot be registered is found where the worker is written.
+        self._hello: Final = self._options.hello(self._connection.namespace)
+        for workflow in workflows:
+            workflow.warn_of_forbidden_calls()
+
+    @classmethod
+    def of(cls, client: Client, options: WorkerOptions) -> Self:
+        """Makes a worker of options that were written before there was a client."""
+        return cls(
+            client, **{field.name: getattr(options, field.name) for field in fields(options)}
+        )
+
+    async def __aenter__(self) -> Self:
+        shift = _Shift.begin(
+            self._connection, self._options, self._hello, asyncio.get_running_loop()
+        )
+        self._shift = await self._connection.home.run(shift)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._connection.home.run(self._shift.end())
+
+    async def run(self) -> NoReturn:
+        """Works until it is cancelled, then leaves as described above."""
+        async with self:
+            await asyncio.get_running_loop().create_future()
+        raise AssertionError("unreachable: the future is never set")
+
+
+class _Shift:
+    """A worker's parts between entering and leaving; lives on the home loop."""
+
+    def __init__(
+        self, link: Link, workflows: WorkflowRunner, activities: ActivityRunner, *, drain_s: float
+    ) -> None:
+        self._link = link
+        self._workflows = workflows
+        self._activities = activities
+        self._drain_s = drain_s
+
+    @classmethod
+    async def begin(
+        cls,
+        connection: Connection,
+        options: WorkerOptions,
+        hello: WorkHello,
+        user_loop: asyncio.AbstractEventLoop,
+    ) -> Self:
+        """Builds the parts and connects."""
+
+        async def fetch_history(
+            request: GetWorkflowTaskHistoryRequest,
+        ) -> GetWorkflowTaskHistoryResponse:
+            method = "WorkerService/GetWorkflowTaskHistory"
+            answer = await connection.transport.call(method, request, timeout_s=CALL_TIMEOUT_S)
+            return cast("GetWorkflowTaskHistoryResponse", answer)
+
+        workflows = WorkflowRunner(
+            registry(options.workflows, Workflow),
+            connection.converter,
+            fetch_history=fetch_history,
+            cached_runs_max=options.max_cached_runs,
+            time_limit_s=options.workflow_task_timeout.total_seconds(),
+        )
+        activities = ActivityRunner(
+            registry(options.activities, Activity),
+            connection.converter,
+            user_loop=user_loop,
+            threads_max=options.max_activities,
+        )
+        link = Link(connection.transport, hello, workflows=workflows, activities=activities)
+        workflows.start(link)
+        activities.start(link)
+        link.open()
+        return cls(link, workflows, activities, drain_s=options.drain_timeout.total_seconds())
+
+    async def end(self) -> None:
+        """Finishes what is in work, stops what takes too long, and disconnects."""
+        self._link.drain()
+        await self._wait(self._drain_s)
+        self._activities.stop()
+        await self._wait(_FLUSH_S)
+        self._workflows.stop()
+        await self._link.close()
+
+    async def _wait(self, seconds: float) -> None:
+        # Looking again is simpler than an event in three classes, and happens while leaving only.
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + seconds
+        while loop.time() < ends_at and not self._quiet():  # noqa: ASYNC110
+            await asyncio.sleep(_LOOK_S)
+
+    def _quiet(self) -> bool:
+        return self._workflows.idle and self._activities.idle and self._link.drained

@@ -1,0 +1,225 @@
+"""Owns the SQLite store: one file, one writer and a few readers, one server at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack, closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final, TypeVar
+
+from perdure_server.core.changeset import Changeset
+from perdure_server.core.errors import StoreUnavailable
+from perdure_server.core.limits import SECOND_US
+from perdure_server.core.model import EventRow, RequestRecord, Task, Timer
+from perdure_server.core.state import RunState
+from perdure_server.store.contract import (
+    ClaimRequest,
+    Committed,
+    LaneDepth,
+    ListFilter,
+    Position,
+    RunSummary,
+    WatchedEvent,
+)
+from perdure_server.store.queries import load_queries
+from perdure_server.store.sqlite import rows
+from perdure_server.store.sqlite.connection import connect, lock, migrate
+from perdure_server.store.sqlite.group import Group
+from perdure_server.store.sqlite.readers import Readers
+from perdure_server.store.sqlite.rows import Row
+from perdure_server.store.sqlite.writer import StoreStats, Writer
+
+T = TypeVar("T")
+
+_ABOVE_ALL: Final = "\U0010ffff"
+"""Stands above every run id."""
+_LISTS: Final = {
+    (False, False): "list_runs",
+    (True, False): "list_runs_by_status",
+    (False, True): "list_runs_by_type",
+    (True, True): "list_runs_by_status_by_type",
+}
+"""The query of a list, by whether it is filtered by status and by type."""
+_BELOW_ALL: Final = (-(2**63), "", "", 0)
+"""Stands below the key of every timer."""
+
+
+@dataclass(slots=True, frozen=True)
+class _Opened:
+    """What an open store has."""
+
+    epoch: int
+    readers: Readers
+    writer: Writer
+    held: AsyncExitStack
+
+
+class SqliteStore:
+    """The store on one SQLite file. `Store` says what each method promises.
+
+    `stats` counts what the writer did.
+    """
+
+    def __init__(
+        self, path: Path | str, *, connect: Callable[[Path], sqlite3.Connection] = connect
+    ) -> None:
+        self.stats = StoreStats()
+        self._path = Path(path)
+        self._connect = partial(connect, self._path)
+        self._queries = load_queries(__package__)
+        self._opened: _Opened | None = None
+
+    async def open(self) -> None:
+        """Takes ownership of the file, migrates it, starts the readers and the writer."""
+        readers = Readers(self._path, self._queries)
+        async with AsyncExitStack() as held:
+            try:
+                held.enter_context(await asyncio.to_thread(lock, self._path))
+                epoch = await asyncio.to_thread(self._prepare)
+                held.push_async_callback(readers.close)
+                await readers.open()
+            except (OSError, sqlite3.Error) as error:
+                text = f"the database {self._path} cannot be opened: {error}"
+                raise StoreUnavailable(text) from error
+            writer = Writer(self._connect, self._queries, self.stats)
+            held.push_async_callback(writer.stop)
+            self._opened = _Opened(epoch, readers, writer, held.pop_all())
+
+    async def close(self) -> None:
+        """Finishes accepted commits and reads, then lets go of the file."""
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            await opened.held.aclose()
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of positions."""
+        return self._open.epoch
+
+    async def commit(self, changesets: Sequence[Changeset]) -> list[Committed | Exception]:
+        """Applies each changeset atomically."""
+        operations = [partial(Group.commit, changeset=changeset) for changeset in changesets]
+        return await self._open.writer.run(operations)
+
+    async def claim_tasks(self, claims: Sequence[ClaimRequest], now_us: int) -> list[list[Task]]:
+        """Leases ready tasks."""
+        return await self._write(partial(Group.claim, claims=claims, now_us=now_us))
+
+    async def extend_leases(self, leases: Sequence[tuple[Task, int]]) -> None:
+        """Moves the end of the leases that still stand."""
+        await self._write(partial(Group.extend, leases=leases))
+
+    async def find_request(
+        self, namespace: str, workflow_id: str, rpc: str, request_id: str
+    ) -> RequestRecord | None:
+        """Returns the record of an earlier request."""
+        found = await self._rows("find_request", namespace, workflow_id, rpc, request_id)
+        return rows.to_request(found[0]) if found else None
+
+    async def find_run(self, namespace: str, workflow_id: str, run_id: str | None) -> str | None:
+        """Returns the id of the given or the latest run."""
+        if run_id is None:
+            found = await self._rows("find_latest_run", namespace, workflow_id)
+        else:
+            found = await self._rows("find_run", namespace, workflow_id, run_id)
+        return str(found[0][0]) if found else None
+
+    async def load_run(self, run_id: str) -> RunState | None:
+        """Returns a run with its pending rows and unseen events."""
+        async with self._open.readers.snapshot() as snapshot:
+            found = await snapshot.rows("load_run", run_id)
+            if not found:
+                return None
+            *columns, started = found[0]
+            run = rows.to_run(columns)
+            activities = await snapshot.rows("load_activities", run_id)
+            tasks = await snapshot.rows("load_tasks", run_id)
+            timers = await snapshot.rows("load_timers", run_id)
+            tail = await snapshot.rows("load_tail", run_id, run.seen_seq)
+        return RunState(
+            run,
+            started,
+            {activity.seq: activity for activity in map(rows.to_activity, activities)},
+            {(task.kind, task.seq): task for task in map(rows.to_task, tasks)},
+            {(timer.kind, timer.seq): timer for timer in map(rows.to_timer, timers)},
+            [EventRow(*row) for row in tail],
+        )
+
+    async def load_history(
+        self, run_id: str, *, after_seq: int, limit: int, max_bytes: int
+    ) -> list[EventRow]:
+        """Returns the next events of a run."""
+        found = await self._rows("load_history", run_id, after_seq, limit, max_bytes)
+        return [EventRow(*row) for row in found]
+
+    async def summarize_run(self, run_id: str) -> RunSummary | None:
+        """Returns a run as lists show it."""
+        found = await self._rows("summarize_run", run_id)
+        return rows.to_summary(found[0]) if found else None
+
+    async def list_runs(
+        self, where: ListFilter, *, before: str | None, limit: int
+    ) -> list[RunSummary]:
+        """Returns runs by run id descending."""
+        query = _LISTS[where.status is not None, where.workflow_type is not None]
+        filters = (where.namespace, where.status and where.status.value, where.workflow_type)
+        given = [value for value in filters if value is not None]
+        found = await self._rows(query, *given, before or _ABOVE_ALL, limit)
+        return [rows.to_summary(row) for row in found]
+
+    async def due_timers(self, *, after: Timer | None, limit: int) -> list[Timer]:
+        """Returns the earliest timers."""
+        key = _BELOW_ALL
+        if after is not None:
+            key = (after.due_at_us, after.run_id, after.kind.value, after.seq)
+        return [rows.to_timer(row) for row in await self._rows("due_timers", *key, limit)]
+
+    async def leased_tasks(self) -> list[Task]:
+        """Returns every task that a session holds."""
+        return [rows.to_task(row) for row in await self._rows("leased_tasks")]
+
+    async def lane_depths(self) -> list[LaneDepth]:
+        """Returns every lane that has a task no session holds."""
+        return [rows.to_depth(row) for row in await self._rows("lane_depths")]
+
+    async def read_events(self, after: Position, *, limit: int) -> list[WatchedEvent]:
+        """Returns committed events after a position."""
+        if after.epoch > self.epoch:
+            return []
+        start = (after.commit, after.index) if after.epoch == self.epoch else (0, -1)
+        found = await self._rows("read_events", *start, limit)
+        return [rows.to_watched(self.epoch, row) for row in found]
+
+    async def last_position(self) -> Position:
+        """Returns the position of the last committed event."""
+        return Position(*(await self._rows("last_position"))[0])
+
+    async def wait_for_work(self, timeout_us: int) -> None:
+        """Returns after the timeout: no other server can make work in a file that this one owns."""
+        await asyncio.sleep(timeout_us / SECOND_US)
+
+    @property
+    def _open(self) -> _Opened:
+        if self._opened is None:
+            raise StoreUnavailable(f"the database {self._path} is not open")
+        return self._opened
+
+    async def _rows(self, query: str, *parameters: object) -> list[Row]:
+        return await self._open.readers.rows(query, *parameters)
+
+    async def _write(self, operation: Callable[[Group], T]) -> T:
+        (answer,) = await self._open.writer.run([operation])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def _prepare(self) -> int:
+        """Brings the schema up to date; returns the epoch."""
+        with closing(self._connect()) as connection:
+            migrate(connection, self._queries)
+            epoch, _, _ = connection.execute(self._queries["last_position"]).fetchone()
+            return int(epoch)

@@ -1,0 +1,264 @@
+"""Owns `Life`: one run that lives in memory, as the engine and the store would have it live."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from google.protobuf.duration_pb2 import Duration
+
+from perdure.v1.activity_pb2 import ActivityOptions
+from perdure.v1.command_pb2 import (
+    CancelActivity,
+    CancelTimer,
+    CancelWorkflow,
+    Command,
+    CompleteWorkflow,
+    FailWorkflow,
+    ScheduleActivity,
+    ScheduleTimer,
+    WaitForSignal,
+)
+from perdure.v1.failure_pb2 import Failure
+from perdure.v1.history_pb2 import HistoryEvent
+from perdure.v1.payload_pb2 import Payload
+from perdure.v1.retry_policy_pb2 import RetryPolicy
+from perdure.v1.workflow_service_pb2 import (
+    CancelWorkflowRequest,
+    SignalWorkflowRequest,
+    StartWorkflowRequest,
+)
+from perdure_server.core import decide
+from perdure_server.core.draft import Draft, NextRun
+from perdure_server.core.frames import parse_frame
+from perdure_server.core.limits import SECOND_US
+from perdure_server.core.model import EventRow, Run, Task, TaskKind, Timer, TimerKind
+from perdure_server.core.run import TASK_ACCEPTED
+from perdure_server.core.state import RunState
+from perdure_server.core.times import to_duration
+from perdure_server.core.token import TaskToken
+
+START_US = 1_700_000_000 * SECOND_US
+NEXT = NextRun("run-2", 22)
+
+
+class Life:
+    """Starts a run, then decides and commits one stimulus after another. Time passes only by `wait`."""
+
+    def __init__(self, **request: Any) -> None:
+        self.now_us = START_US
+        self.rows: list[EventRow] = []
+        self.steps: list[tuple[str, int, int]] = []
+        """What `apply` was given, in order: kind, number, size; acceptances of workflow tasks included."""
+        request = {"workflow_type": "checkout", "workflow_id": "o-1", **request}
+        start = decide.normalize_start(StartWorkflowRequest(**request))
+        self.draft = decide.decide_start(
+            start, new=NextRun("run-1", 11), generation=1, now_us=self.now_us
+        )
+        self._settle()
+        self.state: RunState = self.draft.state()
+
+    @property
+    def run(self) -> Run:
+        return self.state.run
+
+    @property
+    def events(self) -> list[HistoryEvent]:
+        return [parse_frame(row.frame) for row in self.rows]
+
+    @property
+    def kinds(self) -> list[str]:
+        return [row.kind for row in self.rows]
+
+    @property
+    def last(self) -> Any:
+        """The message of the last event."""
+        event = parse_frame(self.rows[-1].frame)
+        return getattr(event, self.rows[-1].kind)
+
+    def wait(self, seconds: float) -> None:
+        self.now_us += int(seconds * SECOND_US)
+
+    def decide(self, decision: Callable[[Draft], Any]) -> Any:
+        """Decides on a fork and commits; a decision that raises leaves nothing behind."""
+        self.draft = Draft(self.state)
+        trial = self.draft.fork()
+        answer = decision(trial)
+        self.draft.absorb(trial)
+        if self._settle():
+            self.state = self.draft.state()
+        return answer
+
+    def lease(
+        self, kind: TaskKind, seq: int = 0, *, session_id: str = "s-1", for_us: int | None = None
+    ) -> TaskToken:
+        """Hands a task to a session, as a claim does."""
+        task = self.state.tasks[kind, seq]
+        assert task.session_id is None
+        assert task.ready_at_us <= self.now_us
+        limit_us = for_us if task.lease_limit_us is None else task.lease_limit_us
+        leased = replace(
+            task,
+            lease=task.lease + 1,
+            session_id=session_id,
+            worker_identity="ann",
+            leased_at_us=self.now_us,
+            lease_until_us=None if limit_us is None else self.now_us + limit_us,
+        )
+        self.state.tasks[kind, seq] = leased
+        return self.token(leased)
+
+    def token(self, task: Task) -> TaskToken:
+        return TaskToken(
+            self.run.run_id,
+            task.kind,
+            task.seq,
+            task.attempt,
+            lease=task.lease,
+            seen_seq=self.run.history_length,
+        )
+
+    def task(self, kind: TaskKind = TaskKind.WORKFLOW, seq: int = 0) -> Task:
+        return self.state.tasks[kind, seq]
+
+    def work(self, *commands: Command) -> TaskToken:
+        """Takes the workflow task and reports commands."""
+        token = self.lease(TaskKind.WORKFLOW)
+        self.report(token, *commands)
+        return token
+
+    def report(self, token: TaskToken, *commands: Command) -> None:
+        seen = self.run.seen_seq
+        self.decide(
+            lambda draft: decide.decide_commands(
+                draft, token, commands, next_run=NEXT, now_us=self.now_us
+            )
+        )
+        if self.run.seen_seq != seen:
+            self.steps.insert(len(self.steps) - len(self.draft.events), (TASK_ACCEPTED, token.seen_seq, 0))
+
+    def fail_task(self, token: TaskToken, failure: Failure) -> None:
+        self.decide(
+            lambda draft: decide.decide_workflow_task_failed(draft, token, failure, self.now_us)
+        )
+
+    def complete(self, token: TaskToken, result: Payload | None = None) -> None:
+        self.decide(
+            lambda draft: decide.decide_activity_completed(
+                draft, token, result or Payload(data=b"1"), self.now_us
+            )
+        )
+
+    def fail(self, token: TaskToken, failure: Failure | None = None) -> None:
+        self.decide(
+            lambda draft: decide.decide_activity_failed(
+                draft, token, failure or Failure(message="no", type="ValueError"), self.now_us
+            )
+        )
+
+    def heartbeat(self, token: TaskToken, details: Payload | None = None) -> bool:
+        return bool(
+            self.decide(
+                lambda draft: decide.decide_heartbeat(draft, token, details, self.now_us)
+            )
+        )
+
+    def detach(self, token: TaskToken) -> None:
+        self.decide(lambda draft: decide.decide_activity_detached(draft, token))
+
+    def lose(self, token: TaskToken, *, delivered: bool = True) -> None:
+        self.decide(
+            lambda draft: decide.decide_task_lost(
+                draft, token.kind, token.seq, token.lease, delivered=delivered, now_us=self.now_us
+            )
+        )
+
+    def expire(self, token: TaskToken) -> None:
+        self.decide(
+            lambda draft: decide.decide_lease_expired(
+                draft, token.kind, token.seq, token.lease, now_us=self.now_us
+            )
+        )
+
+    def ring(self, kind: TimerKind, seq: int = 0) -> None:
+        """Tells the run that a timer is due, whether it is or not."""
+        timer = Timer(self.run.run_id, kind, seq, 0)
+        self.decide(
+            lambda draft: decide.decide_timer_due(draft, timer, next_run=NEXT, now_us=self.now_us)
+        )
+
+    def signal(self, name: str = "go", payload: Payload | None = None) -> int:
+        request = SignalWorkflowRequest(signal_name=name, payload=payload)
+        return int(
+            self.decide(lambda draft: decide.decide_signal(draft, request, self.now_us))
+        )
+
+    def cancel(self, reason: str = "", deadline_s: float | None = None) -> Any:
+        request = CancelWorkflowRequest(reason=reason)
+        if deadline_s is not None:
+            request.deadline.CopyFrom(seconds(deadline_s))
+        return self.decide(lambda draft: decide.decide_cancel(draft, request, self.now_us))
+
+    def terminate(self, reason: str = "") -> None:
+        self.decide(lambda draft: decide.decide_terminate(draft, reason, self.now_us))
+
+    def _settle(self) -> bool:
+        self.draft.settle(self.now_us, NEXT)
+        if not self.draft.changed:
+            return False
+        self.rows += self.draft.events
+        self.steps += [(row.kind, row.seq, len(row.frame)) for row in self.draft.events]
+        return True
+
+
+def seconds(value: float) -> Duration:
+    return to_duration(int(value * SECOND_US))
+
+
+def options(*, retry: RetryPolicy | None = None, **timeouts: float) -> ActivityOptions:
+    """Returns activity options; timeouts by their names without the suffix, in seconds."""
+    fields = {f"{name}_timeout": seconds(value) for name, value in timeouts.items()}
+    return ActivityOptions(retry_policy=retry, **fields)
+
+
+def attempts(count: int, **policy: Any) -> RetryPolicy:
+    return RetryPolicy(max_attempts=count, **policy)
+
+
+def schedule(seq: int = 1, name: str = "charge", **fields: Any) -> Command:
+    return Command(schedule_activity=ScheduleActivity(seq=seq, name=name, **fields))
+
+
+def cancel_activity(seq: int = 1) -> Command:
+    return Command(cancel_activity=CancelActivity(seq=seq))
+
+
+def timer(seq: int = 1, after_s: float = 10) -> Command:
+    return Command(schedule_timer=ScheduleTimer(seq=seq, duration=seconds(after_s)))
+
+
+def cancel_timer(seq: int = 1) -> Command:
+    return Command(cancel_timer=CancelTimer(seq=seq))
+
+
+def await_signal(seq: int = 0, name: str = "go", timer_seq: int = 0) -> Command:
+    return Command(
+        wait_for_signal=WaitForSignal(seq=seq, signal_name=name, timer_seq=timer_seq)
+    )
+
+
+def complete(result: bytes | None = b"1", unconsumed: tuple[int, ...] = ()) -> Command:
+    payload = None if result is None else Payload(data=result)
+    return Command(
+        complete_workflow=CompleteWorkflow(result=payload, unconsumed_signal_seqs=unconsumed)
+    )
+
+
+def fail(failure: Failure | None = None) -> Command:
+    failure = failure or Failure(message="no", type="ValueError")
+    return Command(fail_workflow=FailWorkflow(failure=failure))
+
+
+def cancelled() -> Command:
+    return Command(cancel_workflow=CancelWorkflow())

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import pytest
+
+from perdure.v1.payload_pb2 import Payload
+from perdure.v1.workflow_service_pb2 import StartWorkflowRequest
+from perdure_server.core.decide import normalize_start
+from perdure_server.core.limits import SECOND_US
+from perdure_server.core.model import RunStatus, TaskKind, TimerKind
+from perdure_server.core.retry import resolve_policy
+from perdure_server.core.times import to_timestamp
+from tests.core.life import START_US, Life, attempts, seconds
+
+RUN_ENDS = (TimerKind.RUN_TIMEOUT, 0)
+EXECUTION_ENDS = (TimerKind.EXECUTION_TIMEOUT, 0)
+
+
+def test_a_start_opens_a_run_with_a_task() -> None:
+    life = Life(task_queue="shop", priority=2, input=Payload(data=b"[1]"))
+    run, task = life.run, life.task()
+    assert (run.run_id, run.workflow_id, run.generation, run.version) == ("run-1", "o-1", 1, 1)
+    assert run.status is RunStatus.PENDING
+    assert life.kinds == ["workflow_started"]
+    started = life.last
+    assert (started.seed, started.attempt, started.first_run_id) == (11, 1, "run-1")
+    assert started.execution_started_at == to_timestamp(START_US)
+    assert started.input == Payload(data=b"[1]")
+    assert (task.queue, task.type, task.priority) == ("shop", "checkout", 2)
+    assert (task.ready_at_us, task.session_id, task.lease) == (START_US, None, 0)
+    assert task.lease_limit_us is None
+
+
+def test_a_start_is_one_insert() -> None:
+    change = Life().draft.change()
+    assert change.expected_version == 0
+    assert not change.fences
+    assert not change.closes
+
+
+def test_a_run_without_a_workflow_id_takes_its_own_id() -> None:
+    assert Life(workflow_id="").run.workflow_id == "run-1"
+
+
+def test_defaults_are_filled_in_a_copy() -> None:
+    request = StartWorkflowRequest(workflow_type="checkout")
+    normal = normalize_start(request)
+    assert (normal.namespace, normal.task_queue, normal.priority) == ("main", "default", 3)
+    assert request == StartWorkflowRequest(workflow_type="checkout")
+    assert normalize_start(normal) is normal
+
+
+def test_a_start_delay_holds_back_the_first_task_only() -> None:
+    life = Life(start_delay=seconds(60))
+    assert life.task().ready_at_us == START_US + 60 * SECOND_US
+    life.signal()
+    assert life.task().ready_at_us == START_US + 60 * SECOND_US
+    life.wait(90)
+    life.work()
+    life.signal()
+    assert life.task().ready_at_us == life.now_us
+
+
+def test_timeouts_become_timers() -> None:
+    life = Life(
+        run_timeout=seconds(10), execution_timeout=seconds(100), start_delay=seconds(5)
+    )
+    assert life.state.timers[RUN_ENDS].due_at_us == START_US + 15 * SECOND_US
+    assert life.state.timers[EXECUTION_ENDS].due_at_us == START_US + 100 * SECOND_US
+
+
+def test_a_timeout_of_zero_counts_as_absent() -> None:
+    assert not Life(run_timeout=seconds(0), execution_timeout=seconds(0)).state.timers
+
+
+def test_the_retry_policy_is_recorded_with_its_defaults() -> None:
+    policy = attempts(5)
+    assert Life(retry_policy=policy).last.retry_policy == resolve_policy(policy)
+    assert not Life().last.HasField("retry_policy")
+
+
+@pytest.mark.parametrize("field", ["input", "run_timeout", "execution_timeout", "start_delay"])
+def test_what_is_absent_stays_absent(field: str) -> None:
+    assert not Life().last.HasField(field)
+
+
+def test_a_start_without_input_has_one_task() -> None:
+    assert list(Life().state.tasks) == [(TaskKind.WORKFLOW, 0)]

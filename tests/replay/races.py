@@ -1,0 +1,163 @@
+"""How each golden history came about: one function per race, played against the rig."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.replay import workflows
+from tests.replay.rig import Rig
+
+
+def played(definition: object, value: object) -> Rig:
+    """A rig whose first task has run."""
+    rig = Rig(definition, value)
+    rig.run()
+    return rig
+
+
+def activity_completed() -> Rig:
+    rig = played(workflows.one_activity, "o-1")
+    rig.after(1).complete(1, "charged o-1").run()
+    return rig
+
+
+def timer_fired() -> Rig:
+    rig = played(workflows.timer_or_signal, "o-1")
+    rig.fire(1).run()
+    return rig
+
+
+def timer_cancelled() -> Rig:
+    rig = played(workflows.timer_or_signal, "o-1")
+    rig.after(60).signal("approvals", "yes").run()
+    return rig
+
+
+def timer_fired_while_cancelled() -> Rig:
+    """The signal undoes the timer, which fires before the server hears of it."""
+    rig = played(workflows.timer_or_signal, "o-1")
+    rig.after(3599).signal("approvals", "yes").think()
+    rig.fire(1).record()
+    return rig
+
+
+def signal_after_timer_fired() -> Rig:
+    """Both arrive in one task, the timer first."""
+    rig = played(workflows.timer_or_signal, "o-1")
+    rig.fire(1).signal("approvals", "late").run()
+    return rig
+
+
+def activity_completed_while_cancelled() -> Rig:
+    """The timeout cancels the activity, whose result arrives before the server hears of it."""
+    rig = played(workflows.impatient, "o-1")
+    rig.fire(1).think()
+    rig.after(1).complete(1, "charged o-1").record()
+    rig.after(1).complete(2, "refunded o-1").run()
+    return rig
+
+
+def activity_cancelled() -> Rig:
+    """The worker confirms the cancellation before the compensation is done."""
+    rig = played(workflows.impatient, "o-1")
+    rig.fire(1).run()
+    rig.after(1).confirm_cancel(1).run()
+    rig.after(1).complete(2, "refunded o-1").run()
+    return rig
+
+
+def activity_and_timer_together() -> Rig:
+    """Result and timeout arrive in one task, the result first."""
+    rig = played(workflows.impatient, "o-1")
+    rig.after(30).complete(1, "charged o-1").fire(1).run()
+    return rig
+
+
+def signal_before_wait() -> Rig:
+    rig = played(workflows.compensating, "o-1")
+    rig.signal("approvals", "early").run()
+    rig.complete(1, "charged o-1").run()
+    return rig
+
+
+def signal_as_it_closes() -> Rig:
+    """A second signal arrives while the worker closes the run; it is never seen."""
+    rig = played(workflows.closing, "o-1")
+    rig.signal("approvals", "yes ").think()
+    rig.signal("approvals", "too late").record()
+    return rig
+
+
+def two_signals_at_once() -> Rig:
+    """Both arrive in one task; the second is handed back as not consumed."""
+    rig = played(workflows.closing, "o-1")
+    rig.signal("approvals", "yes ").signal("approvals", "more").run()
+    return rig
+
+
+def cancelled_and_compensated() -> Rig:
+    rig = played(workflows.compensating, "o-1")
+    rig.complete(1, "charged o-1").run()
+    rig.cancel("changed their mind").run()
+    rig.complete(2, "refunded o-1").run()
+    return rig
+
+
+def cancelled_during_activity() -> Rig:
+    """The result arrives in the same task as the request, after it."""
+    rig = played(workflows.compensating, "o-1")
+    rig.cancel().complete(1, "charged o-1").run()
+    rig.complete(2, "refunded o-1").run()
+    return rig
+
+
+def fan_out() -> Rig:
+    rig = played(workflows.fan_out, 4)
+    rig.complete(3, "c").complete(1, "a").run()
+    rig.complete(2, "b").run()
+    rig.complete(4, "d").run()
+    return rig
+
+
+def group_failed() -> Rig:
+    """One task fails, the group cancels its siblings in the order of their creation."""
+    rig = played(workflows.group, 5)
+    rig.complete(2, "b").run()
+    rig.fail(4, "card refused").run()
+    return rig
+
+
+def first_of_many() -> Rig:
+    rig = played(workflows.first_of, 5)
+    rig.complete(3, "c").run()
+    return rig
+
+
+def failed() -> Rig:
+    rig = played(workflows.failing, "o-1")
+    rig.fire(1).run()
+    return rig
+
+
+RACES: dict[str, Callable[[], Rig]] = {
+    race.__name__: race
+    for race in (
+        activity_completed,
+        timer_fired,
+        timer_cancelled,
+        timer_fired_while_cancelled,
+        signal_after_timer_fired,
+        activity_completed_while_cancelled,
+        activity_cancelled,
+        activity_and_timer_together,
+        signal_before_wait,
+        signal_as_it_closes,
+        two_signals_at_once,
+        cancelled_and_compensated,
+        cancelled_during_activity,
+        fan_out,
+        group_failed,
+        first_of_many,
+        failed,
+    )
+}

@@ -1,0 +1,270 @@
+"""Stands in for the server: takes the commands of one run, writes its history, delivers what a test says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from google.protobuf import json_format
+from perdure._replay.machine import Machine
+from perdure.converter import Converter
+from perdure.v1.activity_pb2 import ActivityOptions
+from perdure.v1.command_pb2 import Command
+from perdure.v1.failure_pb2 import Failure, FailureKind
+from perdure.v1.history_pb2 import (
+    ActivityCancelled,
+    ActivityCancelRequested,
+    ActivityCompleted,
+    ActivityFailed,
+    ActivityScheduled,
+    ActivityTimedOut,
+    History,
+    HistoryEvent,
+    SignalReceived,
+    TimerCancelled,
+    TimerFired,
+    TimerScheduled,
+    WorkflowAwaitingSignal,
+    WorkflowCancelled,
+    WorkflowCancelRequested,
+    WorkflowCompleted,
+    WorkflowFailed,
+    WorkflowStarted,
+)
+
+CONVERTER = Converter()
+START_US = 1_800_000_000_000_000
+
+
+def new_machine(definition: Any, **changes: Any) -> Machine:
+    given = {
+        "namespace": "main",
+        "workflow_id": "w-1",
+        "run_id": "r-1",
+        "task_queue": "queue",
+        "converter": CONVERTER,
+    }
+    return Machine(definition, **(given | changes))
+
+
+@dataclass
+class Rig:
+    """One run. Events get the time `now_us`; `run` lets the code see what is new and records its commands."""
+
+    definition: Any
+    value: Any = None
+    now_us: int = START_US
+    events: list[HistoryEvent] = field(default_factory=list)
+    tasks: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.machine = new_machine(self.definition)
+        payload = None if self.value is None else CONVERTER.encode(self.value)
+        self.activities: dict[int, str] = {}
+        self.timers: dict[int, int] = {}
+        self.closed = False
+        self.commands: list[Command] = []
+        self.add(
+            workflow_started=WorkflowStarted(
+                workflow_type=self.definition.name,
+                task_queue="queue",
+                input=payload,
+                seed=7,
+                attempt=1,
+                first_run_id="r-1",
+            )
+        )
+
+    def add(self, **event: Any) -> HistoryEvent:
+        made = HistoryEvent(seq=len(self.events) + 1, **event)
+        made.timestamp.FromMicroseconds(self.now_us)
+        self.events.append(made)
+        return made
+
+    def after(self, seconds: float) -> Rig:
+        self.now_us += round(seconds * 1e6)
+        return self
+
+    # What the world does.
+
+    def complete(self, seq: int = 1, value: Any = None) -> Rig:
+        result = CONVERTER.encode(value)
+        name = self.activities.pop(seq)
+        self.add(activity_completed=ActivityCompleted(activity_seq=seq, name=name, result=result))
+        return self
+
+    def fail(self, seq: int = 1, message: str = "no", **failure: Any) -> Rig:
+        name = self.activities.pop(seq)
+        what = Failure(message=message, **failure)
+        self.add(
+            activity_failed=ActivityFailed(activity_seq=seq, name=name, failure=what, attempt=3)
+        )
+        return self
+
+    def time_out(self, seq: int = 1) -> Rig:
+        what = Failure(message="too slow", kind=FailureKind.FAILURE_KIND_TIMEOUT, timeout_type=2)
+        name = self.activities.pop(seq)
+        self.add(activity_timed_out=ActivityTimedOut(activity_seq=seq, name=name, failure=what))
+        return self
+
+    def confirm_cancel(self, seq: int = 1) -> Rig:
+        what = Failure(message="cancelled", kind=FailureKind.FAILURE_KIND_CANCELLED)
+        name = self.activities.pop(seq)
+        self.add(activity_cancelled=ActivityCancelled(activity_seq=seq, name=name, failure=what))
+        return self
+
+    def fire(self, seq: int = 1) -> Rig:
+        self.now_us = max(self.now_us, self.timers.pop(seq))
+        self.add(timer_fired=TimerFired(timer_seq=seq))
+        return self
+
+    def signal(self, name: str, value: Any = None) -> Rig:
+        payload = None if value is None else CONVERTER.encode(value)
+        self.add(signal_received=SignalReceived(signal_name=name, payload=payload))
+        return self
+
+    def cancel(self, reason: str = "") -> Rig:
+        self.add(workflow_cancel_requested=WorkflowCancelRequested(reason=reason))
+        return self
+
+    # What the worker does.
+
+    def think(self) -> list[Command]:
+        """Lets the code see what is new; its commands stay with the rig until `record`."""
+        events = self.events[self.machine.last_seq :]
+        self.tasks.append(len(self.events))
+        self.commands += self.machine.run_task(events)
+        return self.commands
+
+    def record(self) -> Rig:
+        """Records the commands, in order."""
+        for command in self.commands:
+            kind = command.WhichOneof("command")
+            getattr(self, f"_record_{kind}")(getattr(command, kind))
+        self.commands = []
+        return self
+
+    def run(self) -> list[str]:
+        """Thinks and records; gives the commands in short form."""
+        said = [short(command) for command in self.think()]
+        self.record()
+        return said
+
+    def export(self) -> dict[str, Any]:
+        history = json_format.MessageToDict(
+            History(events=self.events), preserving_proto_field_name=True
+        )
+        return {
+            "workflow_id": "w-1",
+            "run_id": "r-1",
+            "workflow_type": self.definition.name,
+            "tasks": self.tasks,
+            **history,
+        }
+
+    def _record_schedule_activity(self, command: Any) -> None:
+        self.activities[command.seq] = command.name
+        self.add(
+            activity_scheduled=ActivityScheduled(
+                activity_seq=command.seq,
+                name=command.name,
+                task_queue=command.task_queue or "queue",
+                input=command.input if command.HasField("input") else None,
+                options=command.options if command.HasField("options") else ActivityOptions(),
+            )
+        )
+
+    def _record_cancel_activity(self, command: Any) -> None:
+        self.add(activity_cancel_requested=ActivityCancelRequested(activity_seq=command.seq))
+
+    def _record_schedule_timer(self, command: Any) -> None:
+        fire_at = self.now_us + command.duration.ToMicroseconds()
+        self.timers[command.seq] = fire_at
+        event = self.add(
+            timer_scheduled=TimerScheduled(timer_seq=command.seq, duration=command.duration)
+        )
+        event.timer_scheduled.fire_at.FromMicroseconds(fire_at)
+
+    def _record_cancel_timer(self, command: Any) -> None:
+        self.timers.pop(command.seq, None)
+        self.add(timer_cancelled=TimerCancelled(timer_seq=command.seq))
+
+    def _record_wait_for_signal(self, command: Any) -> None:
+        self.add(
+            workflow_awaiting_signal=WorkflowAwaitingSignal(
+                wait_seq=command.seq,
+                signal_name=command.signal_name,
+                timer_seq=command.timer_seq,
+            )
+        )
+
+    def _record_complete_workflow(self, command: Any) -> None:
+        self.closed = True
+        self.add(workflow_completed=WorkflowCompleted(result=command.result))
+
+    def _record_fail_workflow(self, command: Any) -> None:
+        self.closed = True
+        self.add(workflow_failed=WorkflowFailed(failure=command.failure))
+
+    def _record_cancel_workflow(self, command: Any) -> None:
+        self.closed = True
+        self.add(workflow_cancelled=WorkflowCancelled())
+
+
+def short(command: Command) -> str:
+    """A command as `Kind seq name-or-value`."""
+    kind = command.WhichOneof("command")
+    assert kind is not None
+    what = getattr(command, kind)
+    if kind == "complete_workflow":
+        said = what.result.data.decode() if what.result.encoding == "" else repr(what.result.data)
+    elif kind == "fail_workflow":
+        said = f"{what.failure.type}: {what.failure.message}"
+    elif kind == "schedule_timer":
+        said = f"{what.seq} {what.duration.ToTimedelta() / timedelta(seconds=1):g}s"
+    else:
+        parts = (getattr(what, "seq", 0), getattr(what, "name", ""), getattr(what, "signal_name", ""))
+        said = " ".join(str(part) for part in parts if part)
+        said += f" timer {what.timer_seq}" if getattr(what, "timer_seq", 0) else ""
+    return f"{kind} {said}".strip()
+
+
+def replayed(definition: Any, events: Sequence[HistoryEvent]) -> list[Command]:
+    """The commands left after a full replay."""
+    machine = new_machine(definition)
+    try:
+        return machine.run_task(events)
+    finally:
+        machine.close()
+
+
+def same_when_cached(definition: Any, events: Sequence[HistoryEvent], split: int) -> None:
+    """Asserts that a run cached at `split` and one replayed in full stand with the same commands."""
+    machine = new_machine(definition)
+    first = machine.run_task(events[:split])
+    recorded = sum(1 for event in events[split:] if is_recorded_command(event))
+    second = machine.run_task(events[split:])
+    machine.close()
+    assert first[recorded:] + second == replayed(definition, events)
+
+
+def is_recorded_command(event: HistoryEvent) -> bool:
+    return event.WhichOneof("event") in {
+        "activity_scheduled",
+        "activity_cancel_requested",
+        "timer_scheduled",
+        "timer_cancelled",
+        "workflow_awaiting_signal",
+        "workflow_completed",
+        "workflow_failed",
+        "workflow_cancelled",
+    }
+
+
+def parse(export: str) -> tuple[History, list[int]]:
+    """The history and the task boundaries of a stored file."""
+    stored = json.loads(export)
+    return json_format.ParseDict({"events": stored["events"]}, History()), stored["tasks"]

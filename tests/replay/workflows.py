@@ -1,0 +1,102 @@
+"""Workflows whose histories are kept in `histories/`, one per race or way of waiting."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+from perdure import ActivityError, activity, signal, workflow
+
+approvals = signal("approvals", str)
+
+
+@activity
+async def charge(order: str) -> str:
+    return f"charged {order}"
+
+
+@activity
+def refund(order: str) -> str:
+    return f"refunded {order}"
+
+
+@workflow
+async def one_activity(order: str) -> str:
+    return await charge(order)
+
+
+@workflow
+async def timer_or_signal(order: str) -> str:
+    try:
+        return f"{order}: {await approvals.wait(timeout=timedelta(hours=1))}"
+    except TimeoutError:
+        return f"{order}: nobody answered"
+
+
+@workflow
+async def impatient(order: str) -> str:
+    try:
+        return await asyncio.wait_for(charge(order), timeout=30)
+    except TimeoutError:
+        return await refund(order)
+
+
+@workflow
+async def compensating(order: str) -> str:
+    try:
+        charged = await charge(order)
+        await approvals.wait()
+    except asyncio.CancelledError:
+        await refund(order)
+        raise
+    return charged
+
+
+@workflow
+async def closing(order: str) -> str:
+    return await approvals.wait() + order
+
+
+@workflow
+async def fan_out(count: int) -> list[str]:
+    return list(await asyncio.gather(*(charge(str(n)) for n in range(count))))
+
+
+@workflow
+async def group(count: int) -> str:
+    ended = "all charged"
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for n in range(count):
+                tasks.create_task(charge(str(n)))
+    except* ActivityError as errors:
+        ended = f"{len(errors.exceptions)} failed"
+    return ended
+
+
+@workflow
+async def first_of(count: int) -> str:
+    tasks = {asyncio.ensure_future(charge(str(n))) for n in range(count)}
+    done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    return ",".join([task.result() for task in done])
+
+
+@workflow
+async def failing(order: str) -> str:
+    await asyncio.sleep(60)
+    raise ValueError(f"{order} is wrong")
+
+
+ALL = [
+    one_activity,
+    timer_or_signal,
+    impatient,
+    compensating,
+    closing,
+    fan_out,
+    group,
+    first_of,
+    failing,
+]

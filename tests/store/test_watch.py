@@ -1,0 +1,90 @@
+"""Positions: the one order of committed events, read from any point."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from perdure_server.core.changeset import Changeset
+from perdure_server.core.errors import StaleVersion
+from perdure_server.store.contract import Committed, Position, Store, WatchedEvent
+from tests.support.histories import a_request, a_run, alone, an_event, starting, stepping
+
+
+async def test_without_events_the_last_position_is_before_the_first(store: Store) -> None:
+    assert await store.last_position() == Position(store.epoch, 0, -1)
+    assert await store.read_events(Position(store.epoch, 0, -1), limit=10) == []
+
+
+async def test_events_stand_where_the_commit_says(store: Store) -> None:
+    first, second = replace(a_run(1), history_length=1), a_run(2)
+    await store.commit([alone(starting(first))])
+    both = Changeset([stepping(first), starting(second)])
+    third = a_run(3)
+    outcomes = await store.commit([both, alone(starting(third))])
+    epoch = store.epoch
+    assert outcomes == [Committed(Position(epoch, 2, 0)), Committed(Position(epoch, 2, 2))]
+    events = await store.read_events(Position(epoch, 0, -1), limit=10)
+    places = [(event.position.commit, event.position.index, event.run_id) for event in events]
+    assert places == [
+        (1, 0, first.run_id),
+        (2, 0, first.run_id),
+        (2, 1, second.run_id),
+        (2, 2, third.run_id),
+    ]
+    assert events[1] == WatchedEvent(
+        Position(epoch, 2, 0),
+        first.namespace,
+        first.workflow_id,
+        first.run_id,
+        first.workflow_type,
+        an_event(2),
+    )
+    assert await store.last_position() == events[-1].position
+
+
+async def test_reading_resumes_anywhere(store: Store) -> None:
+    for number in range(1, 4):
+        batch = [alone(starting(a_run(10 * number + each))) for each in range(3)]
+        await store.commit(batch)
+    whole = await store.read_events(Position(store.epoch, 0, -1), limit=100)
+    assert len(whole) == 9
+    for number, event in enumerate(whole, 1):
+        rest = await store.read_events(event.position, limit=2)
+        assert rest == whole[number : number + 2]
+    assert await store.read_events(Position(store.epoch, 1, 99), limit=100) == whole[3:]
+
+
+async def test_a_position_of_another_epoch_is_before_or_after_all(store: Store) -> None:
+    await store.commit([alone(starting(a_run()))])
+    assert len(await store.read_events(Position(store.epoch - 1, 9, 9), limit=10)) == 1
+    assert await store.read_events(Position(store.epoch + 1, 0, -1), limit=10) == []
+
+
+async def test_a_commit_without_events_takes_no_number(store: Store) -> None:
+    run = replace(a_run(), history_length=1)
+    await store.commit([alone(starting(run))])
+    quiet = stepping(run)
+    quiet.events = []
+    outcomes = await store.commit([alone(quiet, a_request(run)), alone(stepping(run))])
+    assert outcomes[0] == Committed(Position(store.epoch, 2, 0))
+    assert isinstance(outcomes[1], StaleVersion)
+    assert await store.last_position() == Position(store.epoch, 1, 0)
+    again = replace(run, version=2)
+    (outcome,) = await store.commit([alone(stepping(again))])
+    assert outcome == Committed(Position(store.epoch, 2, 0))
+
+
+async def test_racing_commits_have_one_order(store: Store) -> None:
+    runs = [a_run(number) for number in range(1, 51)]
+    answers = await asyncio.gather(*(store.commit([alone(starting(run))]) for run in runs))
+    told = {
+        run.run_id: outcome.first
+        for run, (outcome,) in zip(runs, answers, strict=True)
+        if isinstance(outcome, Committed)
+    }
+    events = await store.read_events(Position(store.epoch, 0, -1), limit=100)
+    assert {event.run_id: event.position for event in events} == told
+    positions = [event.position for event in events]
+    assert positions == sorted(set(positions))
+    assert len(positions) == 50

@@ -1,0 +1,188 @@
+"""Owns a store that fails, is slow and dies, as its random numbers say: for the simulation.
+
+A refused call has changed nothing. A call during which the store dies never returns, as in a
+process that was killed: what it had committed stays, the reply is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from perdure_server.core.changeset import Changeset
+from perdure_server.core.errors import StoreUnavailable
+from perdure_server.core.limits import MILLISECOND_US, SECOND_US
+from perdure_server.core.model import EventRow, RequestRecord, Task, Timer
+from perdure_server.core.state import RunState
+from perdure_server.store.contract import (
+    ClaimRequest,
+    Committed,
+    LaneDepth,
+    ListFilter,
+    Position,
+    RunSummary,
+    Store,
+    WatchedEvent,
+)
+
+
+@dataclass(slots=True)
+class Faults:
+    """How often what happens, as probabilities per call; all zero is a store without faults."""
+
+    refuse: float = 0.0
+    """The call fails with StoreUnavailable, before anything is done."""
+    delay: float = 0.0
+    """The call, or its reply, takes up to `delay_us_max`."""
+    delay_us_max: int = 50 * MILLISECOND_US
+    die_before: float = 0.0
+    """The store dies before a commit or claim is applied."""
+    die_after: float = 0.0
+    """The store dies after a commit or claim was applied and before its reply."""
+
+
+class FaultyStore:
+    """Wraps a store; `faults` may be changed at any time. After a death no call ever returns."""
+
+    def __init__(
+        self,
+        inner: Store,
+        random: Random,
+        *,
+        faults: Faults,
+        on_death: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.faults = faults
+        self._inner = inner
+        self._random = random
+        self._on_death = on_death
+        self._dead = False
+
+    async def open(self) -> None:
+        """Opens the inner store; nothing fails here."""
+        await self._inner.open()
+
+    async def close(self) -> None:
+        """Closes the inner store; nothing fails here."""
+        await self._inner.close()
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of positions."""
+        return self._inner.epoch
+
+    async def commit(self, changesets: Sequence[Changeset]) -> list[Committed | Exception]:
+        """Applies each changeset atomically, refuses all of them, or dies around it."""
+        try:
+            await self._arrive()
+        except StoreUnavailable as refusal:
+            return [refusal for _ in changesets]
+        await self._may_die(self.faults.die_before)
+        outcomes = await self._inner.commit(changesets)
+        await self._may_die(self.faults.die_after)
+        await self._pause()
+        return outcomes
+
+    async def claim_tasks(self, claims: Sequence[ClaimRequest], now_us: int) -> list[list[Task]]:
+        """Leases ready tasks, refuses to, or dies around it."""
+        await self._arrive()
+        await self._may_die(self.faults.die_before)
+        leased = await self._inner.claim_tasks(claims, now_us)
+        await self._may_die(self.faults.die_after)
+        await self._pause()
+        return leased
+
+    async def extend_leases(self, leases: Sequence[tuple[Task, int]]) -> None:
+        """Moves the end of the leases that still stand."""
+        await self._arrive()
+        await self._inner.extend_leases(leases)
+
+    async def find_request(
+        self, namespace: str, workflow_id: str, rpc: str, request_id: str
+    ) -> RequestRecord | None:
+        """Returns the record of an earlier request."""
+        await self._arrive()
+        return await self._inner.find_request(namespace, workflow_id, rpc, request_id)
+
+    async def find_run(self, namespace: str, workflow_id: str, run_id: str | None) -> str | None:
+        """Returns the id of the given or the latest run."""
+        await self._arrive()
+        return await self._inner.find_run(namespace, workflow_id, run_id)
+
+    async def load_run(self, run_id: str) -> RunState | None:
+        """Returns a run with its pending rows and unseen events."""
+        await self._arrive()
+        return await self._inner.load_run(run_id)
+
+    async def load_history(
+        self, run_id: str, *, after_seq: int, limit: int, max_bytes: int
+    ) -> list[EventRow]:
+        """Returns the next events of a run."""
+        await self._arrive()
+        return await self._inner.load_history(
+            run_id, after_seq=after_seq, limit=limit, max_bytes=max_bytes
+        )
+
+    async def summarize_run(self, run_id: str) -> RunSummary | None:
+        """Returns a run as lists show it."""
+        await self._arrive()
+        return await self._inner.summarize_run(run_id)
+
+    async def list_runs(
+        self, where: ListFilter, *, before: str | None, limit: int
+    ) -> list[RunSummary]:
+        """Returns runs by run id descending."""
+        await self._arrive()
+        return await self._inner.list_runs(where, before=before, limit=limit)
+
+    async def due_timers(self, *, after: Timer | None, limit: int) -> list[Timer]:
+        """Returns the earliest timers."""
+        await self._arrive()
+        return await self._inner.due_timers(after=after, limit=limit)
+
+    async def leased_tasks(self) -> list[Task]:
+        """Returns every task that a session holds."""
+        await self._arrive()
+        return await self._inner.leased_tasks()
+
+    async def lane_depths(self) -> list[LaneDepth]:
+        """Returns every lane that has a task no session holds."""
+        await self._arrive()
+        return await self._inner.lane_depths()
+
+    async def read_events(self, after: Position, *, limit: int) -> list[WatchedEvent]:
+        """Returns committed events after a position."""
+        await self._arrive()
+        return await self._inner.read_events(after, limit=limit)
+
+    async def last_position(self) -> Position:
+        """Returns the position of the last committed event."""
+        await self._arrive()
+        return await self._inner.last_position()
+
+    async def wait_for_work(self, timeout_us: int) -> None:
+        """Waits as the inner store does."""
+        await self._inner.wait_for_work(timeout_us)
+
+    async def _arrive(self) -> None:
+        """What may happen to any call on its way in."""
+        await self._may_die(0.0)
+        await self._pause()
+        if self._happens(self.faults.refuse):
+            raise StoreUnavailable("the simulated database is not there")
+
+    async def _pause(self) -> None:
+        if self._happens(self.faults.delay):
+            await asyncio.sleep(self._random.randint(0, self.faults.delay_us_max) / SECOND_US)
+
+    async def _may_die(self, probability: float) -> None:
+        if not self._dead and self._happens(probability):
+            self._dead = True
+            self._on_death()
+        if self._dead:
+            await asyncio.get_running_loop().create_future()
+
+    def _happens(self, probability: float) -> bool:
+        return probability > 0 and self._random.random() < probability
