@@ -27,7 +27,7 @@ class _PollSink:
         self._lose = lose
         self.held: Held | None = None
 
-    def push(self, kind: TaskKind, task: bytes, held: Held) -> None:  # noqa: ARG002 - a Sink
+    def push(self, kind: TaskKind, task: bytes, held: Held) -> None:  # noqa: ARG002
         """Answers the poll with a task."""
         if self._future.done():
             self._lose(held)
@@ -69,7 +69,7 @@ class Polls:
         found = self._tokens.get(key)
         return found[1] if found is not None and found[0] == lease else None
 
-    async def poll(self, spec: SessionSpec, kind: TaskKind, wait_us: int) -> bytes | None:
+    async def poll(self, spec: SessionSpec, wait_us: int) -> bytes | None:
         """Waits for one encoded task; None when there was none in time."""
         future: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
         sink = _PollSink(future, self._give_back)

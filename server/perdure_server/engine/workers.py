@@ -124,13 +124,13 @@ class Workers:
     async def poll_workflow_task(self, request: pb.PollWorkflowTaskRequest) -> bytes:
         """Waits for a workflow task; returns an encoded PollWorkflowTaskResponse."""
         spec = self._poll_spec(request, TaskKind.WORKFLOW)
-        task = await self._polls.poll(spec, TaskKind.WORKFLOW, from_duration(request.wait))
+        task = await self._polls.poll(spec, from_duration(request.wait))
         return b"" if task is None else field(_TASK_FIELD, task)
 
     async def poll_activity_task(self, request: pb.PollActivityTaskRequest) -> bytes:
         """Waits for an activity task; returns an encoded PollActivityTaskResponse."""
         spec = self._poll_spec(request, TaskKind.ACTIVITY)
-        task = await self._polls.poll(spec, TaskKind.ACTIVITY, from_duration(request.wait))
+        task = await self._polls.poll(spec, from_duration(request.wait))
         return b"" if task is None else field(_TASK_FIELD, task)
 
     async def complete_workflow_task(

@@ -1,0 +1,137 @@
+"""Measures Perdure: `python -m tests.bench [--quick] [NAME ...]`; prints tables and writes JSON.
+
+Every figure is the median of at least three repeats with fresh processes and a fresh database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.bench import scenarios
+from tests.bench.scenarios import DOORS, SHAPES, Figures
+
+OUTPUT = Path(".bench")
+IN_FLIGHT = (1, 16, 256)
+
+BARS: dict[str, tuple[str, str, float]] = {
+    "session/one/256": ("per_s", ">=", 1_000),
+    "unary/one/256": ("per_s", ">=", 400),
+    "session/one/1": ("p50_ms", "<=", 6.0),
+    "embedded/one/1": ("p50_ms", "<=", 3.0),
+    "long/1000": ("seconds", "<=", 4.0),
+    "idle": ("cpu_percent", "<=", 1.0),
+}
+"""The first bar, for two cores, SQLite with synchronous=FULL, and a real worker."""
+
+
+def plan() -> dict[str, Callable[[], Awaitable[Figures]]]:
+    """Returns every scenario by name."""
+    jobs: dict[str, Callable[[], Awaitable[Figures]]] = {}
+    for door in DOORS:
+        for shape in SHAPES:
+            for in_flight in IN_FLIGHT:
+                jobs[f"{door}/{shape}/{in_flight}"] = _bound(
+                    scenarios.throughput, door, shape, in_flight
+                )
+    jobs["messages/one/256"] = _bound(scenarios.messages, "one", 256)
+    jobs["messages/one/1"] = _bound(scenarios.messages, "one", 1)
+    jobs["long/100"] = _bound(scenarios.long_workflow, 100)
+    jobs["long/1000"] = _bound(scenarios.long_workflow, 1_000)
+    jobs["fan-out/1000"] = _bound(scenarios.fan_out, 1_000)
+    jobs["signal"] = _bound(scenarios.signals, 200)
+    jobs["timers/1000"] = _bound(scenarios.timers, 1_000)
+    jobs["idle"] = _bound(scenarios.idle, 10.0)
+    return jobs
+
+
+def main() -> None:
+    """Measures the scenarios whose names begin with one of the arguments, all by default."""
+    wanted = [argument for argument in sys.argv[1:] if not argument.startswith("--")]
+    repeats = 1 if "--quick" in sys.argv else 3
+    console = Console()
+    results: dict[str, Figures] = {}
+    for name, job in plan().items():
+        if wanted and not any(name.startswith(prefix) for prefix in wanted):
+            continue
+        console.print(f"[dim]{name}[/dim]")
+        results[name] = _median([asyncio.run(_awaited(job)) for _ in range(repeats)])
+    console.print(_table(results))
+    for line in _verdicts(results):
+        console.print(line)
+    OUTPUT.mkdir(exist_ok=True)
+    report = {"machine": _machine(), "repeats": repeats, "results": results}
+    path = OUTPUT / "bench.json"
+    path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    console.print(f"written to {path}")
+
+
+def _bound(scenario: Callable[..., Awaitable[Figures]], *arguments: Any) -> Any:
+    return lambda: scenario(*arguments)
+
+
+async def _awaited(job: Callable[[], Awaitable[Figures]]) -> Figures:
+    return await job()
+
+
+def _median(samples: list[Any]) -> Any:
+    """Returns the median of each figure, also within nested figures."""
+    if isinstance(samples[0], dict):
+        return {key: _median([sample[key] for sample in samples]) for key in samples[0]}
+    return round(statistics.median(samples), 3)
+
+
+def _table(results: dict[str, Figures]) -> Table:
+    table = Table("scenario", "figures", title="Perdure on SQLite, synchronous=FULL")
+    for name, figures in results.items():
+        table.add_row(name, "  ".join(f"{key} {_text(value)}" for key, value in figures.items()))
+    return table
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return "/".join(f"{number:g}" for number in value.values())
+    return f"{value:g}"
+
+
+def _verdicts(results: dict[str, Figures]) -> list[str]:
+    lines = []
+    for name, (figure, relation, bar) in BARS.items():
+        if name in results:
+            value = results[name][figure]
+            met = value >= bar if relation == ">=" else value <= bar
+            mark = "[green]met[/green]" if met else "[red]missed[/red]"
+            lines.append(f"{mark}: {name} {figure} {value:g}, bar {relation} {bar:g}")
+    return lines
+
+
+def _machine() -> dict[str, Any]:
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return {
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "grpcio": version("grpcio"),
+        "sqlite": scenarios.sqlite_version(),
+        "commit": commit.stdout.strip(),
+    }
+
+
+if __name__ == "__main__":
+    main()

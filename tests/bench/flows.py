@@ -1,0 +1,54 @@
+"""The workflows that are measured: small, so that what is measured is the engine."""
+
+from __future__ import annotations
+
+import asyncio
+
+from perdure import activity, signal, workflow
+
+QUEUE = "bench"
+
+go = signal("go", float)
+
+
+@activity
+async def add_one(value: int) -> int:
+    """Returns the next number."""
+    return value + 1
+
+
+@workflow
+async def one(value: int) -> int:
+    """Runs one activity: the reference unit, of four events."""
+    return await add_one(value)
+
+
+@workflow
+async def sequential(count: int) -> int:
+    """Runs activities one after another."""
+    value = 0
+    for _ in range(count):
+        value = await add_one(value)
+    return value
+
+
+@workflow
+async def parallel(count: int) -> int:
+    """Runs activities at once."""
+    return sum(await asyncio.gather(*(add_one(0) for _ in range(count))))
+
+
+@workflow
+async def echo() -> float:
+    """Waits for a signal and returns its value."""
+    return await go.wait()
+
+
+@workflow
+async def nap(seconds: float) -> None:
+    """Sleeps once."""
+    await asyncio.sleep(seconds)
+
+
+WORKFLOWS = (one, sequential, parallel, echo, nap)
+ACTIVITIES = (add_one,)

@@ -1,0 +1,69 @@
+"""The server process of the bench: the real one, which also tells what it counted.
+
+`python -m tests.bench.server DATA` prints its address; then, for each line on its standard input,
+one line of JSON. Counting wraps the two streams and is left out unless `--count` is given.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from perdure_server.app import SystemClock, SystemIds, _settle_memory, listening, running_engine
+from perdure_server.store.sqlite.store import SqliteStore
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What went over the worker and client streams."""
+
+    messages: int = 0
+    task_bytes: int = 0
+
+
+def count(behaviour: Any, traffic: Traffic, *, tasks: bool) -> Any:
+    """Wraps a stream so that its messages are counted, and the bytes that it sends to workers."""
+
+    async def incoming(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        async for request in requests:
+            traffic.messages += 1
+            yield request
+
+    async def counted(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        async for answer in behaviour(incoming(requests)):
+            traffic.messages += 1
+            traffic.task_bytes += len(answer) if tasks else 0
+            yield answer
+
+    return counted
+
+
+async def serve(data: str, *, counting: bool) -> None:
+    """Serves until standard input ends."""
+    store = SqliteStore(Path(data) / "perdure.db")
+    traffic = Traffic()
+    async with running_engine(store, SystemClock(), SystemIds()) as engine:
+        if counting:
+            workers: Any = engine.workers
+            workflows: Any = engine.workflows
+            workers.work = count(workers.work, traffic, tasks=True)
+            workflows.session = count(workflows.session, traffic, tasks=False)
+        async with listening(engine, "127.0.0.1:0", 1.0) as address:
+            _settle_memory()
+            sys.stdout.write(f"{address}\n")
+            sys.stdout.flush()
+            while await asyncio.to_thread(sys.stdin.readline):
+                sys.stdout.write(json.dumps(asdict(store.stats) | asdict(traffic)) + "\n")
+                sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(sys.argv[1], counting="--count" in sys.argv))
