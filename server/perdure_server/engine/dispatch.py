@@ -264,7 +264,7 @@ class Dispatcher:
 
     def _offer(self, lane: LaneState) -> None:
         """Claims for a lane if it has a backlog and somebody has a free slot."""
-        if not lane.backlog:
+        if not lane.backlog or not lane.sessions:
             return
         self._backlogged[lane] = None
         if lane.claiming or lane.pick(lane.lane.kind, self._clock.monotonic_us()) is None:

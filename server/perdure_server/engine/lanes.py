@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from perdure_server.core.model import Lane, TaskKind
 from perdure_server.engine.session import Session
 
+_LANES_MAX = 10_000
+"""Lanes known before idle ones are looked for: types that come and go must not fill memory."""
+
 
 @dataclass(slots=True, eq=False)
 class LaneState:
@@ -69,6 +72,8 @@ class Lanes:
         """Returns the state of a lane, made with the sessions that serve it."""
         state = self._lanes.get(lane)
         if state is None:
+            if len(self._lanes) >= _LANES_MAX:
+                self._drop_idle()
             queue = (lane.namespace, lane.queue)
             sessions = [s for s in self._queues.get(queue, []) if s.takes(lane)]
             state = self._lanes[lane] = LaneState(lane, sessions)
@@ -86,6 +91,13 @@ class Lanes:
             if session not in state.sessions:
                 state.sessions.append(session)
         return served
+
+    def _drop_idle(self) -> None:
+        """Forgets the lanes that nobody serves and nothing waits in."""
+        for lane, state in list(self._lanes.items()):
+            if not (state.sessions or state.backlog or state.later or state.claiming):
+                del self._lanes[lane]
+                self._by_queue[lane.namespace, lane.queue].remove(state)
 
     def remove(self, session: Session) -> None:
         """Lets a session serve no lane."""

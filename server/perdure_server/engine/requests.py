@@ -7,7 +7,7 @@ nothing; only when the store refuses the insert is the earlier answer looked up.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -36,7 +36,15 @@ class RequestKey:
     workflow_id: str
     rpc: str
     request_id: str
-    fingerprint: bytes
+    fingerprint: bytes = field(compare=False)
+
+    def check(self, record: RequestRecord) -> None:
+        """Raises RequestIdReused when an earlier request with this key had other content."""
+        if record.fingerprint != self.fingerprint:
+            raise RequestIdReused(
+                f"request_id {self.request_id!r} was used before for {self.rpc} on workflow"
+                f" {self.workflow_id!r} with other content; use a new request_id"
+            )
 
     def record(self, response: Message, now_us: int) -> RequestRecord:
         """Returns the row that remembers the answer."""
@@ -77,9 +85,5 @@ async def recorded_answer(store: Store, key: RequestKey) -> bytes | None:
     record = await store.find_request(key.namespace, key.workflow_id, key.rpc, key.request_id)
     if record is None:
         return None
-    if record.fingerprint != key.fingerprint:
-        raise RequestIdReused(
-            f"request_id {key.request_id!r} was used before for {key.rpc} on workflow"
-            f" {key.workflow_id!r} with other content; use a new request_id"
-        )
+    key.check(record)
     return record.response

@@ -430,7 +430,9 @@ def _answer(
     key = stimulus.request
     if key is None:
         return stimulus.decide(draft, now_us)
-    if key not in records:
+    if key in records:
+        key.check(records[key])
+    else:
         records[key] = key.record(stimulus.decide(draft, now_us), now_us)
     return records[key].response
 

@@ -8,7 +8,6 @@ worker; after a restart of the server it is measured from the start.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,11 +17,11 @@ from perdure_server.core.errors import InvalidTaskToken, SessionReplaced, Shutti
 from perdure_server.core.model import Task, TaskKind
 from perdure_server.core.token import TaskToken
 from perdure_server.engine.dispatch import Dispatcher
-from perdure_server.engine.ports import Clock
+from perdure_server.engine.ports import Alarm, Clock
 from perdure_server.engine.session import Held, Session, Sink, TaskKey
 
 POLL_PREFIX = limits.POLL_SESSION_PREFIX
-_TICK_S = 1.0
+_TICK_US = limits.SECOND_US
 _TICK_LATE_US = 2 * limits.SECOND_US
 """A tick that is this late means that the process was stopped.
 
@@ -55,13 +54,13 @@ class Sessions:
         self._clock = clock
         self._lose = lose
         self._sessions: dict[str, Session] = {}
-        self._tick: asyncio.TimerHandle | None = None
+        self._tick: Alarm | None = None
         self._ticked_us = 0
 
     def start(self) -> None:
         """Begins to watch over the sessions."""
         self._ticked_us = self._clock.monotonic_us()
-        self._tick = asyncio.get_running_loop().call_later(_TICK_S, self._watch_over)
+        self._arm()
 
     def close(self, error: ShuttingDown) -> None:
         """Ends every stream; the leases stand in the store."""
@@ -189,8 +188,11 @@ class Sessions:
         self._dispatcher.withdraw(session)
         self._dispatcher.forget(session)
 
+    def _arm(self) -> None:
+        self._tick = self._clock.call_at(self._clock.now_us() + _TICK_US, self._watch_over)
+
     def _watch_over(self) -> None:
-        self._tick = asyncio.get_running_loop().call_later(_TICK_S, self._watch_over)
+        self._arm()
         now_us = self._clock.monotonic_us()
         gap_us = now_us - self._ticked_us
         self._ticked_us = now_us
