@@ -87,7 +87,7 @@ def rpcs_of_engine(engine: Engine) -> list[Rpc]:
 async def listening(engine: Engine, address: str, grace_seconds: float) -> AsyncIterator[str]:
     """Serves an engine over gRPC and answers the address, its port chosen.
 
-    In the end health says NOT_SERVING, workers are told to leave, and calls get `grace_seconds` to
+    In the end health says NOT_SERVING, streams are told to leave, and calls get `grace_seconds` to
     finish. Raises StartError when the address cannot be listened on.
     """
     rpcs = rpcs_of_engine(engine)
@@ -102,6 +102,7 @@ async def listening(engine: Engine, address: str, grace_seconds: float) -> Async
     finally:
         await health_servicer.enter_graceful_shutdown()
         await engine.drain()
+        interceptors.end_streams()
         await server.stop(grace_seconds)
 
 
@@ -126,7 +127,8 @@ class SystemClock:
 class SystemIds:
     """Identities that are unique without asking anyone.
 
-    They are drawn from a generator seeded by the system: several are made for each workflow, and none is a secret.
+    They are drawn from a generator seeded by the system: several are made for each workflow, and
+    none is a secret.
     """
 
     def __init__(self) -> None:

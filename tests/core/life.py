@@ -1,4 +1,4 @@
-"""Owns `Life`: one run that lives in memory, as the engine and the store would have it live."""
+"""Owns `Life`: one run in memory, treated as the engine and the store would treat it."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ NEXT = NextRun("run-2", 22)
 
 
 class Life:
-    """Starts a run, then decides and commits one stimulus after another. Time passes only by `wait`."""
+    """Starts a run, then decides and commits one stimulus after another; `wait` lets time pass."""
 
     def __init__(self, **request: Any) -> None:
         self.now_us = START_US
         self.rows: list[EventRow] = []
         self.steps: list[tuple[str, int, int]] = []
-        """What `apply` was given, in order: kind, number, size; acceptances of workflow tasks included."""
+        """What `apply` was given, in order: kind, number, size; with accepted workflow tasks."""
         request = {"workflow_type": "checkout", "workflow_id": "o-1", **request}
         start = decide.normalize_start(StartWorkflowRequest(**request))
         self.draft = decide.decide_start(
@@ -136,7 +136,9 @@ class Life:
             )
         )
         if self.run.seen_seq != seen:
-            self.steps.insert(len(self.steps) - len(self.draft.events), (TASK_ACCEPTED, token.seen_seq, 0))
+            self.steps.insert(
+                len(self.steps) - len(self.draft.events), (TASK_ACCEPTED, token.seen_seq, 0)
+            )
 
     def fail_task(self, token: TaskToken, failure: Failure) -> None:
         self.decide(
@@ -159,9 +161,7 @@ class Life:
 
     def heartbeat(self, token: TaskToken, details: Payload | None = None) -> bool:
         return bool(
-            self.decide(
-                lambda draft: decide.decide_heartbeat(draft, token, details, self.now_us)
-            )
+            self.decide(lambda draft: decide.decide_heartbeat(draft, token, details, self.now_us))
         )
 
     def detach(self, token: TaskToken) -> None:
@@ -190,9 +190,7 @@ class Life:
 
     def signal(self, name: str = "go", payload: Payload | None = None) -> int:
         request = SignalWorkflowRequest(signal_name=name, payload=payload)
-        return int(
-            self.decide(lambda draft: decide.decide_signal(draft, request, self.now_us))
-        )
+        return int(self.decide(lambda draft: decide.decide_signal(draft, request, self.now_us)))
 
     def cancel(self, reason: str = "", deadline_s: float | None = None) -> Any:
         request = CancelWorkflowRequest(reason=reason)
@@ -243,9 +241,7 @@ def cancel_timer(seq: int = 1) -> Command:
 
 
 def await_signal(seq: int = 0, name: str = "go", timer_seq: int = 0) -> Command:
-    return Command(
-        wait_for_signal=WaitForSignal(seq=seq, signal_name=name, timer_seq=timer_seq)
-    )
+    return Command(wait_for_signal=WaitForSignal(seq=seq, signal_name=name, timer_seq=timer_seq))
 
 
 def complete(result: bytes | None = b"1", unconsumed: tuple[int, ...] = ()) -> Command:

@@ -61,9 +61,7 @@ def test_a_start_delay_holds_back_the_first_task_only() -> None:
 
 
 def test_timeouts_become_timers() -> None:
-    life = Life(
-        run_timeout=seconds(10), execution_timeout=seconds(100), start_delay=seconds(5)
-    )
+    life = Life(run_timeout=seconds(10), execution_timeout=seconds(100), start_delay=seconds(5))
     assert life.state.timers[RUN_ENDS].due_at_us == START_US + 15 * SECOND_US
     assert life.state.timers[EXECUTION_ENDS].due_at_us == START_US + 100 * SECOND_US
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import string
 
 import pytest
@@ -63,7 +64,5 @@ def test_other_texts_are_refused(text: str) -> None:
 
 @given(st.text())
 def test_any_text_is_a_token_or_refused(text: str) -> None:
-    try:
+    with contextlib.suppress(InvalidTaskToken):
         TaskToken.decode(text)
-    except InvalidTaskToken as error:
-        assert error.field == "task_token"

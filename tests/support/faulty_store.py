@@ -60,6 +60,10 @@ class FaultyStore:
         self._on_death = on_death
         self._dead = False
 
+    def kill(self) -> None:
+        """Dies now, with the process: no call returns any more."""
+        self._dead = True
+
     async def open(self) -> None:
         """Opens the inner store; nothing fails here."""
         await self._inner.open()

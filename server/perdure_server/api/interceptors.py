@@ -6,9 +6,11 @@ Payloads, ids and metadata never reach the log.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any, Final, NoReturn, TypeAlias
 
 import grpc
@@ -16,7 +18,7 @@ from google.protobuf.message import DecodeError, Message
 
 from perdure_server.api.errors import code_of, to_status
 from perdure_server.api.rpcs import Answer, Rpc, rpcs_by_service
-from perdure_server.core.errors import DomainError, InvalidRequest
+from perdure_server.core.errors import DomainError, InvalidRequest, ShuttingDown
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
@@ -28,12 +30,23 @@ _log = logging.getLogger("perdure_server.access")
 _failures = logging.getLogger("perdure_server.failures")
 
 
+@dataclass(slots=True)
+class _Call:
+    """One call under way."""
+
+    rpc: Rpc
+    context: Context
+    began_us: int
+
+
 class Interceptors:
     """Makes gRPC handlers of RPCs."""
 
     def __init__(self, *, monotonic_us: Callable[[], int], error_id: Callable[[], str]) -> None:
         self._monotonic_us = monotonic_us
         self._error_id = error_id
+        self._streams: set[asyncio.Task[Any] | None] = set()
+        self._leaving: ShuttingDown | None = None
 
     def handlers(self, rpcs: Iterable[Rpc]) -> list[grpc.GenericRpcHandler[Any, Any]]:
         """Returns one handler per service."""
@@ -43,6 +56,12 @@ class Interceptors:
             )
             for service, methods in rpcs_by_service(rpcs).items()
         ]
+
+    def end_streams(self) -> None:
+        """Ends every stream with SHUTTING_DOWN: their callers connect again and resume."""
+        self._leaving = ShuttingDown("the server is stopping; connect again")
+        for task in filter(None, self._streams):
+            task.cancel()
 
     def _handler(self, rpc: Rpc) -> grpc.RpcMethodHandler[Any, Any]:
         match rpc.takes_stream, rpc.gives_stream:
@@ -63,73 +82,64 @@ class Interceptors:
         waits = "wait" in rpc.request_type.DESCRIPTOR.fields_by_name
 
         async def handle(request: Message | DomainError, context: Context) -> Answer:
-            began_us = self._monotonic_us()
+            call = _Call(rpc, context, self._monotonic_us())
             try:
                 _refuse_malformed(request)
                 if waits:
                     end_before_deadline(request, context.time_remaining())
                 answer: Answer = await rpc.behaviour(request)
             except Exception as error:  # noqa: BLE001 - every error must reach the caller as a status
-                await self._refuse(rpc, context, began_us, error)
+                await self._refuse(call, error)
             except BaseException:
-                self._finish(rpc, context, began_us, grpc.StatusCode.CANCELLED)
+                self._finish(call, grpc.StatusCode.CANCELLED)
                 raise
-            self._finish(rpc, context, began_us, grpc.StatusCode.OK)
+            self._finish(call, grpc.StatusCode.OK)
             return answer
 
         return handle
 
     def _stream(self, rpc: Rpc) -> Callable[[Any, Context], Any]:
         async def handle(request: Any, context: Context) -> AsyncIterator[Answer]:
-            began_us = self._monotonic_us()
+            call = _Call(rpc, context, self._monotonic_us())
+            task = asyncio.current_task()
+            self._streams.add(task)
             try:
                 _refuse_malformed(request)
                 async with aclosing(rpc.behaviour(request)) as answers:
                     async for answer in answers:
                         yield answer
             except Exception as error:  # noqa: BLE001 - every error must reach the caller as a status
-                await self._refuse(rpc, context, began_us, error)
-            except BaseException:
-                self._finish(rpc, context, began_us, grpc.StatusCode.CANCELLED)
+                await self._refuse(call, error)
+            except BaseException as error:
+                if self._leaving is not None and isinstance(error, asyncio.CancelledError):
+                    await self._refuse(call, self._leaving)
+                self._finish(call, grpc.StatusCode.CANCELLED)
                 raise
-            self._finish(rpc, context, began_us, grpc.StatusCode.OK)
+            finally:
+                self._streams.discard(task)
+            self._finish(call, grpc.StatusCode.OK)
 
         return handle
 
-    async def _refuse(
-        self, rpc: Rpc, context: Context, began_us: int, error: Exception
-    ) -> NoReturn:
-        told = error if isinstance(error, DomainError) else self._unexpected(rpc, error)
-        code = code_of(told)
-        self._finish(rpc, context, began_us, code, told.reason)
-        details = to_status(told).SerializeToString()
-        await context.abort(code, str(told), ((STATUS_DETAILS_KEY, details),))
+    async def _refuse(self, call: _Call, error: Exception) -> NoReturn:
+        if not isinstance(error, DomainError):
+            error = unexpected(call.rpc, error, self._error_id())
+        code = code_of(error)
+        self._finish(call, code, error.reason)
+        details = to_status(error).SerializeToString()
+        await call.context.abort(code, str(error), ((STATUS_DETAILS_KEY, details),))
 
-    def _unexpected(self, rpc: Rpc, error: Exception) -> DomainError:
-        return unexpected(rpc, error, self._error_id())
-
-    def _finish(
-        self,
-        rpc: Rpc,
-        context: Context,
-        began_us: int,
-        code: grpc.StatusCode,
-        reason: str = "",
-    ) -> None:
+    def _finish(self, call: _Call, code: grpc.StatusCode, reason: str = "") -> None:
         if not _log.isEnabledFor(logging.INFO):
             return
-        _log.info(
-            "rpc",
-            extra={
-                "fields": {
-                    "method": f"{rpc.service}/{rpc.name}",
-                    "code": code.name,
-                    "reason": reason,
-                    "ms": (self._monotonic_us() - began_us) / 1000,
-                    "peer": context.peer(),
-                }
-            },
-        )
+        fields = {
+            "method": f"{call.rpc.service}/{call.rpc.name}",
+            "code": code.name,
+            "reason": reason,
+            "ms": (self._monotonic_us() - call.began_us) / 1000,
+            "peer": call.context.peer(),
+        }
+        _log.info("rpc", extra={"fields": fields})
 
 
 def unexpected(rpc: Rpc, error: Exception, error_id: str) -> DomainError:

@@ -67,6 +67,11 @@ _COMMANDS: Final[dict[str, Callable[[CommandBatch, Any], None]]] = {
 """The function of each command, by its name in the oneof."""
 _FAMILIES: Final = {TaskKind.WORKFLOW: workflow_task, TaskKind.ACTIVITY: activity}
 """Where a lease that ends is handled: `lose`, `hand_back` and `expire`."""
+_TIMEOUTS: Final = {
+    TimerKind.RUN_TIMEOUT: TimeoutType.TIMEOUT_TYPE_RUN,
+    TimerKind.EXECUTION_TIMEOUT: TimeoutType.TIMEOUT_TYPE_EXECUTION,
+}
+"""What runs out when the timer of a whole run is due."""
 
 
 def decide_signal(draft: Draft, request: SignalWorkflowRequest, now_us: int) -> int:
@@ -180,7 +185,9 @@ def decide_task_lost(
         family.hand_back(draft, task, now_us)
 
 
-def decide_lease_expired(draft: Draft, kind: TaskKind, seq: int, lease: int, now_us: int) -> None:
+def decide_lease_expired(
+    draft: Draft, kind: TaskKind, seq: int, lease: int, *, now_us: int
+) -> None:
     """Takes a task back whose lease ran out.
 
     Does nothing when the lease is no longer current or still runs.
@@ -203,14 +210,10 @@ def decide_timer_due(draft: Draft, due: Timer, *, next_run: NextRun, now_us: int
             activity.time_out_queue(draft, row.seq, now_us)
         case TimerKind.ACTIVITY_TOTAL:
             activity.time_out_total(draft, row.seq, now_us)
-        case TimerKind.RUN_TIMEOUT:
-            closing.time_out(draft, TimeoutType.TIMEOUT_TYPE_RUN, next_run=next_run, now_us=now_us)
-        case TimerKind.EXECUTION_TIMEOUT:
-            closing.time_out(
-                draft, TimeoutType.TIMEOUT_TYPE_EXECUTION, next_run=next_run, now_us=now_us
-            )
         case TimerKind.CANCEL_DEADLINE:
             closing.terminate(draft, cancellation.deadline_reason(draft), now_us)
+        case whole_run:
+            closing.time_out(draft, _TIMEOUTS[whole_run], next_run=next_run, now_us=now_us)
 
 
 def _apply_command(batch: CommandBatch, command: Command, index: int) -> None:

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from perdure.v1.history_pb2 import HistoryEvent, WorkflowStarted
 from perdure_server.core import closing
 from perdure_server.core.changeset import RunChange, TaskFence
 from perdure_server.core.frames import event_frame, parse_frame
-from perdure_server.core.layers import Rows
+from perdure_server.core.layers import Rows, write_rows
 from perdure_server.core.model import (
     DETACHED,
     Activity,
@@ -31,9 +31,6 @@ from perdure_server.core.model import (
 from perdure_server.core.run import apply
 from perdure_server.core.state import RunState
 from perdure_server.core.times import from_duration, to_timestamp
-
-K = TypeVar("K")
-V = TypeVar("V")
 
 _DISPATCHED = frozenset({RunStatus.PENDING, RunStatus.RUNNING})
 
@@ -268,9 +265,9 @@ class Draft:
             state.activities.clear()
             state.tasks.clear()
             state.timers.clear()
-        _write(state.activities, change.put_activities, change.del_activities)
-        _write(state.tasks, change.put_tasks, change.del_tasks)
-        _write(state.timers, change.put_timers, change.del_timers)
+        write_rows(state.activities, change.put_activities, change.del_activities)
+        write_rows(state.tasks, change.put_tasks, change.del_tasks)
+        write_rows(state.timers, change.put_timers, change.del_timers)
         state.tail += change.events
         if state.tail:
             # Numbers are dense, so the events that were seen are the first ones.
@@ -307,10 +304,3 @@ class Draft:
     def _drop_everything(self) -> None:
         """Forgets the rows of a run that closed: the store deletes them all with the change."""
         self.rows = Rows(RunState(run=self.run, started=b""))
-
-
-def _write(rows: dict[K, V], puts: dict[K, V], drops: set[K]) -> None:
-    """Does to rows in memory what the store does to its own: deletes, then puts."""
-    for key in drops:
-        rows.pop(key, None)
-    rows.update(puts)

@@ -71,3 +71,10 @@ class Rows:
         self.activities.own.update(above.activities.own)
         self.tasks.own.update(above.tasks.own)
         self.timers.own.update(above.timers.own)
+
+
+def write_rows(rows: dict[K, V], puts: dict[K, V], drops: set[K]) -> None:
+    """Does to rows in memory what the store does to its own: deletes, then puts."""
+    for key in drops:
+        rows.pop(key, None)
+    rows.update(puts)

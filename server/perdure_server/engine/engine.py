@@ -60,14 +60,14 @@ class Engine:
             leases=self._leases,
             visit=self._visit,
         )
-        self._sessions = Sessions(self._dispatcher, clock=clock, lose=self._task_lost)
+        self.sessions = Sessions(self._dispatcher, clock=clock, lose=self._task_lost)
         aftermath = Aftermath(
             self._dispatcher,
             timers=self._timers,
             leases=self._leases,
             hub=self._hub,
             results=results,
-            notify=self._sessions.notify,
+            notify=self.sessions.notify,
         )
         self._runs = Runs(
             store,
@@ -91,12 +91,12 @@ class Engine:
         )
         self._polls = Polls(self._dispatcher, clock=clock, lose=self._task_lost)
         streams = WorkStreams(
-            self._sessions, self._dispatcher, reports, clock=clock, server_id=ids.worker_id()
+            self.sessions, self._dispatcher, reports, clock=clock, server_id=ids.worker_id()
         )
         self.workers = Workers(
             store=store,
             runs=runs,
-            sessions=self._sessions,
+            sessions=self.sessions,
             dispatcher=self._dispatcher,
             reports=reports,
             heartbeats=self._heartbeats,
@@ -123,18 +123,18 @@ class Engine:
         """
         self._background.spawn(self._committer.run(), "commit")
         leased = await self._store.leased_tasks()
-        self._sessions.adopt(leased)
+        self.sessions.adopt(leased)
         for task in leased:
             if task.lease_until_us is not None:
                 self._leases.set((task.run_id, task.kind, task.seq), task.lease_until_us)
-        self._sessions.start()
+        self.sessions.start()
         await self._dispatcher.rebuild()
         await self._timers.rebuild()
 
     async def drain(self) -> None:
         """Ends the worker streams and the polls; what they hold stays leased. Unary calls go on."""
         leaving = ShuttingDown("the server is stopping; connect again")
-        self._sessions.close(leaving)
+        self.sessions.close(leaving)
         self._polls.close(leaving)
 
     async def stop(self) -> None:
@@ -155,7 +155,7 @@ class Engine:
         return (
             self._committer.is_idle
             and self._background.count <= 1
-            and not any(session.held for session in self._sessions.all())
+            and not any(session.held for session in self.sessions.all())
         )
 
     def next_alarm_us(self) -> int | None:
@@ -188,7 +188,7 @@ class Engine:
             task = draft.task(kind, seq)
             if task is None:
                 return
-            decide.decide_lease_expired(draft, kind, seq, task.lease, now_us)
+            decide.decide_lease_expired(draft, kind, seq, task.lease, now_us=now_us)
             after = draft.task(kind, seq)
             if after is None or after.session_id is None:
                 ended.append(task.lease)

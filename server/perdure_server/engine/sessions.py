@@ -81,7 +81,7 @@ class Sessions:
     def adopt(self, tasks: Iterable[Task]) -> None:
         """Takes in leases of an earlier process: their sessions have 10 seconds to come back."""
         for task in tasks:
-            if task.session_id is None or task.session_id.startswith(POLL_PREFIX):
+            if not task.session_id or task.session_id.startswith(POLL_PREFIX):
                 continue
             session = self._sessions.get(task.session_id)
             if session is None:

@@ -33,7 +33,12 @@ from perdure_server.engine.records import (
     status_of,
     workflow_of,
 )
-from perdure_server.engine.requests import in_namespace, request_key
+from perdure_server.engine.requests import (
+    RequestKey,
+    in_namespace,
+    recorded_answer,
+    request_key,
+)
 from perdure_server.engine.results import Results, result_of
 from perdure_server.engine.runs import Runs, Stimulus, answer_as, stimulus_of
 from perdure_server.engine.starts import Starts
@@ -281,9 +286,16 @@ class Workflows:
         def stimulus(refused: Reject) -> Stimulus:
             return Stimulus(decided, answered, refused, key)
 
+        def refused(error: Exception) -> None:
+            if key is not None and isinstance(error, WorkflowClosed | WorkflowNotFound):
+                job = self._answer_again(key, answered, lambda: reject(error), reject)
+                self._background.spawn(job, f"answer again {request.workflow_id}")
+            else:
+                reject(error)
+
         async def look_up() -> None:
             try:
-                self._runs.stimulate(await self._find(request), stimulus(reject))
+                self._runs.stimulate(await self._find(request), stimulus(refused))
             except DomainError as error:
                 reject(error)
 
@@ -298,6 +310,24 @@ class Workflows:
             self._runs.stimulate(run_id, stimulus(looked_up_in_vain))
         else:
             self._background.spawn(look_up(), f"look up {request.workflow_id}")
+
+    async def _answer_again(
+        self,
+        key: RequestKey,
+        resolve: Resolve,
+        never_asked: Callable[[], None],
+        reject: Reject,
+    ) -> None:
+        """Answers a request that the run is past, if it was asked before, as the first time."""
+        try:
+            answer = await recorded_answer(self._store, key)
+        except DomainError as error:
+            reject(error)
+            return
+        if answer is None:
+            never_asked()
+        else:
+            resolve(answer)
 
     async def _find(self, request: Any) -> str:
         in_namespace(request)

@@ -19,9 +19,7 @@ def load_queries(package: str) -> dict[str, str]:
     Raises ValueError when a name stands twice.
     """
     queries: dict[str, str] = {}
-    for path in sorted(files(package).joinpath("queries").iterdir(), key=lambda path: path.name):
-        if not path.name.endswith(".sql"):
-            continue
+    for path in files(package).joinpath("queries").iterdir():
         _, *parts = _NAME.split(path.read_text(encoding="utf-8"))
         for name, text in zip(parts[::2], parts[1::2], strict=True):
             if name in queries:

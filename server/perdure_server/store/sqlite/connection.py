@@ -19,8 +19,7 @@ _CACHE_KIB: Final = 16 * 1024
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Opens the connection of the writer: WAL, and every commit synced to the disk before it
-    returns.
+    """Opens the connection of the writer: a commit is on the disk when it returns.
 
     Transactions are opened and ended by hand. The connection is made in one thread and used by
     another.
@@ -35,8 +34,9 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def migrate(connection: sqlite3.Connection, queries: Mapping[str, str]) -> None:
-    """Runs the migrations that the schema lacks; raises SchemaTooNew when the schema needs a newer
-    server.
+    """Runs the migrations that the schema lacks.
+
+    Raises SchemaTooNew when the schema needs a newer server.
     """
     version, min_server = 0, 0
     (found,) = connection.execute(queries["has_schema"]).fetchone()
@@ -49,11 +49,10 @@ def migrate(connection: sqlite3.Connection, queries: Mapping[str, str]) -> None:
 
 
 def lock(path: Path) -> IO[bytes]:
-    """Takes ownership of the database until the returned file is closed or the process ends,
-    however it ends.
+    """Takes ownership of the database until the returned file is closed or the process ends.
 
-    Raises StoreInUse when another server owns it. The lock is on a file of its own: SQLite uses
-    locks on the database, and any close of the database file by this process would drop them.
+    Raises StoreInUse when another server owns it. The lock is on a file of its own, so that it does
+    not meet the locks that SQLite takes on the database.
     """
     file = path.with_name(f"{path.name}.lock").open("ab")
     try:

@@ -48,9 +48,9 @@ _WAVE: Final = (
 
 
 class Group:
-    """The work inside one open transaction. A refusal is an answer; a database error spoils the
-    whole group.
+    """The work inside one open transaction.
 
+    A refusal is an answer and disturbs nobody; an error that is raised spoils the whole group.
     `changesets` counts those accepted, `statements` those run; a statement run for many rows counts
     once.
     """
@@ -67,9 +67,7 @@ class Group:
         self._index = 0
 
     def commit(self, changeset: Changeset) -> Committed | Exception:
-        """Checks a changeset and takes it into the wave; answers where its events stand, or why it
-        is refused.
-        """
+        """Takes a changeset into the wave and answers where its events stand, or why it may not."""
         keys = _keys(changeset)
         if not self._touched.isdisjoint(keys):
             self._write_wave()

@@ -75,7 +75,6 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         self._waiting = 0
-        self._stopping = False
         self._stopped: asyncio.Future[None] = self._loop.create_future()
         # A daemon, so that a process that ends without `stop` does not hang; a commit it cuts off
         # was not answered.
@@ -89,8 +88,6 @@ class Writer:
         StoreBusy when too many wait, StoreUnavailable when the database cannot be written.
         """
         count = len(operations)
-        if self._stopping:
-            return [StoreUnavailable("the store is closed")] * count
         if self._waiting + count > COMMIT_QUEUE_MAX:
             text = f"{self._waiting} changes wait for the disk and at most {COMMIT_QUEUE_MAX} may"
             return [StoreBusy(text)] * count
@@ -103,8 +100,7 @@ class Writer:
         return cast("list[T | Exception]", await call.answered)
 
     async def stop(self) -> None:
-        """Finishes what was handed over, then ends the thread and closes its connection."""
-        self._stopping = True
+        """Finishes what was handed over and ends the thread; nothing may be handed over after."""
         self._queue.put(None)
         await self._stopped
         self._thread.join()

@@ -4,14 +4,16 @@
 INSERT INTO events (run_id, seq, kind, at_us, frame, commit_no, idx) VALUES (?, ?, ?, ?, ?, ?, ?);
 
 -- name: load_history
--- The lengths are summed before a frame is read: SQLite knows the length of a blob without
--- reading it.
-SELECT seq, kind, at_us, frame
-FROM (
-    SELECT seq, sum(length(frame)) OVER (ORDER BY seq) AS bytes FROM events
-    WHERE run_id = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3
-) JOIN events USING (seq)
-WHERE run_id = ?1 AND (bytes <= ?4 OR seq = ?2 + 1)
+-- The last event is found by adding up lengths, which SQLite knows without reading the frames.
+SELECT seq, kind, at_us, frame FROM events
+WHERE run_id = ?1 AND seq > ?2 AND seq <= (
+    SELECT max(seq)
+    FROM (
+        SELECT seq, sum(length(frame)) OVER (ORDER BY seq) AS bytes FROM events
+        WHERE run_id = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3
+    )
+    WHERE bytes <= ?4 OR seq = ?2 + 1
+)
 ORDER BY seq;
 
 -- name: load_tail

@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from google.protobuf.message import Message
+
+from perdure.v1 import watch_service_pb2, worker_service_pb2, workflow_service_pb2
+from perdure.v1.command_pb2 import Command
+from perdure.v1.payload_pb2 import Payload
+from perdure.v1.retry_policy_pb2 import RetryPolicy
+from perdure.v1.worker_service_pb2 import TaskReport, WorkSlots
+from perdure_server.core import checks, worker_checks
+from perdure_server.core.errors import InvalidRequest
+from perdure_server.core.limits import PAYLOAD_BYTES_MAX
+from tests.core.life import seconds
+
+LONG = "x" * 256
+LARGE = Payload(data=b"x" * (PAYLOAD_BYTES_MAX + 1))
+PAST = seconds(1)
+PAST.seconds = -1
+START = workflow_service_pb2.StartWorkflowRequest
+BAD_START = START(workflow_type="checkout", priority=9)
+OVER = WorkSlots(activity_tasks=10_001)
+
+NAMES = {"namespace": LONG, "workflow_id": "", "run_id": LONG}
+WORKER = {"namespace": LONG, "task_queue": "", "worker_id": "", "wait": seconds(301)}
+TYPES = {"workflow_types": ["a", ""], "activity_types": ["a"] * 1_001, "slots": OVER}
+
+CASES: list[tuple[Callable[[Any], None], type[Message], dict[str, Any], dict[str, Any]]] = [
+    (
+        checks.check_start,
+        START,
+        {"workflow_type": "checkout", "retry_policy": RetryPolicy(), "run_timeout": seconds(1)},
+        {
+            "namespace": LONG,
+            "workflow_id": LONG,
+            "workflow_type": "",
+            "task_queue": LONG,
+            "request_id": LONG,
+            "input": LARGE,
+            "priority": 9,
+            "conflict_policy": 9,
+            "reuse_policy": 9,
+            "retry_policy": RetryPolicy(max_attempts=-1),
+            "execution_timeout": PAST,
+            "run_timeout": PAST,
+            "start_delay": PAST,
+        },
+    ),
+    (
+        checks.check_execute,
+        workflow_service_pb2.ExecuteWorkflowRequest,
+        {"start": START(workflow_type="checkout")},
+        {"start": BAD_START, "wait": seconds(301)},
+    ),
+    (checks.check_get, workflow_service_pb2.GetWorkflowRequest, {"workflow_id": "o"}, NAMES),
+    (
+        checks.check_get_result,
+        workflow_service_pb2.GetWorkflowResultRequest,
+        {"workflow_id": "o"},
+        {**NAMES, "wait": seconds(301)},
+    ),
+    (
+        checks.check_list,
+        workflow_service_pb2.ListWorkflowsRequest,
+        {},
+        {"namespace": LONG, "workflow_type": LONG, "page_size": 1_001, "status": 77},
+    ),
+    (
+        checks.check_get_history,
+        workflow_service_pb2.GetWorkflowHistoryRequest,
+        {"workflow_id": "o"},
+        {**NAMES, "page_size": -1},
+    ),
+    (
+        checks.check_signal,
+        workflow_service_pb2.SignalWorkflowRequest,
+        {"workflow_id": "o", "signal_name": "go"},
+        {**NAMES, "signal_name": "", "request_id": LONG, "payload": LARGE},
+    ),
+    (
+        checks.check_cancel,
+        workflow_service_pb2.CancelWorkflowRequest,
+        {"workflow_id": "o"},
+        {**NAMES, "reason": "x" * 4_097, "request_id": LONG, "deadline": PAST},
+    ),
+    (
+        checks.check_terminate,
+        workflow_service_pb2.TerminateWorkflowRequest,
+        {"workflow_id": "o"},
+        {**NAMES, "reason": "x" * 4_097, "request_id": LONG},
+    ),
+    (
+        worker_checks.check_hello,
+        worker_service_pb2.WorkHello,
+        {"session_id": "s", "task_queue": "q", "workflow_types": ["checkout"]},
+        {"session_id": "", "identity": LONG, "namespace": LONG, "task_queue": "", **TYPES},
+    ),
+    (
+        worker_checks.check_stream_tasks,
+        worker_service_pb2.StreamTasksRequest,
+        {"worker_id": "w", "task_queue": "q"},
+        {"worker_id": "", "namespace": LONG, "task_queue": "", **TYPES},
+    ),
+    (
+        worker_checks.check_report,
+        worker_service_pb2.ReportRequest,
+        {"worker_id": "w", "reports": [TaskReport()]},
+        {"worker_id": "", "reports": [TaskReport()] * 10_001},
+    ),
+    (
+        worker_checks.check_poll_workflow_task,
+        worker_service_pb2.PollWorkflowTaskRequest,
+        {"worker_id": "w", "task_queue": "q"},
+        WORKER,
+    ),
+    (
+        worker_checks.check_poll_activity_task,
+        worker_service_pb2.PollActivityTaskRequest,
+        {"worker_id": "w", "task_queue": "q", "wait": seconds(300)},
+        WORKER,
+    ),
+    (
+        worker_checks.check_complete_workflow_task,
+        worker_service_pb2.CompleteWorkflowTaskRequest,
+        {"task_token": "t"},
+        {
+            "namespace": LONG,
+            "workflow_id": LONG,
+            "worker_id": LONG,
+            "commands": [Command()] * 10_001,
+            "task_token": "",
+        },
+    ),
+    (
+        worker_checks.check_get_workflow_task_history,
+        worker_service_pb2.GetWorkflowTaskHistoryRequest,
+        {"task_token": "t", "page_token": "p"},
+        {"task_token": "", "page_token": ""},
+    ),
+    (
+        worker_checks.check_register,
+        worker_service_pb2.RegisterRequest,
+        {"identity": "ann", "task_queue": "q"},
+        {"identity": "", "namespace": LONG, "task_queue": "", **TYPES},
+    ),
+    (
+        worker_checks.check_worker_heartbeat,
+        worker_service_pb2.HeartbeatRequest,
+        {"worker_id": "w"},
+        {"worker_id": ""},
+    ),
+    (
+        worker_checks.check_list_workers,
+        worker_service_pb2.ListWorkersRequest,
+        {},
+        {"namespace": LONG, "page_size": 1_001},
+    ),
+    (
+        worker_checks.check_watch,
+        watch_service_pb2.WatchRequest,
+        {"kinds": ["workflow_completed"]},
+        {"namespace": LONG, "workflow_id": LONG, "workflow_type": LONG, "kinds": [""]},
+    ),
+    (
+        worker_checks.check_watch_workflow,
+        watch_service_pb2.WatchWorkflowRequest,
+        {"workflow_id": "o", "after_seq": 3},
+        {**NAMES, "after_seq": -1},
+    ),
+]
+
+
+@pytest.mark.parametrize(("check", "request_type", "good", "_bad"), CASES)
+def test_a_good_request_passes(
+    check: Callable[[Any], None], request_type: type[Message], good: dict[str, Any], _bad: Any
+) -> None:
+    check(request_type(**good))
+
+
+@pytest.mark.parametrize(
+    ("check", "request_type", "good", "field", "value"),
+    [
+        pytest.param(check, request_type, good, field, value, id=f"{check.__name__}-{field}")
+        for check, request_type, good, bad in CASES
+        for field, value in bad.items()
+    ],
+)
+def test_a_bad_field_is_named(
+    check: Callable[[Any], None],
+    request_type: type[Message],
+    good: dict[str, Any],
+    *,
+    field: str,
+    value: Any,
+) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        check(request_type(**{**good, field: value}))
+    assert field in caught.value.field or caught.value.field.startswith("priority")
+
+
+def test_a_workflow_task_may_be_named_by_its_worker() -> None:
+    request = worker_service_pb2.CompleteWorkflowTaskRequest(workflow_id="o", worker_id="w")
+    worker_checks.check_complete_workflow_task(request)

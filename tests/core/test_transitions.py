@@ -1,0 +1,209 @@
+"""Takes every row of every table, and counts the rows by folding the histories that resulted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from perdure.v1.failure_pb2 import Failure, FailureKind
+from perdure_server.core import closing
+from perdure_server.core.activity import ACTIVITY_TRANSITIONS
+from perdure_server.core.cancellation import CANCELLATION_TRANSITIONS, CancellationPhase
+from perdure_server.core.model import TaskKind, TimerKind
+from perdure_server.core.run import RUN_TRANSITIONS
+from perdure_server.core.signal import WAIT_TRANSITIONS, WaitPhase
+from perdure_server.core.timer import TIMER_TRANSITIONS
+from tests.core.life import (
+    Life,
+    attempts,
+    await_signal,
+    cancel_activity,
+    cancel_timer,
+    cancelled,
+    complete,
+    fail,
+    options,
+    schedule,
+    seconds,
+    timer,
+)
+
+Rows = set[tuple[object, str]]
+
+ONE_ATTEMPT = options(start_to_close=5, retry=attempts(1))
+CANCELLED = Failure(kind=FailureKind.FAILURE_KIND_CANCELLED)
+
+
+def ends_of_a_pending_activity() -> Life:
+    life = Life()
+    life.work(*[schedule(seq, options=ONE_ATTEMPT) for seq in (1, 2, 3)])
+    tokens = [life.lease(TaskKind.ACTIVITY, seq) for seq in (1, 2, 3)]
+    life.complete(tokens[0])
+    life.fail(tokens[1])
+    life.wait(5)
+    life.expire(tokens[2])
+    life.work(cancel_activity(1), complete())
+    return life
+
+
+def ends_of_a_cancelling_activity() -> Life:
+    life = Life()
+    life.work(*[schedule(seq, options=ONE_ATTEMPT) for seq in (1, 2, 3, 4)])
+    tokens = [life.lease(TaskKind.ACTIVITY, seq) for seq in (1, 2, 3, 4)]
+    life.signal()
+    life.work(*[cancel_activity(seq) for seq in (1, 2, 3, 4)])
+    life.complete(tokens[0])
+    life.fail(tokens[1])
+    life.fail(tokens[2], CANCELLED)
+    life.wait(5)
+    life.expire(tokens[3])
+    life.work(fail())
+    return life
+
+
+def timers() -> Life:
+    life = Life()
+    life.work(timer(1), timer(2), timer(3))
+    life.wait(10)
+    life.ring(TimerKind.USER, 1)
+    life.work(cancel_timer(1), cancel_timer(2), complete())
+    return life
+
+
+def signals() -> Life:
+    life = Life()
+    life.signal()
+    life.work(await_signal(1), await_signal(2))
+    life.signal()
+    life.work(complete())
+    return life
+
+
+def cancelled_unseen() -> Life:
+    life = Life()
+    life.cancel()
+    return life
+
+
+def cancelled_on_request() -> Life:
+    life = Life()
+    life.work(await_signal(1))
+    life.cancel()
+    life.work(cancelled())
+    return life
+
+
+def cancelled_unasked() -> Life:
+    life = Life()
+    life.work(cancelled())
+    return life
+
+
+def terminated(*, seen: bool) -> Life:
+    life = Life()
+    if seen:
+        life.work(await_signal(1))
+    life.terminate()
+    return life
+
+
+def timed_out(*, seen: bool) -> Life:
+    life = Life(run_timeout=seconds(5))
+    if seen:
+        life.work(await_signal(1))
+    life.wait(5)
+    life.ring(TimerKind.RUN_TIMEOUT)
+    return life
+
+
+def flooded() -> Life:
+    life = Life()
+    while not life.run.status.is_closed:
+        life.signal()
+    return life
+
+
+SCENARIOS: list[Callable[[], Life]] = [
+    ends_of_a_pending_activity,
+    ends_of_a_cancelling_activity,
+    timers,
+    signals,
+    cancelled_unseen,
+    cancelled_on_request,
+    cancelled_unasked,
+    lambda: terminated(seen=False),
+    lambda: terminated(seen=True),
+    lambda: timed_out(seen=False),
+    lambda: timed_out(seen=True),
+    flooded,
+]
+
+
+@pytest.fixture(scope="module")
+def lives() -> list[Life]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(closing, "HISTORY_EVENTS_MAX", 50)
+        return [scenario() for scenario in SCENARIOS]
+
+
+def rows_taken(lives: list[Life], table: dict, key: Callable[[str, object], object]) -> Rows:
+    """Folds every history over a table, one state for each thing that `key` names in an event."""
+    rows: Rows = set()
+    for life in lives:
+        states: dict[object, object] = {}
+        for event in life.events:
+            kind = event.WhichOneof("event")
+            thing = key(kind, getattr(event, kind))
+            if thing is not None:
+                row = (states.get(thing, START.get(id(table))), kind)
+                rows.add(row)
+                states[thing] = table[row]
+    return rows
+
+
+START = {
+    id(WAIT_TRANSITIONS): WaitPhase.IDLE,
+    id(CANCELLATION_TRANSITIONS): CancellationPhase.NONE,
+}
+
+
+def field(name: str, prefix: str) -> Callable[[str, object], object]:
+    return lambda kind, event: getattr(event, name) if kind.startswith(prefix) else None
+
+
+def test_every_row_of_the_run_is_taken(lives: list[Life]) -> None:
+    rows: Rows = set()
+    for life in lives:
+        status = None
+        for kind, _, _ in life.steps:
+            rows.add((status, kind))
+            status = RUN_TRANSITIONS[status, kind]
+        assert status is life.run.status
+    assert rows == set(RUN_TRANSITIONS)
+
+
+def test_every_row_of_an_activity_is_taken(lives: list[Life]) -> None:
+    taken = rows_taken(lives, ACTIVITY_TRANSITIONS, field("activity_seq", "activity_"))
+    assert taken == set(ACTIVITY_TRANSITIONS)
+
+
+def test_every_row_of_a_timer_is_taken(lives: list[Life]) -> None:
+    taken = rows_taken(lives, TIMER_TRANSITIONS, field("timer_seq", "timer_"))
+    assert taken == set(TIMER_TRANSITIONS)
+
+
+def test_every_row_of_a_wait_is_taken(lives: list[Life]) -> None:
+    kinds = {kind for _, kind in WAIT_TRANSITIONS}
+    taken = rows_taken(
+        lives, WAIT_TRANSITIONS, lambda kind, event: event.signal_name if kind in kinds else None
+    )
+    assert taken == set(WAIT_TRANSITIONS)
+
+
+def test_every_row_of_a_cancellation_is_taken(lives: list[Life]) -> None:
+    kinds = {kind for _, kind in CANCELLATION_TRANSITIONS}
+    taken = rows_taken(
+        lives, CANCELLATION_TRANSITIONS, lambda kind, _: "run" if kind in kinds else None
+    )
+    assert taken == set(CANCELLATION_TRANSITIONS)

@@ -1,0 +1,120 @@
+"""Owns simulated clients: they repeat what was not answered, and remember what was promised."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Final
+
+from google.protobuf.message import Message
+
+from perdure._session import Session
+from perdure.errors import RpcError
+from perdure.v1.watch_service_pb2 import WatchRequest, WatchResponse
+from perdure.v1.workflow_service_pb2 import SessionCall
+from perdure.v1.worker_service_pb2 import TaskReport
+from tests.support.sim_network import Network, SimTransport
+from tests.support.virtual_loop import pause
+
+_PATIENCE_S = 1e9
+_REPEATABLE: Final = frozenset(
+    {"STORE_BUSY", "STORE_UNAVAILABLE", "RUN_CONTENDED", "SHUTTING_DOWN"}
+)
+_KINDS: Final = {
+    "start": "WorkflowService/StartWorkflow",
+    "signal": "WorkflowService/SignalWorkflow",
+    "cancel": "WorkflowService/CancelWorkflow",
+    "terminate": "WorkflowService/TerminateWorkflow",
+    "result": "WorkflowService/GetWorkflowResult",
+}
+
+
+@dataclass(slots=True)
+class Promises:
+    """What the server has answered, and so must hold."""
+
+    answered: list[tuple[str, Message, Message]] = field(default_factory=list)
+    """Kind of the call, request and answer."""
+    accepted: list[TaskReport] = field(default_factory=list)
+    watched: list[WatchResponse] = field(default_factory=list)
+
+
+class SimClient:
+    """A process that calls the server, over a session or one call at a time."""
+
+    def __init__(
+        self, network: Network, random: Random, promises: Promises, *, by_session: bool
+    ) -> None:
+        self._transport = SimTransport(network)
+        self._random = random
+        self._promises = promises
+        self._session = Session(self._transport, patience_s=_PATIENCE_S) if by_session else None
+        self._call_id = 0
+
+    async def close(self) -> None:
+        """Leaves."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def ask(self, kind: str, request: Any) -> Any:
+        """Calls until there is an answer. Raises an `RpcError` that repeating does not help."""
+        while True:
+            try:
+                answer = await self._ask_once(kind, request)
+            except RpcError as error:
+                if not is_repeatable(error):
+                    raise
+                await pause(self._random.random())
+                continue
+            self._promises.answered.append((kind, request, answer))
+            return answer
+
+    async def _ask_once(self, kind: str, request: Any) -> Message:
+        if self._session is None or kind == "terminate":
+            return await self._transport.call(_KINDS[kind], request, timeout_s=20.0)
+        self._call_id += 1
+        future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+
+        def done(reply: Message | RpcError) -> None:
+            if future.done():
+                return
+            if isinstance(reply, RpcError):
+                future.set_exception(reply)
+            else:
+                future.set_result(reply)
+
+        call = SessionCall(**{kind: request})
+        self._session.begin(self._call_id, call, done)
+        return await future
+
+
+class SimWatcher:
+    """Follows all events, and resumes after the last one whenever it is cut off."""
+
+    def __init__(self, network: Network, promises: Promises) -> None:
+        self._transport = SimTransport(network)
+        self._promises = promises
+        self._cursor = ""
+
+    async def run(self) -> None:
+        """Watches until cancelled."""
+        while True:
+            try:
+                async for answer in self._transport.stream("WatchService/Watch", self._ask()):
+                    assert isinstance(answer, WatchResponse)
+                    self._cursor = answer.cursor
+                    if answer.HasField("event"):
+                        self._promises.watched.append(answer)
+            except RpcError as error:
+                assert is_repeatable(error), error
+            await pause(0.5)
+
+    async def _ask(self) -> Any:
+        yield WatchRequest(after=self._cursor)
+        await asyncio.get_running_loop().create_future()
+
+
+def is_repeatable(error: RpcError) -> bool:
+    """Whether the same call may succeed later."""
+    return error.reason in _REPEATABLE or error.code in {"UNAVAILABLE", "DEADLINE_EXCEEDED"}
