@@ -11,12 +11,10 @@ from perdure_server.store.contract import Store
 from perdure_server.store.sqlite.store import SqliteStore
 from tests.support.model_store import Contents, ModelStore
 
-Disk = Callable[[], Store]
-"""Makes a store on the same contents each time, as a server does that starts again."""
-
 
 @pytest.fixture(params=["model", "sqlite"])
-def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Disk:
+def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Store]:
+    """Makes a store on the same contents each time, as a server does that starts again."""
     if request.param == "model":
         contents = Contents()
         return lambda: ModelStore(contents)
@@ -24,7 +22,7 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Disk:
 
 
 @pytest.fixture
-async def store(disk: Disk) -> AsyncIterator[Store]:
+async def store(disk: Callable[[], Store]) -> AsyncIterator[Store]:
     store = disk()
     await store.open()
     yield store

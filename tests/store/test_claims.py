@@ -15,7 +15,9 @@ LANE = Lane("default", "shop", TaskKind.WORKFLOW, "checkout")
 NOW_US = START_US + 1_000
 
 
-def a_claim(lane: Lane = LANE, *, limit: int = 10, poll_lease_us: int | None = None) -> ClaimRequest:
+def a_claim(
+    lane: Lane = LANE, *, limit: int = 10, poll_lease_us: int | None = None
+) -> ClaimRequest:
     return ClaimRequest(lane, limit, "session-1", "worker-1", poll_lease_us)
 
 

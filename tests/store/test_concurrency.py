@@ -15,9 +15,10 @@ async def test_of_racing_starts_one_wins(store: Store) -> None:
     runs = [a_run(number, workflow_id="order") for number in range(1, 21)]
     answers = await asyncio.gather(*(store.commit([alone(starting(run))]) for run in runs))
     outcomes = [type(outcome) for (outcome,) in answers]
-    assert sorted(outcomes, key=lambda kind: kind.__name__) == [Committed] + [
-        WorkflowAlreadyExists
-    ] * 19
+    assert (
+        sorted(outcomes, key=lambda kind: kind.__name__)
+        == [Committed] + [WorkflowAlreadyExists] * 19
+    )
 
 
 async def test_of_racing_changes_one_wins(store: Store) -> None:

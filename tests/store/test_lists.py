@@ -15,7 +15,7 @@ OPEN, DONE = RunStatus.PENDING, RunStatus.COMPLETED
 
 @pytest.fixture
 async def runs(store: Store) -> list[str]:
-    """Eight runs; the even ones are completed, the first four of another type, the last elsewhere."""
+    """Eight runs: even ones are completed, the first four of another type, the last elsewhere."""
     for number in range(1, 9):
         run = a_run(
             number,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 
 from perdure_server.core.model import Lane, TaskKind, TimerKind
-from perdure_server.store.contract import ClaimRequest, Committed, Position, Store
-from tests.store.conftest import Disk
+from perdure_server.store.contract import ClaimRequest, Committed, ListFilter, Position, Store
 from tests.support.histories import (
     START_US,
     a_request,
@@ -23,7 +23,7 @@ from tests.support.histories import (
 LANE = Lane("default", "shop", TaskKind.WORKFLOW, "checkout")
 
 
-async def test_everything_is_there_again(disk: Disk, store: Store) -> None:
+async def test_everything_is_there_again(disk: Callable[[], Store], store: Store) -> None:
     run = replace(a_run(), history_length=1)
     change = starting(run, a_task(run))
     change.put_activities = {1: an_activity(run)}
@@ -51,14 +51,16 @@ async def test_everything_is_there_again(disk: Disk, store: Store) -> None:
     await again.close()
 
 
-async def test_closing_finishes_what_was_accepted(disk: Disk, store: Store) -> None:
+async def test_closing_finishes_what_was_accepted(disk: Callable[[], Store], store: Store) -> None:
     runs = [a_run(number) for number in range(1, 30)]
     commits = [asyncio.create_task(store.commit([alone(starting(run))])) for run in runs]
     await asyncio.sleep(0)
     await store.close()
-    assert all(isinstance((await commit)[0], Committed) for commit in commits)
+    outcomes = [outcome for answers in await asyncio.gather(*commits) for outcome in answers]
+    assert [type(outcome) for outcome in outcomes] == [Committed] * len(runs)
 
     again = disk()
     await again.open()
-    assert all([await again.load_run(run.run_id) is not None for run in runs])
+    found = await again.list_runs(ListFilter("default"), before=None, limit=100)
+    assert len(found) == len(runs)
     await again.close()

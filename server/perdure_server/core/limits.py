@@ -93,5 +93,3 @@ TIMER_WINDOW: Final = 10_000
 
 POLL_SESSION_PREFIX: Final = "poll:"
 """Begins the session id of leases that end by time, not with a session."""
-DETACHED_SESSION: Final = "poll:detached"
-"""Holds the activities whose token was handed to someone else."""

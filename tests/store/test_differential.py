@@ -1,0 +1,206 @@
+"""One random stream of operations to the model and to a backend: answers and contents agree.
+
+The stream goes on until every kind of operation has succeeded and every kind of refusal has
+occurred. A failure names the seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from perdure_server.core.changeset import Changeset, RunChange, TaskFence
+from perdure_server.core.model import Lane, RequestRecord, RunStatus, TaskKind, TimerKind
+from perdure_server.core.state import RunState
+from perdure_server.store.contract import ClaimRequest, Committed, ListFilter, Position, Store
+from perdure_server.store.sqlite.store import SqliteStore
+from tests.support.histories import (
+    START_US,
+    a_request,
+    a_run,
+    a_task,
+    a_timer,
+    an_activity,
+    starting,
+    stepping,
+)
+from tests.support.model_store import ModelStore
+
+STEPS_MIN = 100
+STEPS_MAX = 1_000
+NAMESPACES = ("default", "other")
+TYPES = ("checkout", "refund")
+LANES = [
+    Lane(namespace, "shop", kind, type_)
+    for namespace in NAMESPACES
+    for kind, type_ in [
+        *((TaskKind.WORKFLOW, each) for each in TYPES),
+        (TaskKind.ACTIVITY, "charge"),
+    ]
+]
+EXPECTED = {
+    "start Committed",
+    "start WorkflowAlreadyExists",
+    "start RequestRecorded",
+    "change Committed",
+    "change StaleVersion",
+    "change RequestRecorded",
+    "close Committed",
+    "several Committed",
+    "several StaleVersion",
+    "claim",
+    "extend",
+}
+
+Operation = Callable[[Store], Awaitable[Any]]
+
+
+class Stream:
+    """Makes random operations; it looks at the model so that most of them succeed."""
+
+    def __init__(self, random: Random, model: ModelStore) -> None:
+        self._random = random
+        self._model = model
+        self._made = 0
+        self._now_us = START_US
+        self.run_ids: list[str] = []
+        self.requests: list[RequestRecord] = []
+
+    async def next(self) -> tuple[list[str], Operation]:
+        """Returns an operation and the kinds of its answers, one each."""
+        self._now_us += self._random.randint(0, 500)
+        if self._happens(0.15):
+            return ["claim"], self._claim()
+        if self._happens(0.1):
+            leases = [(task, self._now_us + 9) for task in await self._model.leased_tasks()]
+            return ["extend"], lambda store: store.extend_leases(leases)
+        batch = [await self._changeset() for _ in range(self._random.randint(1, 4))]
+        changesets = [changeset for _, changeset in batch]
+        return [kind for kind, _ in batch], lambda store: store.commit(changesets)
+
+    def _claim(self) -> Operation:
+        limit, lease_us = self._random.randint(0, 3), self._random.choice([None, 100])
+        lanes = self._random.sample(LANES, 2)
+        claims = [ClaimRequest(lane, limit, "session", "worker", lease_us) for lane in lanes]
+        now_us = self._now_us
+        return lambda store: store.claim_tasks(claims, now_us)
+
+    async def _changeset(self) -> tuple[str, Changeset]:
+        kind = self._random.choice(["start", "change", "change", "close", "several"])
+        states = [await self._model.load_run(run_id) for run_id in self.run_ids]
+        is_open = [state for state in states if state and state.run.closed_at_us is None]
+        if kind == "start" or len(is_open) < 3:
+            return "start", Changeset([self._start()], self._request())
+        if kind == "several":
+            chosen = self._random.sample(is_open, 2)
+            return kind, Changeset([*map(self._change, chosen), self._start()])
+        change = self._change(self._random.choice(is_open))
+        if kind == "close":
+            change.closes = True
+            change.run = replace(change.run, status=RunStatus.FAILED, closed_at_us=self._now_us)
+        return kind, Changeset([change], self._request())
+
+    def _start(self) -> RunChange:
+        self._made += 1
+        run = a_run(
+            self._made,
+            namespace=self._random.choice(NAMESPACES),
+            workflow_id=f"order-{self._random.randint(1, 20)}",
+            workflow_type=self._random.choice(TYPES),
+            generation=self._random.randint(1, 2),
+            history_length=1,
+        )
+        if self.run_ids and self._happens(0.05):
+            run = replace(run, run_id=self._random.choice(self.run_ids))
+        if run.run_id not in self.run_ids:
+            self.run_ids.append(run.run_id)
+        return starting(run, a_task(run, priority=self._random.randint(0, 2)))
+
+    def _change(self, state: RunState) -> RunChange:
+        run, random = state.run, self._random
+        task = a_task(run, ready_at_us=self._now_us + random.randint(-500, 500))
+        work = a_task(run, random.randint(1, 3), kind=TaskKind.ACTIVITY, lease_limit_us=50)
+        change = stepping(run, task, work, seen_seq=random.randint(0, run.history_length))
+        if self._happens(0.1):
+            change.expected_version += 100
+        for key, row in state.tasks.items():
+            if self._happens(0.3):
+                change.fences[key] = TaskFence(*key, row.lease + int(self._happens(0.2)))
+        self._change_rows(change, state)
+        return change
+
+    def _change_rows(self, change: RunChange, state: RunState) -> None:
+        run, random = change.run, self._random
+        change.del_tasks = {key for key in state.tasks if self._happens(0.3)}
+        change.del_timers = {(TimerKind.USER, random.randint(1, 3))}
+        change.del_activities = {random.randint(1, 3)}
+        for seq in random.sample(range(1, 4), random.randint(0, 2)):
+            change.put_activities[seq] = an_activity(run, seq, attempt=random.randint(1, 9))
+            timer = a_timer(run, seq, kind=random.choice([*TimerKind]), due_us=random.randint(1, 9))
+            change.put_timers[timer.kind, seq] = timer
+
+    def _request(self) -> list[RequestRecord]:
+        if self._happens(0.5):
+            return []
+        record = a_request(a_run(self._random.randint(1, 20)), rpc=self._random.choice("ABC"))
+        self.requests.append(record)
+        return [record]
+
+    def _happens(self, probability: float) -> bool:
+        return self._random.random() < probability
+
+
+async def contents(store: Store, stream: Stream) -> dict[str, Any]:
+    """Everything that a store tells about the runs of a stream."""
+    found: dict[str, Any] = {each: await store.load_run(each) for each in stream.run_ids}
+    for namespace in NAMESPACES:
+        where = ListFilter(namespace)
+        found[f"list {namespace}"] = await store.list_runs(where, before=None, limit=10_000)
+    found["timers"] = await store.due_timers(after=None, limit=10_000)
+    found["leased"] = sorted(map(repr, await store.leased_tasks()))
+    found["depths"] = sorted(map(repr, await store.lane_depths()))
+    found["log"] = await store.read_events(Position(store.epoch, 0, -1), limit=100_000)
+    found["last"] = await store.last_position()
+    return found
+
+
+def succeeded(kinds: list[str], answer: Any) -> set[str]:
+    """What an answer proves to have worked, or to have been refused as it must."""
+    if kinds == ["extend"]:
+        return {"extend"}
+    if kinds == ["claim"]:
+        return {"claim"} if any(answer) else set()
+    return {f"{kind} {type(outcome).__name__}" for kind, outcome in zip(kinds, answer, strict=True)}
+
+
+def plain(answer: Any) -> Any:
+    """Makes answers comparable: two errors are the same when their types are."""
+    if answer is None or not isinstance(answer[0], Committed | Exception):
+        return answer
+    return [outcome if isinstance(outcome, Committed) else type(outcome) for outcome in answer]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_a_backend_does_what_the_model_does(tmp_path: Path, seed: int) -> None:
+    model, backend = ModelStore(), SqliteStore(tmp_path / "perdure.db")
+    await model.open()
+    await backend.open()
+    stream, seen, steps = Stream(Random(seed), model), set[str](), 0
+    try:
+        while steps < STEPS_MIN or not seen >= EXPECTED:
+            assert steps < STEPS_MAX, f"seed {seed}: never seen: {EXPECTED - seen}"
+            kinds, operation = await stream.next()
+            expected, answer = await operation(model), await operation(backend)
+            assert plain(answer) == plain(expected), f"seed {seed}, step {steps}: {kinds}"
+            assert await contents(backend, stream) == await contents(model, stream), (
+                f"seed {seed}, step {steps}: {kinds}"
+            )
+            seen |= succeeded(kinds, expected)
+            steps += 1
+    finally:
+        await backend.close()

@@ -1,0 +1,91 @@
+"""Migrations: from nothing to this version, and the refusal of what is too new."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from perdure_server.core.errors import SchemaTooNew, StoreUnavailable
+from perdure_server.core.model import Activity, RequestRecord, Run, Task, Timer
+from perdure_server.store import migrate
+from perdure_server.store.migrate import SCHEMA_VERSION, Migration, check_schema, load_migrations
+from perdure_server.store.sqlite import connection
+from perdure_server.store.sqlite.store import SqliteStore
+
+
+def ask(path: Path, statement: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(path, isolation_level=None)) as outside:
+        return outside.execute(statement).fetchall()
+
+
+async def open_and_close(path: Path) -> None:
+    store = SqliteStore(path)
+    await store.open()
+    await store.close()
+
+
+def test_the_migrations_are_numbered_without_gaps() -> None:
+    migrations = load_migrations("perdure_server.store.sqlite")
+    assert [each.number for each in migrations] == list(range(1, SCHEMA_VERSION + 1))
+
+
+async def test_an_empty_file_gets_every_migration_once(tmp_path: Path) -> None:
+    path = tmp_path / "new.db"
+    for _ in range(2):
+        await open_and_close(path)
+        versions = ask(path, "SELECT version FROM schema ORDER BY version")
+        assert versions == [(number,) for number in range(1, SCHEMA_VERSION + 1)]
+
+
+async def test_a_schema_that_needs_a_newer_server_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "newer.db"
+    await open_and_close(path)
+    ask(path, f"INSERT INTO schema VALUES (98, 1), (99, {SCHEMA_VERSION + 1})")
+    with pytest.raises(SchemaTooNew) as refusal:
+        await open_and_close(path)
+    assert "schema version 99" in str(refusal.value)
+    assert f"knows {SCHEMA_VERSION}:" in str(refusal.value)
+    ask(path, "DELETE FROM schema WHERE version = 99")
+    await open_and_close(path)
+
+
+def test_a_newer_schema_may_still_serve_this_server() -> None:
+    check_schema(version=SCHEMA_VERSION + 7, min_server=SCHEMA_VERSION)
+
+
+async def test_a_migration_that_fails_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "broken.db"
+    await open_and_close(path)
+    script = (
+        "BEGIN IMMEDIATE; CREATE TABLE half (a INTEGER); CREATE TABLE half (b INTEGER); COMMIT;"
+    )
+    broken = Migration(SCHEMA_VERSION + 1, script)
+    monkeypatch.setattr(connection, "load_migrations", lambda package: [broken])
+    with pytest.raises(StoreUnavailable):
+        await open_and_close(path)
+    assert ask(path, "SELECT name FROM sqlite_master WHERE name = 'half'") == []
+    monkeypatch.setattr(connection, "load_migrations", migrate.load_migrations)
+    await open_and_close(path)
+
+
+@pytest.mark.parametrize(
+    ("table", "row"),
+    [
+        ("runs", Run),
+        ("activities", Activity),
+        ("tasks", Task),
+        ("timers", Timer),
+        ("requests", RequestRecord),
+    ],
+)
+async def test_columns_stand_as_the_fields_do(tmp_path: Path, table: str, row: type) -> None:
+    path = tmp_path / "columns.db"
+    await open_and_close(path)
+    columns = [name for (name,) in ask(path, f"SELECT name FROM pragma_table_info('{table}')")]
+    assert columns == [field.name for field in fields(row)]
