@@ -52,19 +52,14 @@ class Caller:
         async for answer in self.converse(method, feed()):
             yield answer
 
-    async def converse(self, method, requests: AsyncIterator):
+    def converse(self, method, requests: AsyncIterator):
+        """Opens a stream at once; returns its answers."""
         send = self._channel.stream_stream(
             f"/perdure.v1.{method}",
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=_answer_of(method),
         )
-        call = send(requests)
-        try:
-            with _refusals():
-                async for answer in call:
-                    yield answer
-        finally:
-            call.cancel()
+        return _answers(send(requests))
 
     async def raw(self, method, data):
         async def feed():
@@ -76,6 +71,15 @@ class Caller:
 
     async def close(self):
         await self._channel.close()
+
+
+async def _answers(call):
+    try:
+        with _refusals():
+            async for answer in call:
+                yield answer
+    finally:
+        call.cancel()
 
 
 class _refusals:  # noqa: N801 - reads as a verb where it is used

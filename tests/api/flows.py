@@ -88,9 +88,7 @@ class Flows:
         return (await self.call("WorkerService/PollActivityTask", request)).task
 
     async def complete_workflow_task(self, task, *commands):
-        request = worker.CompleteWorkflowTaskRequest(
-            task_token=task.task_token, commands=commands
-        )
+        request = worker.CompleteWorkflowTaskRequest(task_token=task.task_token, commands=commands)
         return await self.call("WorkerService/CompleteWorkflowTask", request)
 
     async def complete_activity(self, task, text="1"):

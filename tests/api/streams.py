@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict, deque
 
 from perdure.v1 import worker_service_pb2 as worker
 from perdure.v1 import workflow_service_pb2 as pb
@@ -37,10 +38,11 @@ class Conversation:
 
 
 class WorkStream(Conversation):
-    """The stream of a worker; `read_until` skips messages that carry nothing asked for."""
+    """The stream of a worker; what it reads is kept, by field, until it is asked for."""
 
     def __init__(self, caller):
         super().__init__(caller, "WorkerService/Work")
+        self._inbox = defaultdict(deque)
 
     def hello(self, session_id="s", **fields):
         defaults = {
@@ -53,24 +55,26 @@ class WorkStream(Conversation):
         }
         self.send(worker.WorkRequest(hello=defaults | fields))
 
-    async def read_until(self, field):
-        while True:
+    async def next(self, field):
+        while not self._inbox[field]:
             answer = await self.read()
             if answer.batch:
                 self.send(worker.WorkRequest(received_batch=answer.batch))
-            if field in {descriptor.name for descriptor, _ in answer.ListFields()}:
-                return answer
+            for descriptor, value in answer.ListFields():
+                items = value if descriptor.is_repeated else [value]
+                self._inbox[descriptor.name].extend(items)
+        return self._inbox[field].popleft()
 
     async def workflow_task(self):
-        return (await self.read_until("workflow_tasks")).workflow_tasks[0]
+        return await self.next("workflow_tasks")
 
     async def activity_task(self):
-        return (await self.read_until("activity_tasks")).activity_tasks[0]
+        return await self.next("activity_tasks")
 
     async def report(self, report_id, task, **report):
         request = worker.TaskReport(report_id=report_id, task_token=task.task_token, **report)
         self.send(worker.WorkRequest(reports=[request]))
-        (result,) = (await self.read_until("results")).results
+        result = await self.next("results")
         assert result.report_id == report_id
         return result
 

@@ -70,15 +70,17 @@ class TestWatch:
 
     @pytest.mark.parametrize("cursor", ["nonsense", "é", "1", "a" * 1000])
     async def test_refuses_a_cursor_that_is_none(self, flows, cursor):
-        async with refused("INVALID_ARGUMENT", "INVALID_CURSOR"), watching(
-            flows, after=cursor
-        ) as answers:
+        async with (
+            refused("INVALID_ARGUMENT", "INVALID_CURSOR"),
+            watching(flows, after=cursor) as answers,
+        ):
             await anext(answers)
 
     async def test_refuses_a_field_out_of_range(self, flows):
-        async with refused("INVALID_ARGUMENT", "LIMIT_EXCEEDED", "workflow_id"), watching(
-            flows, workflow_id="a" * 256
-        ) as answers:
+        async with (
+            refused("INVALID_ARGUMENT", "LIMIT_EXCEEDED", "workflow_id"),
+            watching(flows, workflow_id="a" * 256) as answers,
+        ):
             await anext(answers)
 
 

@@ -21,7 +21,7 @@ async def work(caller):
 
 async def test_welcome_answers_hello(work):
     work.hello()
-    welcome = (await work.read_until("welcome")).welcome
+    welcome = await work.next("welcome")
     assert welcome.server_id
     assert not welcome.lost_task_tokens
 
@@ -64,7 +64,7 @@ async def test_an_evicted_run_gets_its_whole_history(work, flows):
     started = await flows.start()
     await work.report(1, await work.workflow_task(), workflow_task_completed={})
     work.send(pb.WorkRequest(evicted_run_ids=[started.run_id], ping=1))
-    await work.read_until("pong")
+    await work.next("pong")
     await flows.signal()
     assert (await work.workflow_task()).previous_seq == 0
 
@@ -72,7 +72,7 @@ async def test_an_evicted_run_gets_its_whole_history(work, flows):
 async def test_a_ping_is_answered(work):
     work.hello()
     work.send(pb.WorkRequest(ping=7))
-    assert (await work.read_until("pong")).pong == 7
+    assert await work.next("pong") == 7
 
 
 async def test_no_more_tasks_than_slots(work, flows):
@@ -104,7 +104,7 @@ async def test_cancellation_reaches_a_running_activity(work, flows):
     await work.report(1, await work.workflow_task(), workflow_task_completed=commands)
     activity = await work.activity_task()
     await flows.terminate()
-    (notice,) = (await work.read_until("cancels")).cancels
+    notice = await work.next("cancels")
     assert (notice.task_token, notice.reason) == (activity.task_token, "WORKFLOW_CLOSED")
 
 
@@ -115,7 +115,7 @@ async def test_a_session_that_comes_back_keeps_its_leases(work, caller, flows):
     await work.close()
     again = WorkStream(caller)
     again.hello(held_task_tokens=[task.task_token, "nonsense"])
-    welcome = (await again.read_until("welcome")).welcome
+    welcome = await again.next("welcome")
     assert welcome.lost_task_tokens == ["nonsense"]
     result = await again.report(1, task, workflow_task_completed={})
     assert not result.reason
@@ -124,10 +124,10 @@ async def test_a_session_that_comes_back_keeps_its_leases(work, caller, flows):
 
 async def test_a_newer_stream_replaces_the_older(work, caller):
     work.hello()
-    await work.read_until("welcome")
+    await work.next("welcome")
     newer = WorkStream(caller)
     newer.hello()
-    await newer.read_until("welcome")
+    await newer.next("welcome")
     async with refused("FAILED_PRECONDITION", "SESSION_REPLACED"):
         await work.rest()
     await newer.close()
@@ -148,7 +148,7 @@ async def test_a_bad_hello_is_refused_by_field(work):
 async def test_a_draining_worker_gets_no_more(work, flows):
     work.hello()
     work.send(pb.WorkRequest(draining=True, ping=1))
-    await work.read_until("pong")
+    await work.next("pong")
     await flows.start()
     assert (await flows.poll_workflow_task("other")).workflow_id == "w"
 

@@ -144,7 +144,7 @@ class TestFailWorkflowTask:
 
     async def test_refuses_the_token_of_an_activity(self, flows):
         task = await flows.activity()
-        with pytest.raises(Exception, match="INVALID_TASK_TOKEN|STALE_TASK"):
+        with pytest.raises(Exception, match=r"INVALID_TASK_TOKEN|STALE_TASK"):
             await self.fail(flows, task)
 
 

@@ -163,7 +163,7 @@ class TestGet:
         assert answer.workflow.status == RUNNING
         assert not answer.HasField("pending_workflow_task")
         assert [activity.name for activity in answer.pending_activities] == ["charge"]
-        assert [timer.duration.seconds for timer in answer.pending_timers] == [60]
+        assert [timer.seq for timer in answer.pending_timers] == [1]
 
     async def test_refuses_an_unknown_workflow_or_run(self, flows):
         async with refused("NOT_FOUND", "WORKFLOW_NOT_FOUND", "'w'"):

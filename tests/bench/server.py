@@ -36,8 +36,8 @@ def count(behaviour: Any, traffic: Traffic, *, tasks: bool) -> Any:
             traffic.messages += 1
             yield request
 
-    async def counted(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        async for answer in behaviour(incoming(requests)):
+    async def counted(requests: AsyncIterator[Any], *more: Any) -> AsyncIterator[Any]:
+        async for answer in behaviour(incoming(requests), *more):
             traffic.messages += 1
             traffic.task_bytes += len(answer) if tasks else 0
             yield answer

@@ -5,7 +5,7 @@ import pytest
 from perdure.v1.activity_pb2 import ActivityOptions
 from perdure.v1.failure_pb2 import Failure, FailureKind, TimeoutType
 from perdure.v1.payload_pb2 import Payload
-from perdure_server.core.activity import was_accepted
+from perdure_server.core.activity import FAILURE_ENDINGS, RESULT_ENDINGS, was_accepted
 from perdure_server.core.draft import CancelNotice
 from perdure_server.core.errors import InvalidCommand, LimitExceeded, PayloadTooLarge, StaleTask
 from perdure_server.core.limits import FAILURE_BYTES_MAX, PAYLOAD_BYTES_MAX, SECOND_US
@@ -110,20 +110,34 @@ def test_an_accepted_report_sent_again_changes_nothing() -> None:
     life.complete(token)
     version, length = life.run.version, len(life.rows)
     life.complete(token)
-    life.fail(token)
     assert (life.run.version, len(life.rows)) == (version, length)
+
+
+def test_another_report_on_an_accepted_lease_is_stale() -> None:
+    life = scheduled()
+    token = life.lease(ACTIVITY, 1)
+    life.fail(token)
+    life.fail(token)
+    with pytest.raises(StaleTask):
+        life.complete(token)
+    life.wait(10)
+    second = life.lease(ACTIVITY, 1)
+    life.complete(second)
+    with pytest.raises(StaleTask):
+        life.fail(second)
 
 
 def test_history_shows_whose_report_was_accepted() -> None:
     life = scheduled()
     token = life.lease(ACTIVITY, 1)
-    assert not was_accepted(life.rows, token)
+    assert not was_accepted(life.rows, token, RESULT_ENDINGS)
     life.complete(token)
-    assert was_accepted(life.rows, token)
+    assert was_accepted(life.rows, token, RESULT_ENDINGS)
+    assert not was_accepted(life.rows, token, FAILURE_ENDINGS)
     # The workflow has seen the event, so only the stored history still knows.
     life.work(schedule(2))
     other = life.lease(ACTIVITY, 2)
-    assert not was_accepted(life.rows, other)
+    assert not was_accepted(life.rows, other, RESULT_ENDINGS)
     with pytest.raises(StaleTask):
         life.complete(token)
 
@@ -437,7 +451,8 @@ def test_a_detached_attempt_belongs_to_no_session() -> None:
     assert life.kinds[-1] == "activity_cancel_requested"
     life.complete(token)
     assert closed(life)
-    life.detach(token)
+    with pytest.raises(StaleTask):
+        life.detach(token)
 
 
 def test_a_detached_attempt_times_out() -> None:

@@ -8,6 +8,7 @@ from typing import ClassVar
 from google.protobuf.descriptor import ServiceDescriptor
 
 from perdure.v1 import workflow_service_pb2 as pb
+from perdure_server.api.errors import to_status
 from perdure_server.api.rpcs import Answer, Answers
 from perdure_server.core import checks
 from perdure_server.engine.engine import Engine
@@ -68,4 +69,4 @@ class WorkflowService:
 
     def Session(self, requests: AsyncIterator[pb.SessionRequest]) -> Answers:
         """Carries many calls of one client; the engine checks each as the methods above do."""
-        return self._workflows.session(requests)
+        return self._workflows.session(requests, to_status)

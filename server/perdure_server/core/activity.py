@@ -66,8 +66,10 @@ ACTIVITY_TRANSITIONS: Final[dict[tuple[ActivityPhase | None, str], ActivityPhase
 There is no row for an event that must not be written, such as a second ending.
 """
 
-_REPORTED: Final = frozenset({"activity_completed", "activity_failed", "activity_cancelled"})
-"""The endings that carry the lease of the report that made them."""
+RESULT_ENDINGS: Final = frozenset({"activity_completed"})
+"""What a result that is accepted writes, with the lease of its report."""
+FAILURE_ENDINGS: Final = frozenset({"activity_failed", "activity_cancelled"})
+"""What a failure that is accepted, and is the last, writes, with the lease of its report."""
 _DEFAULTS: Final = resolve_options(ActivityOptions())
 _ActivityEvent = (
     ActivityScheduled
@@ -231,18 +233,21 @@ def detach(draft: Draft, task: Task) -> None:
     draft.put_task(replace(task, session_id=DETACHED))
 
 
-def was_reported(draft: Draft, token: TaskToken) -> bool:
-    """Whether the report of this token was accepted before, as far as the events at hand tell."""
+def was_reported(draft: Draft, token: TaskToken, endings: frozenset[str]) -> bool:
+    """Whether this report was accepted before, as far as the events at hand tell.
+
+    `endings` are the events that a report of its kind may have written.
+    """
     activity = draft.activity(token.seq)
     if activity is None:
-        return was_accepted(draft.recent(), token)
-    return 0 < token.lease == activity.accepted_lease
+        return was_accepted(draft.recent(), token, endings)
+    return endings is FAILURE_ENDINGS and 0 < token.lease == activity.accepted_lease
 
 
-def was_accepted(rows: Iterable[EventRow], token: TaskToken) -> bool:
-    """Whether one of the events is the ending that the report of this token made."""
+def was_accepted(rows: Iterable[EventRow], token: TaskToken, endings: frozenset[str]) -> bool:
+    """Whether one of the events is an ending, of those named, made by this token's report."""
     for row in rows:
-        if row.kind in _REPORTED:
+        if row.kind in endings:
             event = getattr(parse_frame(row.frame), row.kind)
             if event.activity_seq == token.seq and 0 < token.lease == event.lease:
                 return True

@@ -109,7 +109,7 @@ def decide_commands(
     Raises `StaleTask` when the lease is not current, and `InvalidCommand` for the first command
     that is malformed.
     """
-    task = _workflow_task(draft, token)
+    task = _workflow_task(draft, token, failed=False)
     if task is None:
         return
     fields.check_count("commands", len(commands), COMMANDS_MAX)
@@ -123,7 +123,7 @@ def decide_workflow_task_failed(
     draft: Draft, token: TaskToken, failure: Failure, now_us: int
 ) -> None:
     """Puts a workflow task back, with back-off, whose code could not be run. Raises `StaleTask`."""
-    task = _workflow_task(draft, token)
+    task = _workflow_task(draft, token, failed=True)
     if task is not None:
         fields.check_failure("failure", failure)
         workflow_task.fail(draft, task, failure, now_us)
@@ -131,7 +131,7 @@ def decide_workflow_task_failed(
 
 def decide_activity_completed(draft: Draft, token: TaskToken, result: Payload, now_us: int) -> None:
     """Records the result of an activity. Raises `StaleTask` and `PayloadTooLarge`."""
-    task = _activity_task(draft, token)
+    task = _activity_task(draft, token, activity.RESULT_ENDINGS)
     if task is not None:
         fields.check_payload("result", result)
         activity.complete(draft, task, result, now_us)
@@ -142,7 +142,7 @@ def decide_activity_failed(draft: Draft, token: TaskToken, failure: Failure, now
 
     Raises `StaleTask`, `PayloadTooLarge` and `LimitExceeded`.
     """
-    task = _activity_task(draft, token)
+    task = _activity_task(draft, token, activity.FAILURE_ENDINGS)
     if task is not None:
         fields.check_failure("failure", failure)
         activity.fail(draft, task, failure, lease=token.lease, now_us=now_us)
@@ -230,20 +230,30 @@ def _apply_command(batch: CommandBatch, command: Command, index: int) -> None:
         raise InvalidCommand(index, f"{kind}.{error.field}", f"{error.problem}{source}") from error
 
 
-def _workflow_task(draft: Draft, token: TaskToken) -> Task | None:
-    """Returns the task whose lease the token shows; None when its report was accepted before."""
-    if token.kind is TaskKind.WORKFLOW and token.seen_seq <= draft.run.history_length:
+def _workflow_task(draft: Draft, token: TaskToken, *, failed: bool) -> Task | None:
+    """Returns the task whose lease the token shows; None when this report was accepted before.
+
+    A report of the other kind is stale: it was never accepted and changes nothing.
+    """
+    run = draft.run
+    if token.kind is TaskKind.WORKFLOW and token.seen_seq <= run.history_length:
         task = _leased(draft, token.kind, token.seq, token.lease)
-        if task is not None or 0 < token.lease == draft.run.accepted_lease:
+        repeated = 0 < token.lease == run.accepted_lease and bool(run.task_failure) is failed
+        if task is not None or repeated:
             return task
     raise _stale(token)
 
 
-def _activity_task(draft: Draft, token: TaskToken) -> Task | None:
-    """Returns the task whose lease the token shows; None when its report was accepted before."""
+def _activity_task(
+    draft: Draft, token: TaskToken, endings: frozenset[str] = frozenset()
+) -> Task | None:
+    """Returns the task whose lease the token shows; None when this report was accepted before.
+
+    `endings` are the events that a report of its kind may have written.
+    """
     if token.kind is TaskKind.ACTIVITY:
         task = _leased(draft, token.kind, token.seq, token.lease)
-        if task is not None or activity.was_reported(draft, token):
+        if task is not None or activity.was_reported(draft, token, endings):
             return task
     raise _stale(token)
 

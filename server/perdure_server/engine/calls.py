@@ -10,8 +10,6 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol
 
-from google.protobuf.any_pb2 import Any as AnyMessage
-from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
 from perdure.v1 import workflow_service_pb2 as pb
@@ -24,13 +22,9 @@ _log = logging.getLogger(__name__)
 
 Resolve = Callable[[Any], None]
 Reject = Callable[[Exception], None]
+ToStatus = Callable[[DomainError], Status]
 
 _REPLIES = pb.SessionResponse.REPLIES_FIELD_NUMBER
-_UNKNOWN_CODE = 2
-"""The code of a session error is always UNKNOWN.
-
-Its reason says it all, and codes belong to the edge.
-"""
 
 
 class SessionCalls(Protocol):
@@ -66,10 +60,13 @@ class SessionCalls(Protocol):
 
 
 async def serve_session(
-    calls: SessionCalls, requests: AsyncIterator[pb.SessionRequest]
+    calls: SessionCalls, requests: AsyncIterator[pb.SessionRequest], to_status: ToStatus
 ) -> AsyncIterator[bytes]:
-    """Serves calls until the client ends the stream; yields encoded SessionResponses."""
-    session = _ClientSession(calls)
+    """Serves calls until the client ends the stream; yields encoded SessionResponses.
+
+    `to_status` makes of an error what its unary RPC would end with.
+    """
+    session = _ClientSession(calls, to_status)
     reader = asyncio.create_task(session.read(requests), name="read client session")
     try:
         while (part := await session.outbox.next()) is not None:
@@ -82,8 +79,9 @@ async def serve_session(
 class _ClientSession:
     """One stream: the calls under way and the replies that wait to be written."""
 
-    def __init__(self, calls: SessionCalls) -> None:
+    def __init__(self, calls: SessionCalls, to_status: ToStatus) -> None:
         self._calls = calls
+        self._to_status = to_status
         self._waiting: dict[int, object] = {}
         self._open = 0
         self._read_all = False
@@ -94,11 +92,15 @@ class _ClientSession:
 
         The stream ends when all are answered.
         """
-        async for request in requests:
-            if request.ping:
-                self.outbox.put(pb.SessionResponse(pong=request.ping).SerializeToString())
-            for call in request.calls:
-                self._begin(call)
+        try:
+            async for request in requests:
+                if request.ping:
+                    self.outbox.put(pb.SessionResponse(pong=request.ping).SerializeToString())
+                for call in request.calls:
+                    self._begin(call)
+        except Exception as error:  # noqa: BLE001 - the stream must end with it, not hang
+            self.outbox.end(error)
+            return
         self._read_all = True
         self._end_when_done()
 
@@ -113,7 +115,7 @@ class _ClientSession:
         call_id = call.call_id
 
         def reject(error: Exception) -> None:
-            self._reply(pb.SessionReply(call_id=call_id, error=_status(error)))
+            self._reply(pb.SessionReply(call_id=call_id, error=self._status(error)))
 
         try:
             if self._open > limits.SESSION_CALLS_MAX:
@@ -156,18 +158,12 @@ class _ClientSession:
         self._open -= 1
         self._end_when_done()
 
+    def _status(self, error: Exception) -> Status:
+        if not isinstance(error, DomainError):
+            _log.error("a session call failed", exc_info=error)
+            error = DomainError("the server failed; its log has more")
+        return self._to_status(error)
+
     def _end_when_done(self) -> None:
         if self._read_all and not self._open:
             self.outbox.end()
-
-
-def _status(error: Exception) -> Status:
-    """Returns an error of one call, with its reason among the details."""
-    if isinstance(error, DomainError):
-        reason, text = error.reason, str(error)
-    else:
-        _log.error("a session call failed", exc_info=error)
-        reason, text = "INTERNAL", "the server failed; its log has more"
-    detail = AnyMessage()
-    detail.Pack(ErrorInfo(reason=reason, domain="perdure"))
-    return Status(code=_UNKNOWN_CODE, message=text, details=[detail])

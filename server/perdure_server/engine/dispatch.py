@@ -44,7 +44,10 @@ class Match:
 
 
 class Dispatcher:
-    """Gives tasks to sessions. `visit` lets it see a run between two of its changes."""
+    """Gives tasks to sessions.
+
+    `visit` lets it see a run between two of its changes, `lose` takes a lease back.
+    """
 
     def __init__(
         self,
@@ -55,6 +58,7 @@ class Dispatcher:
         background: Background,
         leases: Alarms[TaskKey],
         visit: Callable[[str, Visit], None],
+        lose: Callable[[Held], None],
     ) -> None:
         self._store = store
         self._lanes = lanes
@@ -62,10 +66,12 @@ class Dispatcher:
         self._clock = clock
         self._background = background
         self._visit = visit
+        self._lose = lose
         self._backlogged: dict[LaneState, None] = {}
         self._sticky: dict[str, Session] = {}
         self._holders: dict[TaskKey, Session] = {}
         self._ripening = Alarms[LaneState](clock, lambda lane, _: self._ripen(lane))
+        self._claiming = Alarms[LaneState](clock, lambda lane, _: self._offer(lane))
 
     async def rebuild(self) -> None:
         """Learns from the store which lanes have tasks."""
@@ -78,10 +84,12 @@ class Dispatcher:
     def close(self) -> None:
         """Dispatches nothing more by itself."""
         self._ripening.close()
+        self._claiming.close()
 
     def next_us(self) -> int | None:
         """Returns the earliest instant at which a task in back-off becomes ready."""
-        return self._ripening.next_us()
+        instants = (self._ripening.next_us(), self._claiming.next_us())
+        return min((instant for instant in instants if instant is not None), default=None)
 
     def match(self, changes: Sequence[RunChange]) -> list[Match]:
         """Leases ready tasks, about to be committed, to sessions with free slots."""
@@ -267,7 +275,7 @@ class Dispatcher:
         if not lane.backlog or not lane.sessions:
             return
         self._backlogged[lane] = None
-        if lane.claiming or lane.pick(lane.lane.kind, self._clock.monotonic_us()) is None:
+        if lane.claiming or not lane.has_room(self._clock.monotonic_us()):
             return
         lane.claiming = True
         self._background.spawn(self._claim_all(lane), f"claim {lane.lane.type}")
@@ -278,7 +286,7 @@ class Dispatcher:
                 pass
         except DomainError as error:
             _log.warning("tasks could not be claimed, trying again: %s", error)
-            self._ripening.set(lane, self._clock.now_us() + _CLAIM_RETRY_US)
+            self._claiming.set(lane, self._clock.now_us() + _CLAIM_RETRY_US)
         finally:
             lane.claiming = False
             if not lane.backlog:
@@ -301,8 +309,9 @@ class Dispatcher:
                 for task in tasks:
                     self._deliver(session, task)
         except DomainError:
+            # The slots go back without an offer: the other lanes would fail as well, in a circle.
             for session, claim in reserved:
-                self._release(session, lane.lane.kind, claim.limit)
+                session.used[lane.lane.kind] -= claim.limit
             raise
         if taken >= wanted:
             lane.backlog = max(lane.backlog - taken, 0)
@@ -316,7 +325,7 @@ class Dispatcher:
         reserved: list[tuple[Session, ClaimRequest]] = []
         missing = lane.backlog
         kind, monotonic_us = lane.lane.kind, self._clock.monotonic_us()
-        for session in list(lane.sessions):
+        for session in lane.in_turn():
             limit = min(session.free(kind, monotonic_us), _CLAIM_MAX, missing)
             if limit <= 0:
                 continue
@@ -382,16 +391,24 @@ class Dispatcher:
                 limit=limits.HISTORY_EVENTS_MAX + 1,
                 max_bytes=2 * limits.HISTORY_BYTES_MAX,
             )
-        except DomainError:
-            self._release(session, task.kind)
-            raise
+        except DomainError as error:
+            _log.warning("a history could not be read, its task goes back: %s", error)
+            self._give_back(session, task)
+            return
         token, data = workflow_task(
             state.run, task, events, previous_seq=0, whole=not session.sticky
         )
         self._send(session, task, token, data)
 
     def _send(self, session: Session, task: Task, token: str, data: bytes) -> None:
+        if session.sink is None:
+            self._give_back(session, task)
+            return
         held = Held(key=(task.run_id, task.kind, task.seq), lease=task.lease, token=token)
         self.hold(session, held)
-        if session.sink is not None:
-            session.sink.push(task.kind, data, held)
+        session.sink.push(task.kind, data, held)
+
+    def _give_back(self, session: Session, task: Task) -> None:
+        """Makes a task ready again that is leased to a session and cannot be sent to it."""
+        self._release(session, task.kind)
+        self._lose(Held(key=(task.run_id, task.kind, task.seq), lease=task.lease, token=""))

@@ -8,7 +8,7 @@ from typing import Any
 
 from perdure_server.core import decide
 from perdure_server.core.draft import Draft
-from perdure_server.core.errors import DomainError, ShuttingDown, StoreError
+from perdure_server.core.errors import DomainError, RunContended, ShuttingDown, StoreError
 from perdure_server.core.model import Timer
 from perdure_server.engine.aftermath import Aftermath
 from perdure_server.engine.alarms import Alarms
@@ -59,6 +59,7 @@ class Engine:
             background=self._background,
             leases=self._leases,
             visit=self._visit,
+            lose=self._task_lost,
         )
         self.sessions = Sessions(self._dispatcher, clock=clock, lose=self._task_lost)
         aftermath = Aftermath(
@@ -225,7 +226,7 @@ class Engine:
         """Stimulates a run for the engine's own reasons; tries again when the store refuses."""
 
         def refused(error: Exception) -> None:
-            if isinstance(error, StoreError):
+            if isinstance(error, StoreError | RunContended):
                 again()
             elif not isinstance(error, DomainError):
                 _log.error("the engine could not act on run %s", run_id, exc_info=error)

@@ -49,6 +49,19 @@ class LaneState:
             heapq.heappop(self.later)
             self.arrive()
 
+    def has_room(self, monotonic_us: int) -> bool:
+        """Whether a session has a free slot."""
+        return any(session.free(self.lane.kind, monotonic_us) > 0 for session in self.sessions)
+
+    def in_turn(self) -> list[Session]:
+        """Returns the sessions, and passes the turn on.
+
+        So a task that comes back goes to another session than before.
+        """
+        first = self.turn % max(len(self.sessions), 1)
+        self.turn = first + 1
+        return self.sessions[first:] + self.sessions[:first]
+
     def pick(self, kind: TaskKind, monotonic_us: int) -> Session | None:
         """Returns the next session in turn with a free slot."""
         count = len(self.sessions)

@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Callable
 
 from perdure_server.core import limits
-from perdure_server.core.errors import DomainError
 
 
 class Outbox:
@@ -22,7 +21,7 @@ class Outbox:
     def __init__(self) -> None:
         self._parts: deque[tuple[bytes, Callable[[int], None] | None]] = deque()
         self._ready = asyncio.Event()
-        self._error: DomainError | None = None
+        self._error: Exception | None = None
         self._ended = False
         self._batch = 0
 
@@ -34,7 +33,7 @@ class Outbox:
         self._parts.append((part, sent))
         self._ready.set()
 
-    def end(self, error: DomainError | None = None) -> None:
+    def end(self, error: Exception | None = None) -> None:
         """Ends the stream after what is waiting, with `error` at once if one is given."""
         self._ended = True
         self._error = error

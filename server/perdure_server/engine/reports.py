@@ -7,10 +7,9 @@ from typing import Any
 
 from perdure.v1.worker_service_pb2 import ReportResult, TaskReport
 from perdure_server.core import decide
-from perdure_server.core.activity import was_accepted
+from perdure_server.core.activity import FAILURE_ENDINGS, RESULT_ENDINGS, was_accepted
 from perdure_server.core.draft import Draft
 from perdure_server.core.errors import DomainError, InvalidRequest, StaleTask, WorkflowNotFound
-from perdure_server.core.model import TaskKind
 from perdure_server.core.state import RunState
 from perdure_server.core.token import TaskToken
 from perdure_server.engine.background import Background
@@ -27,6 +26,7 @@ Answer = Callable[[ReportResult], None]
 _INTERNAL = "INTERNAL"
 _PAGE = 1_000
 _PAGE_BYTES = 4 * 1024 * 1024
+_ENDINGS = {"activity_completed": RESULT_ENDINGS, "activity_failed": FAILURE_ENDINGS}
 
 
 class Reports:
@@ -67,12 +67,15 @@ class Reports:
         except DomainError as error:
             reject(error)
 
-    def submit(self, token: TaskToken, stimulus: Stimulus) -> None:
+    def submit(
+        self, token: TaskToken, stimulus: Stimulus, endings: frozenset[str] = frozenset()
+    ) -> None:
         """Reports on a task for good.
 
         Its slot is free at once, its lease when the report is committed.
 
-        A stale report that is the accepted one sent again is resolved like the first time.
+        A stale report that is the accepted one sent again is resolved like the first time:
+        `endings` are the events that a report of its kind on an activity may have written.
         """
         key = (token.run_id, token.kind, token.seq)
         resolve, reject = stimulus.resolve, stimulus.reject
@@ -86,8 +89,9 @@ class Reports:
                 reject(error)
                 return
             self._dispatcher.finished(key, token.lease)
-            if token.kind is TaskKind.ACTIVITY:
-                self._background.spawn(self._repeated(token, resolve, reject), "repeated report")
+            if endings:
+                job = self._repeated(token, endings, resolve, reject)
+                self._background.spawn(job, "repeated report")
             else:
                 reject(error)
 
@@ -114,7 +118,8 @@ class Reports:
             if kind == "workflow_task_completed" and session is not None:
                 self._dispatcher.stick(session, token.run_id, token.seen_seq)
                 reject = self._unsticking(session, token, reject)
-            self.submit(token, Stimulus(self._decision(token, report), resolve, reject))
+            stimulus = Stimulus(self._decision(token, report), resolve, reject)
+            self.submit(token, stimulus, _ENDINGS.get(kind or "", frozenset()))
 
     def _unsticking(self, session: Session, token: TaskToken, reject: Reject) -> Reject:
         def unstick(error: Exception) -> None:
@@ -162,13 +167,15 @@ class Reports:
 
         self._runs.visit(token.run_id, visit)
 
-    async def _repeated(self, token: TaskToken, resolve: Resolve, reject: Reject) -> None:
+    async def _repeated(
+        self, token: TaskToken, endings: frozenset[str], resolve: Resolve, reject: Reject
+    ) -> None:
         """Answers a stale activity report.
 
         Accepted when the history shows that it was this lease's.
         """
         try:
-            accepted = await self._was_accepted(token)
+            accepted = await self._was_accepted(token, endings)
         except DomainError as error:
             reject(error)
             return
@@ -177,7 +184,7 @@ class Reports:
         else:
             reject(StaleTask("the task is no longer this worker's; its report changed nothing"))
 
-    async def _was_accepted(self, token: TaskToken) -> bool:
+    async def _was_accepted(self, token: TaskToken, endings: frozenset[str]) -> bool:
         seq = 0
         while True:
             rows = await self._store.load_history(
@@ -185,7 +192,7 @@ class Reports:
             )
             if not rows:
                 return False
-            if was_accepted(rows, token):
+            if was_accepted(rows, token, endings):
                 return True
             seq = rows[-1].seq
 

@@ -43,6 +43,7 @@ _log = logging.getLogger(__name__)
 Decide = Callable[[Draft, int], Any]
 Visit = Callable[[RunState | None], None]
 
+_LOAD_RETRY_US = limits.SECOND_US
 _TURN_MAX = 1_000
 """Stimuli decided in one changeset: bounds how long a commit of one run may take."""
 
@@ -243,10 +244,16 @@ class Runs:
         if actor.state is not None:
             self._turn(actor)
             return
-        self._actors.pop(actor.run_id, None)
-        for visit in actor.visits:
-            visit(None)
         missing = error or WorkflowNotFound(f"there is no run {actor.run_id}")
+        if error is not None and actor.visits:
+            # None would tell the visitors that there is no such run.
+            again_us = self._clock.now_us() + _LOAD_RETRY_US
+            self._clock.call_at(again_us, lambda: self._turn(actor))
+        else:
+            self._actors.pop(actor.run_id, None)
+            visits, actor.visits = actor.visits, []
+            for visit in visits:
+                visit(None)
         while actor.waiting:
             actor.waiting.popleft().reject(missing)
 

@@ -147,7 +147,7 @@ class WorkStreams:
         try:
             async for request in requests:
                 self._receive(request, session, outbox)
-        except DomainError as error:
+        except Exception as error:  # noqa: BLE001 - the stream must end with it, not hang
             outbox.end(error)
         else:
             outbox.end()

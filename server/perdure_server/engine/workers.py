@@ -13,6 +13,7 @@ from typing import Any
 from perdure.v1 import worker_service_pb2 as pb
 from perdure.v1.history_pb2 import History
 from perdure_server.core import decide, limits
+from perdure_server.core.activity import FAILURE_ENDINGS, RESULT_ENDINGS
 from perdure_server.core.errors import (
     InvalidPageToken,
     StaleTask,
@@ -36,6 +37,7 @@ from perdure_server.engine.sessions import POLL_PREFIX, Sessions, SessionSpec
 from perdure_server.engine.work import WorkStreams, slots_of
 from perdure_server.store.contract import Store
 
+_DIGITS_MAX = len(str(limits.HISTORY_EVENTS_MAX)) + 1
 _TASK_FIELD = pb.PollWorkflowTaskResponse.TASK_FIELD_NUMBER
 _HISTORY_FIELD = pb.GetWorkflowTaskHistoryResponse.HISTORY_FIELD_NUMBER
 
@@ -103,8 +105,8 @@ class Workers:
     async def get_workflow_task_history(self, request: pb.GetWorkflowTaskHistoryRequest) -> bytes:
         """Returns an encoded page of the history behind a current workflow task."""
         token = TaskToken.decode(request.task_token)
-        if not request.page_token.isdecimal():
-            raise InvalidPageToken("page_token: send the token of the task or of the last page")
+        if not request.page_token.isdecimal() or len(request.page_token) > _DIGITS_MAX:
+            raise InvalidPageToken("send the token of the task or of the last page", "page_token")
         await self._check_current(token)
         after_seq = int(request.page_token)
         rows = await self._store.load_history(
@@ -157,7 +159,9 @@ class Workers:
         """Records the result of an activity."""
         token, result = TaskToken.decode(request.task_token), request.result
         await self._submit(
-            token, lambda d, now: decide.decide_activity_completed(d, token, result, now)
+            token,
+            lambda d, now: decide.decide_activity_completed(d, token, result, now),
+            RESULT_ENDINGS,
         )
         return pb.CompleteActivityResponse()
 
@@ -165,7 +169,9 @@ class Workers:
         """Records the failure of an attempt."""
         token, failure = TaskToken.decode(request.task_token), request.failure
         await self._submit(
-            token, lambda d, now: decide.decide_activity_failed(d, token, failure, now)
+            token,
+            lambda d, now: decide.decide_activity_failed(d, token, failure, now),
+            FAILURE_ENDINGS,
         )
         return pb.FailActivityResponse()
 
@@ -229,9 +235,11 @@ class Workers:
             next_page_token=page[-1] if len(ids) > size else "",
         )
 
-    async def _submit(self, token: TaskToken, decision: Any) -> None:
+    async def _submit(
+        self, token: TaskToken, decision: Any, endings: frozenset[str] = frozenset()
+    ) -> None:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._reports.submit(token, stimulus_of(future, decision))
+        self._reports.submit(token, stimulus_of(future, decision), endings)
         await future
 
     async def _check_current(self, token: TaskToken) -> None:

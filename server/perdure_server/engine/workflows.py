@@ -23,7 +23,7 @@ from perdure_server.core.model import RunStatus, TaskKind
 from perdure_server.core.state import RunState
 from perdure_server.core.times import from_duration
 from perdure_server.engine.background import Background
-from perdure_server.engine.calls import serve_session
+from perdure_server.engine.calls import ToStatus, serve_session
 from perdure_server.engine.dispatch import Dispatcher
 from perdure_server.engine.ports import Clock
 from perdure_server.engine.records import (
@@ -49,6 +49,8 @@ Reject = Callable[[Exception], None]
 Decision = Callable[[Draft, int], Message]
 
 _PENDING_MAX = 1_000
+_LIST_TOKEN = "1:"
+"""Begins the page tokens of lists; the run id after which the page begins follows."""
 _HISTORY_FIELD = pb.GetWorkflowHistoryResponse.HISTORY_FIELD_NUMBER
 
 
@@ -111,22 +113,21 @@ class Workflows:
             status=_status(request.status),
             workflow_type=request.workflow_type or None,
         )
-        before = request.page_token or None
+        before = _before(request.page_token)
         page = await self._store.list_runs(where, before=before, limit=size + 1)
         return pb.ListWorkflowsResponse(
             workflows=[workflow_of(summary) for summary in page[:size]],
-            next_page_token=page[size - 1].run.run_id if len(page) > size else "",
+            next_page_token=_LIST_TOKEN + page[size - 1].run.run_id if len(page) > size else "",
         )
 
     async def get_history(self, request: pb.GetWorkflowHistoryRequest) -> bytes:
         """Returns an encoded GetWorkflowHistoryResponse: the stored frames, joined."""
-        if request.page_token and not request.page_token.isdecimal():
-            raise InvalidPageToken("page_token: send the token of the last page as it was received")
         run_id = await self._find(request)
         length = (await self._summary(run_id)).run.history_length
+        after_seq = _after_seq(request.page_token, length)
         rows = await self._store.load_history(
             run_id,
-            after_seq=int(request.page_token or 0),
+            after_seq=after_seq,
             limit=request.page_size or limits.HISTORY_EVENTS_MAX,
             max_bytes=limits.OUTGOING_BATCH_BYTES_MAX - limits.PAYLOAD_BYTES_MAX // 2,
         )
@@ -172,9 +173,11 @@ class Workflows:
         answer: pb.TerminateWorkflowResponse = await future
         return answer
 
-    def session(self, requests: AsyncIterator[pb.SessionRequest]) -> AsyncIterator[bytes]:
+    def session(
+        self, requests: AsyncIterator[pb.SessionRequest], to_status: ToStatus
+    ) -> AsyncIterator[bytes]:
         """Serves one client session; yields encoded SessionResponses."""
-        return serve_session(self, requests)
+        return serve_session(self, requests, to_status)
 
     def begin_start(
         self, request: pb.StartWorkflowRequest, resolve: Resolve, reject: Reject
@@ -412,6 +415,28 @@ class Workflows:
             info = pending_activity(state.activities[seq], task, reason, now_us)
             response.pending_activities.append(info)
         response.pending_timers.extend(pending_timers(state, _PENDING_MAX))
+
+
+def _before(page_token: str) -> str | None:
+    """Returns the run id below which a page of a list begins. Raises InvalidPageToken."""
+    if not page_token:
+        return None
+    if not page_token.startswith(_LIST_TOKEN) or len(page_token) > limits.ID_BYTES_MAX:
+        raise _bad_page_token()
+    return page_token.removeprefix(_LIST_TOKEN)
+
+
+def _after_seq(page_token: str, length: int) -> int:
+    """Returns the event after which a page of a history begins. Raises InvalidPageToken."""
+    if not page_token:
+        return 0
+    if not page_token.isdecimal() or len(page_token) > len(str(length)) or int(page_token) > length:
+        raise _bad_page_token()
+    return int(page_token)
+
+
+def _bad_page_token() -> InvalidPageToken:
+    return InvalidPageToken("send the token of the last page as it was received", "page_token")
 
 
 def _future() -> asyncio.Future[Any]:

@@ -75,4 +75,4 @@ def _timer_cells(timer: PendingTimer) -> tuple[str, str]:
 
 
 def _text(message: Message, field: str) -> str:
-    return show.compact(show.to_json(getattr(message, field))) if message.HasField(field) else ""
+    return show.gist(getattr(message, field)) if message.HasField(field) else ""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
+
+from google.protobuf.json_format import MessageToDict
 
 from perdure._cli import show
 from perdure._cli.calls import call_once
 from perdure._cli.options import Output
 from perdure._transport import Transport, one
-from perdure.v1.history_pb2 import HistoryEvent
+from perdure.v1.history_pb2 import History, HistoryEvent
 from perdure.v1.watch_service_pb2 import (
     WatchRequest,
     WatchResponse,
@@ -60,6 +62,12 @@ async def follow_namespace(transport: Transport, request: WatchRequest, output: 
                 print(f"{answer.workflow_id}  {event_line(answer.event)}", flush=True)
 
 
+def exported_history(workflow_id: str, events: Sequence[HistoryEvent]) -> dict[str, object]:
+    """Returns a history in the form that replaying takes: exact, in protobuf's own JSON."""
+    exported = MessageToDict(History(events=events), preserving_proto_field_name=True)
+    return {"workflow_id": workflow_id, **exported}
+
+
 def event_line(event: HistoryEvent) -> str:
     """Returns an event as one line: number, time, kind, content."""
     return "  ".join(event_cells(event))
@@ -68,5 +76,5 @@ def event_line(event: HistoryEvent) -> str:
 def event_cells(event: HistoryEvent) -> tuple[str, str, str, str]:
     """Returns number, time, kind and content of an event."""
     kind = event.WhichOneof("event") or ""
-    content = show.compact(show.to_json(getattr(event, kind))) if kind else ""
+    content = show.gist(getattr(event, kind)) if kind else ""
     return str(event.seq), show.time_text(event.timestamp), kind, content

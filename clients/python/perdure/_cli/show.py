@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeAlias
 
-from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -16,6 +15,11 @@ from rich.table import Table
 
 from perdure._cli.options import Output
 from perdure.v1.payload_pb2 import Payload
+
+Field: TypeAlias = Any
+"""A field descriptor; protobuf has two classes of them with one interface."""
+FieldsOf: TypeAlias = Callable[[Message], Iterable[tuple[Field, Any]]]
+"""Which fields of a message are shown."""
 
 _PIPE_COLUMNS = 1_000
 """Wide enough that nothing is folded when the reader is a program."""
@@ -86,7 +90,16 @@ def enum_text(message: Message, field: str) -> str:
 
 
 def to_json(message: Message) -> Any:
-    """Returns a message as JSON values: what is set, payloads inline, enums by short names."""
+    """Returns a message as JSON values: payloads inline, enums by short names, null for absent."""
+    return _message_json(message, _all_fields)
+
+
+def gist(message: Message) -> str:
+    """Returns what is set in a message as one line of JSON."""
+    return compact(_message_json(message, _set_fields))
+
+
+def _message_json(message: Message, fields_of: FieldsOf) -> Any:
     match message:
         case Payload():
             return _payload_json(message)
@@ -94,7 +107,20 @@ def to_json(message: Message) -> Any:
             return message.ToJsonString()
         case Duration():
             return message.ToNanoseconds() / 1e9
-    return {field.name: _field_json(field, value) for field, value in message.ListFields()}
+    return {field.name: _field_json(field, value, fields_of) for field, value in fields_of(message)}
+
+
+def _all_fields(message: Message) -> Iterator[tuple[Field, Any]]:
+    for field in message.DESCRIPTOR.fields:
+        if not field.has_presence or message.HasField(field.name):
+            yield field, getattr(message, field.name)
+        elif field.containing_oneof is None:
+            # Of a choice only what was chosen is shown.
+            yield field, None
+
+
+def _set_fields(message: Message) -> Iterable[tuple[Field, Any]]:
+    return message.ListFields()
 
 
 def _payload_json(payload: Payload) -> Any:
@@ -106,19 +132,21 @@ def _payload_json(payload: Payload) -> Any:
     return {"encoding": payload.encoding, "data": base64.b64encode(payload.data).decode()}
 
 
-def _field_json(field: FieldDescriptor, value: Any) -> Any:
-    if field.is_repeated:
-        return [_single_json(field, item) for item in value]
-    return _single_json(field, value)
+def _field_json(field: Field, value: Any, fields_of: FieldsOf) -> Any:
+    if isinstance(value, Message):
+        return _message_json(value, fields_of)
+    if not field.is_repeated:
+        return _scalar_json(field, value)
+    if field.message_type is not None:
+        return [_message_json(item, fields_of) for item in value]
+    return [_scalar_json(field, item) for item in value]
 
 
-def _single_json(field: FieldDescriptor, value: Any) -> Any:
-    return to_json(value) if isinstance(value, Message) else _scalar_json(field, value)
-
-
-def _scalar_json(field: FieldDescriptor, value: Any) -> Any:
+def _scalar_json(field: Field, value: Any) -> Any:
     if field.enum_type is None:
         return base64.b64encode(value).decode() if isinstance(value, bytes) else value
+    if not value:
+        return None
     names = field.enum_type.values_by_number
     # The first value is named <ENUM>_UNSPECIFIED by rule, which gives the prefix of all.
     prefix = names[0].name.removesuffix("UNSPECIFIED")

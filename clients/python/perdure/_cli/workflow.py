@@ -11,7 +11,13 @@ import typer
 from perdure._cli import show
 from perdure._cli.calls import ask, call_once, talk
 from perdure._cli.description import print_description
-from perdure._cli.events import event_cells, follow_namespace, follow_run, history_events
+from perdure._cli.events import (
+    event_cells,
+    exported_history,
+    follow_namespace,
+    follow_run,
+    history_events,
+)
 from perdure._cli.options import (
     DEFAULT_ADDRESS,
     DEFAULT_NAMESPACE,
@@ -180,6 +186,9 @@ def history(
     workflow_id: WorkflowId,
     *,
     run_id: RunId = "",
+    export: Annotated[
+        bool, typer.Option("--export", help="Print what `perdure.testing.replay` takes.")
+    ] = False,
     address: Address = DEFAULT_ADDRESS,
     namespace: Namespace = DEFAULT_NAMESPACE,
     output: OutputOption = Output.TABLE,
@@ -193,10 +202,13 @@ def history(
         return [event async for event in history_events(transport, request)]
 
     events = talk(address, collect)
-    if output is Output.JSON:
+    if export:
+        show.print_json(exported_history(workflow_id, events))
+    elif output is Output.JSON:
         show.print_json([show.to_json(event) for event in events])
-        return
-    show.print_table(("SEQ", "TIME", "EVENT", "CONTENT"), [event_cells(event) for event in events])
+    else:
+        rows = [event_cells(event) for event in events]
+        show.print_table(("SEQ", "TIME", "EVENT", "CONTENT"), rows)
 
 
 @app.command()

@@ -1,0 +1,31 @@
+"""Servers as processes of their own."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.e2e.processes import ServerProcess
+
+
+@pytest.fixture
+def start_server(tmp_path):
+    """Starts `perdure dev` on a folder; whatever still runs at the end is killed."""
+    servers = []
+
+    def start(*arguments, data=tmp_path / "data", grpc="127.0.0.1:0"):
+        server = ServerProcess("dev", "--data", str(data), "--grpc", grpc, *arguments)
+        servers.append(server)
+        return server
+
+    yield start
+    for server in servers:
+        server.kill()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """One server for all tests of a module."""
+    data = str(tmp_path_factory.mktemp("data"))
+    server = ServerProcess("dev", "--data", data, "--grpc", "127.0.0.1:0")
+    yield server
+    server.kill()

@@ -1,0 +1,250 @@
+"""`perdure workflow …` against a server: what it prints and how it exits."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+import uuid
+from dataclasses import dataclass
+
+import pytest
+
+from perdure import __version__, workflow
+from perdure._cli.commands import run
+from perdure._replay.replayer import replay
+from tests.e2e.processes import PATIENCE_SECONDS, PERDURE, complete_workflow, perdure
+
+
+@dataclass
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self):
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def cli(server, monkeypatch, capsys):
+    """Runs a command within this process, against the server."""
+    monkeypatch.setenv("PERDURE_ADDRESS", server.address)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["perdure", *arguments])
+        code = run()
+        captured = capsys.readouterr()
+        return Ended(code, captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture
+def name():
+    """A workflow id and task queue of this test's own."""
+    return f"w-{uuid.uuid4()}"
+
+
+@pytest.fixture
+def started(cli, name):
+    ended = cli("workflow", "start", "checkout", "--id", name, "--task-queue", name)
+    assert ended.code == 0
+    return name
+
+
+def test_version(cli):
+    assert cli("version") == Ended(0, f"{__version__}\n", "")
+
+
+def test_help_lists_the_commands():
+    ended = perdure("--help")
+    assert ended.returncode == 0
+    for command in ("server", "dev", "version", "workflow"):
+        assert command in ended.stdout
+
+
+class TestStart:
+    def test_prints_the_ids(self, cli, name):
+        ended = cli("workflow", "start", "checkout", "--id", name)
+        assert ended.code == 0
+        assert name in ended.out
+
+    def test_prints_json(self, cli, name):
+        answer = cli("workflow", "start", "checkout", "--id", name, "--output", "json").json
+        assert answer["workflow_id"] == name
+        assert answer["status"] == "PENDING"
+        assert answer["started"] is True
+
+    def test_sends_the_input_as_given(self, cli, name, tmp_path):
+        path = tmp_path / "input.json"
+        path.write_text('{"z": 12345678901234567890, "a": 1.0}')
+        cli("workflow", "start", "checkout", "--id", name, "--input", f"@{path}")
+        described = cli("workflow", "describe", name, "--output", "json").json
+        assert described["workflow"]["input"] == {"z": 12345678901234567890, "a": 1.0}
+
+    def test_a_refusal_is_one_line_with_its_reason(self, cli, started):
+        ended = cli("workflow", "start", "checkout", "--id", started)
+        assert (ended.code, ended.out) == (1, "")
+        assert ended.err.startswith("perdure: ")
+        assert ended.err.endswith("(WORKFLOW_ALREADY_EXISTS)\n")
+        assert ended.err.count("\n") == 1
+
+    def test_policies(self, cli, started):
+        again = ("workflow", "start", "checkout", "--id", started, "--output", "json")
+        assert cli(*again, "--conflict", "use_existing").json["started"] is False
+        assert cli(*again, "--conflict", "terminate_existing").json["started"]
+        assert cli("workflow", "terminate", started).code == 0
+        assert cli(*again, "--reuse", "allow_duplicate").json["started"]
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            (),
+            ("checkout", "--input", "{"),
+            ("checkout", "--input", "@/no/such/file"),
+            ("checkout", "--run-timeout", "soon"),
+            ("checkout", "--conflict", "nonsense"),
+            ("checkout", "--nonsense"),
+        ],
+    )
+    def test_wrong_usage_exits_64(self, cli, arguments):
+        assert cli("workflow", "start", *arguments).code == 64
+
+
+class TestLooking:
+    def test_list(self, cli, started):
+        table = cli("workflow", "list", "--type", "checkout")
+        assert table.code == 0
+        assert table.out.startswith("WORKFLOW")
+        assert any(line.startswith(started) for line in table.out.splitlines())
+
+    def test_list_filters_and_pages(self, cli, name):
+        for index in range(3):
+            cli("workflow", "start", name, "--id", f"{name}-{index}")
+        arguments = ("workflow", "list", "--type", name, "--output", "json")
+        listed = cli(*arguments).json
+        assert [run["workflow_id"] for run in listed] == [f"{name}-{i}" for i in (2, 1, 0)]
+        assert len(cli(*arguments, "--limit", "2").json) == 2
+        assert cli(*arguments, "--status", "completed").json == []
+        assert cli(*arguments, "--namespace", "other").json == []
+
+    def test_describe(self, cli, started):
+        text = cli("workflow", "describe", started).out
+        assert "PENDING" in text
+        assert "no worker" in text
+
+    def test_describe_of_an_unknown_workflow(self, cli, name):
+        ended = cli("workflow", "describe", name)
+        assert ended.code == 1
+        assert "WORKFLOW_NOT_FOUND" in ended.err
+
+    def test_history(self, cli, started):
+        cli("workflow", "signal", started, "go", "--input", "[1]")
+        events = cli("workflow", "history", started, "--output", "json").json
+        assert [event["seq"] for event in events] == [1, 2]
+        assert events[1]["signal_received"] == {"signal_name": "go", "payload": [1]}
+        assert "signal_received" in cli("workflow", "history", started).out
+
+    def test_history_can_be_replayed(self, cli, started):
+        @workflow
+        async def checkout() -> None:
+            """Has nothing to do."""
+
+        export = cli("workflow", "history", started, "--export").out
+        (command,) = replay(export, [checkout])
+        assert command.HasField("complete_workflow")
+
+
+class TestResult:
+    def test_prints_the_result(self, cli, server, started):
+        complete_workflow(server.address, started, b'{"paid": true}')
+        assert cli("workflow", "result", started) == Ended(0, '{"paid": true}\n', "")
+        answer = cli("workflow", "result", started, "--output", "json").json
+        assert (answer["status"], answer["result"]) == ("COMPLETED", {"paid": True})
+
+    def test_of_a_workflow_that_did_not_complete_exits_1(self, cli, started):
+        cli("workflow", "terminate", started, "--reason", "wrong order")
+        ended = cli("workflow", "result", started)
+        assert (ended.code, ended.out) == (1, "")
+        assert "TERMINATED: wrong order" in ended.err
+
+    def test_exits_2_when_time_runs_out(self, cli, started):
+        ended = cli("workflow", "result", started, "--timeout", "0")
+        assert (ended.code, ended.out) == (2, "")
+        assert "still PENDING" in ended.err
+
+    def test_shows_what_happens_on_a_terminal(self, cli, server, started):
+        controller, terminal = pty.openpty()
+        process = subprocess.Popen(
+            [PERDURE, "workflow", "result", started],
+            stdout=subprocess.PIPE,
+            stderr=terminal,
+            env=os.environ | {"TERM": "xterm"},
+        )
+        os.close(terminal)
+        shown = b""
+        while b"workflow started" not in shown:
+            shown += os.read(controller, 4096)
+        complete_workflow(server.address, started, b"42")
+        out, _ = process.communicate(timeout=PATIENCE_SECONDS)
+        os.close(controller)
+        assert (process.returncode, out) == (0, b"42\n")
+
+
+class TestTalking:
+    def test_signal(self, cli, started):
+        ended = cli("workflow", "signal", started, "go", "--output", "json")
+        assert ended.json == {"event_seq": 2}
+
+    def test_cancel(self, cli, started):
+        assert "CANCELLED" in cli("workflow", "cancel", started, "--reason", "late").out
+
+    def test_terminate(self, cli, started):
+        assert cli("workflow", "terminate", started) == Ended(0, "terminated\n", "")
+        ended = cli("workflow", "terminate", started)
+        assert ended.code == 1
+        assert "WORKFLOW_NOT_FOUND" in ended.err
+
+
+class TestWatch:
+    def test_prints_the_events_of_a_workflow_until_it_closes(self, cli, started):
+        cli("workflow", "terminate", started)
+        lines = cli("workflow", "watch", started).out.splitlines()
+        assert [line.split("  ")[2] for line in lines] == [
+            "workflow_started",
+            "workflow_terminated",
+        ]
+        events = cli("workflow", "watch", started, "--output", "json").out.splitlines()
+        assert [json.loads(line)["event"]["seq"] for line in events] == [1, 2]
+
+    def test_prints_the_events_of_all_as_they_are_committed(self, cli, server, name):
+        process = subprocess.Popen(
+            [PERDURE, "workflow", "watch", "--type", name, "--output", "json"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert json.loads(process.stdout.readline())["cursor"]
+        cli("workflow", "start", name, "--id", name)
+        event = json.loads(process.stdout.readline())
+        assert (event["kind"], event["workflow_id"]) == ("workflow_started", name)
+        process.terminate()
+        process.communicate()
+
+    def test_a_bad_cursor_is_told(self, cli):
+        ended = cli("workflow", "watch", "--after", "nonsense")
+        assert ended.code == 1
+        assert "INVALID_CURSOR" in ended.err
+
+
+def test_a_server_that_is_not_there_is_told_in_one_line(cli):
+    ended = cli("workflow", "list", "--address", "127.0.0.1:1")
+    assert (ended.code, ended.out) == (1, "")
+    assert "does a server run there?" in ended.err
+    assert ended.err.count("\n") == 1
