@@ -60,7 +60,7 @@ lint: setup ## Style, formatting, import direction, and the contract's own rules
 	$(BIN)/buf format proto --path proto/perdure --diff --exit-code
 	@if git cat-file -e main:proto/buf.yaml 2>/dev/null; then \
 		echo "buf breaking, against main"; \
-		$(BIN)/buf breaking proto --against '.git#branch=main,subdir=proto' --path proto/perdure; fi
+		$(BIN)/buf breaking proto --against "$$(git rev-parse --git-common-dir)#branch=main,subdir=proto"; fi
 
 type: setup ## Types, strictly
 	$(BIN)/mypy

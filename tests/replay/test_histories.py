@@ -1,4 +1,4 @@
-"""Golden histories: what was recorded once is replayed by today's code, at every prefix and split."""
+"""Golden histories: what was recorded once is replayed by today's code, however it is split."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from perdure._replay.replayer import replay
 from tests.replay import workflows
 from tests.replay.races import RACES
@@ -32,9 +33,6 @@ def test_the_code_makes_the_stored_history_again(stored):
     name, text = stored
     made = json.loads(json.dumps(RACES[name]().export()))
     kept = json.loads(text)
-    for history in (made, kept):
-        for event in history["events"]:
-            event.get("workflow_failed", {}).get("failure", {}).pop("stack_trace", None)
     assert made == kept
 
 
@@ -70,9 +68,8 @@ def test_pages_of_one_task_are_one_task(stored):
         machine = new_machine(definition)
         for seq in range(1, end):
             assert machine.run_task(history.events[seq - 1 : seq], last=False) == []
-        assert machine.run_task(history.events[end - 1 : end]) == replayed(
-            definition, history.events[:end]
-        )
+        left = machine.run_task(history.events[end - 1 : end])
+        assert left == replayed(definition, history.events[:end])
         machine.close()
 
 

@@ -39,6 +39,12 @@ class RealProcess:
         """Whether it was started and has not ended."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        """The process id; AssertionError before the first start."""
+        assert self._process is not None
+        return self._process.pid
+
     def launch(self) -> None:
         """Starts it, without waiting until it is ready."""
         assert not self.is_running, "the process runs already"

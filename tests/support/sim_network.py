@@ -28,6 +28,9 @@ Accepted = Callable[[TaskReport], None]
 """Called with each report that the server says it has accepted."""
 
 
+_KEEPALIVE_S = 15.0
+
+
 @dataclass(slots=True)
 class NetworkFaults:
     """How often what happens, as probabilities per call or message; all zero is a good network."""
@@ -220,7 +223,9 @@ class Network:
             wire.tell_server()
             if self._random.random() < 0.8:
                 wire.tell_client()
-            # Else the machine went with it, and nobody says a word: the client must notice.
+            else:
+                # The machine went with it, and nobody says a word until gRPC's keepalive does.
+                asyncio.get_running_loop().call_later(_KEEPALIVE_S, wire.tell_client)
         self.wires.clear()
         for call in list(self.calls):
             call.cancel()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from perdure._activity import activity as activity
+    from perdure._handles import WorkflowHandle as WorkflowHandle
     from perdure._options import RetryPolicy as RetryPolicy
     from perdure._signal import signal as signal
     from perdure._workflow import workflow as workflow
@@ -44,6 +45,7 @@ _HOMES = {
     "RetryPolicy": "_options",
     "Worker": "worker",
     "WorkerOptions": "worker",
+    "WorkflowHandle": "_handles",
     "activity": "_activity",
     "signal": "_signal",
     "workflow": "_workflow",

@@ -157,6 +157,11 @@ class Activity(Generic[P, R]):
         )
         return Activity(self.fn, name=self.name, options=self._options.merged(given))
 
+    @property
+    def task_queue(self) -> str | None:
+        """The queue that its tasks go to; None means the workflow's."""
+        return self._options.task_queue
+
     def __repr__(self) -> str:
         return f"<activity {self.name!r}>"
 

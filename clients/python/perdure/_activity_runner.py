@@ -148,9 +148,7 @@ def _unknown(task: ActivityTask) -> TaskReport:
     failure = Failure(
         type="UnknownActivity", message=f"the worker has no activity named {task.name!r}"
     )
-    return TaskReport(
-        task_token=task.task_token, activity_failed=ActivityFailure(failure=failure)
-    )
+    return TaskReport(task_token=task.task_token, activity_failed=ActivityFailure(failure=failure))
 
 
 def _heartbeat_interval_s(task: ActivityTask) -> float:

@@ -17,9 +17,9 @@ from google.protobuf.message import Message
 
 from perdure._home import HomeLoop, Hop
 from perdure._session import Session
-from perdure._transport import MESSAGE_BYTES_MAX, Transport, one
+from perdure._transport import Transport, one
 from perdure.converter import Converter
-from perdure.errors import RpcError, UnavailableError, from_reason
+from perdure.errors import RpcError, UnavailableError
 from perdure.v1 import workflow_service_pb2 as pb
 
 MessageT = TypeVar("MessageT", bound=Message)
@@ -71,10 +71,15 @@ class Connection:
         finally:
             await self.home.stop()
 
+    @property
+    def session(self) -> Session:
+        """The session; it lives on the home loop. Raises RuntimeError when it is not open."""
+        if self._session is None:
+            raise RuntimeError("the client is not open: use it inside of `async with`")
+        return self._session
+
     async def in_session(self, call: pb.SessionCall, answer: type[MessageT]) -> MessageT:
         """Makes one call through the session and returns its answer. Raises an `RpcError`."""
-        if call.ByteSize() > MESSAGE_BYTES_MAX:
-            raise _too_large(call)
         patience = self.patience()
         while True:
             try:
@@ -97,8 +102,6 @@ class Connection:
         timeout_s: float = CALL_TIMEOUT_S,
     ) -> MessageT:
         """Makes one unary call and returns its answer. Raises an `RpcError`."""
-        if request.ByteSize() > MESSAGE_BYTES_MAX:
-            raise _too_large(request)
         patience = self.patience()
         while True:
             try:
@@ -140,13 +143,12 @@ class Connection:
         await self.transport.close()
 
     async def _in_session_once(self, call: pb.SessionCall) -> Message:
-        user, session = self._user, self._session
-        if user is None or session is None:
-            raise RuntimeError("the client is not open: use it inside of `async with`")
+        session, user = self.session, self._user
         call_id = next(self._call_ids)
         future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
 
         def done(outcome: Message | RpcError) -> None:
+            assert user is not None
             user.post(_settle, future, outcome)
 
         self.home.post(session.begin, call_id, call, done)
@@ -184,8 +186,3 @@ def _settle(future: asyncio.Future[Message], outcome: Message | RpcError) -> Non
         future.set_exception(outcome)
     else:
         future.set_result(outcome)
-
-
-def _too_large(message: Message) -> RpcError:
-    size = f"the request has {message.ByteSize()} bytes; at most {MESSAGE_BYTES_MAX} are accepted"
-    return from_reason("PAYLOAD_TOO_LARGE", size, "INVALID_ARGUMENT")

@@ -10,6 +10,7 @@ import asyncio
 import traceback
 from typing import Final
 
+from perdure._replay.source import is_perdure
 from perdure.converter import Converter
 from perdure.errors import (
     ActivityCancelledError,
@@ -142,7 +143,10 @@ def _message(error: BaseException) -> str:
 
 
 def _stack(error: BaseException) -> str:
-    return "".join(traceback.format_tb(error.__traceback__))
+    first = error.__traceback__
+    while first is not None and is_perdure(first.tb_frame.f_code):
+        first = first.tb_next
+    return "".join(traceback.format_tb(first or error.__traceback__))
 
 
 def _cut(text: str, bytes_max: int, *, tail: bool = False) -> str:

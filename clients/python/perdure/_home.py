@@ -75,6 +75,8 @@ class HomeLoop:
 
     async def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Runs a coroutine on the home loop and waits for it; cancelling the wait cancels it."""
+        if self._hop is None:
+            coroutine.close()
         self._started()
         loop, _ = self._ready.result()
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, loop))

@@ -119,6 +119,8 @@ class Link:
         self._drain_ping = 0
         self._drained = False
         self._away = False
+        self.task_failure: Failure | None = None
+        """Why the last workflow task that failed did so."""
 
     def open(self) -> None:
         """Connects, and stays connected until `close`."""
@@ -137,9 +139,14 @@ class Link:
         self._conversation.ping()
 
     @property
+    def settled(self) -> bool:
+        """Whether every report was answered."""
+        return not self._unanswered
+
+    @property
     def drained(self) -> bool:
         """Whether the server knows, so that no task is under way, and all was answered."""
-        return self._drained and not self._unanswered
+        return self._drained and self.settled
 
     def report(self, report: TaskReport, run_id: str = "") -> None:
         """Sends a report until it is answered; a refusal drops the cached run `run_id`."""
@@ -148,6 +155,8 @@ class Link:
             refusal = f"the report has {size} bytes; at most {MESSAGE_BYTES_MAX} are accepted"
             report = _instead_of(report, "LIMIT_EXCEEDED", refusal)
             self._workflows.drop_runs((run_id,))
+        if report.HasField("workflow_task_failed"):
+            self.task_failure = report.workflow_task_failed.failure
         self._report_id += 1
         report.report_id = self._report_id
         self._unanswered[self._report_id] = _Unanswered(report, size, run_id)

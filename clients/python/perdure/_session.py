@@ -65,7 +65,18 @@ class Session:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
-        self._fail(from_reason("", "the client was closed", "CANCELLED"))
+        self.fail(from_reason("", "the client was closed", "CANCELLED"))
+
+    @property
+    def only_waits(self) -> bool:
+        """Whether all unanswered calls wait for results, and there are some."""
+        kinds = {pending.call.WhichOneof("call") for pending in self._pending.values()}
+        return bool(kinds) and kinds <= {"result", "execute"}
+
+    @property
+    def idle(self) -> bool:
+        """Whether no call is unanswered."""
+        return not self._pending
 
     def opening(self, ping: int) -> SessionRequest:
         """Returns the first message of a stream: the unanswered calls again, oldest first."""
@@ -95,9 +106,10 @@ class Session:
     def broken(self, error: RpcError, down_s: float) -> None:
         """Fails what waits when the server has been away for too long, or refuses the stream."""
         if down_s >= self._patience_s or error.code in _FINAL_CODES:
-            self._fail(error)
+            self.fail(error)
 
-    def _fail(self, error: RpcError) -> None:
+    def fail(self, error: RpcError) -> None:
+        """Fails every call that waits for an answer."""
         waiting = list(self._pending.values())
         self._pending.clear()
         for pending in waiting:

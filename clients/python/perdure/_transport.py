@@ -6,6 +6,8 @@ Knows nothing of sessions, retries or workers; turns the errors of gRPC into tho
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from typing import Any, Final, Protocol, TypeVar, cast
 
@@ -103,7 +105,9 @@ class GrpcTransport:
                 request_serializer=_serialize,
                 response_deserializer=response_type(method).FromString,
             )
-            call = open_stream(requests)
+            call = open_stream()
+            # Handed the iterator, gRPC would leave its reader behind when the server ends the call.
+            writer = asyncio.create_task(_write(call, requests))
             try:
                 async for response in call:
                     yield response
@@ -111,6 +115,8 @@ class GrpcTransport:
                 raise _translate(error) from None
             finally:
                 call.cancel()
+                writer.cancel()
+                await asyncio.wait((writer,))
 
     async def close(self) -> None:
         """Closes the connection of the unary calls; streams close theirs themselves."""
@@ -141,6 +147,14 @@ async def one(request: MessageT) -> AsyncIterator[MessageT]:
 
 def _open_channel(target: str) -> grpc.aio.Channel:
     return grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS)
+
+
+async def _write(call: Any, requests: AsyncIterator[Message]) -> None:
+    with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+        # Whatever ended the call is raised where its answers are read.
+        async for request in requests:
+            await call.write(request)
+        await call.done_writing()
 
 
 def _serialize(message: Message) -> bytes:

@@ -24,6 +24,7 @@ from perdure._definition import registry
 from perdure._link import Link
 from perdure._workflow import Workflow
 from perdure._workflow_runner import WorkflowRunner
+from perdure.v1.failure_pb2 import Failure
 from perdure.v1.worker_service_pb2 import (
     GetWorkflowTaskHistoryRequest,
     GetWorkflowTaskHistoryResponse,
@@ -122,10 +123,10 @@ class Worker:
         )
 
     async def __aenter__(self) -> Self:
-        shift = _Shift.begin(
+        shift = Shift.begin(
             self._connection, self._options, self._hello, asyncio.get_running_loop()
         )
-        self._shift = await self._connection.home.run(shift)
+        self.shift = await self._connection.home.run(shift)
         return self
 
     async def __aexit__(
@@ -134,7 +135,7 @@ class Worker:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._connection.home.run(self._shift.end())
+        await self._connection.home.run(self.shift.end())
 
     async def run(self) -> NoReturn:
         """Works until it is cancelled, then leaves as described above."""
@@ -143,7 +144,7 @@ class Worker:
         raise AssertionError("unreachable: the future is never set")
 
 
-class _Shift:
+class Shift:
     """A worker's parts between entering and leaving; lives on the home loop."""
 
     def __init__(
@@ -190,6 +191,21 @@ class _Shift:
         link.open()
         return cls(link, workflows, activities, drain_s=options.drain_timeout.total_seconds())
 
+    @property
+    def idle(self) -> bool:
+        """Whether no task is in work and every report was answered."""
+        return self._workflows.idle and self._activities.idle and self._link.settled
+
+    @property
+    def task_failure(self) -> Failure | None:
+        """Why the last workflow task that failed did so; None when none did."""
+        return self._link.task_failure
+
+    def forget_runs(self) -> None:
+        """Empties the cache of runs, as a new process would find it."""
+        for cached in self._workflows.cached_runs():
+            self._workflows.drop_runs((cached.run_id,))
+
     async def end(self) -> None:
         """Finishes what is in work, stops what takes too long, and disconnects."""
         self._link.drain()
@@ -203,8 +219,5 @@ class _Shift:
         # Looking again is simpler than an event in three classes, and happens while leaving only.
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + seconds
-        while loop.time() < ends_at and not self._quiet():  # noqa: ASYNC110
+        while loop.time() < ends_at and not (self.idle and self._link.drained):  # noqa: ASYNC110
             await asyncio.sleep(_LOOK_S)
-
-    def _quiet(self) -> bool:
-        return self._workflows.idle and self._activities.idle and self._link.drained

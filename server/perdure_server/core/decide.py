@@ -150,9 +150,7 @@ def decide_activity_failed(draft: Draft, token: TaskToken, failure: Failure, now
 
 def decide_activity_detached(draft: Draft, token: TaskToken) -> None:
     """Frees an attempt from the session that holds it. Raises `StaleTask`."""
-    task = _activity_task(draft, token)
-    if task is not None:
-        activity.detach(draft, task)
+    activity.detach(draft, _held(draft, token))
 
 
 def decide_heartbeat(draft: Draft, token: TaskToken, details: Payload | None, now_us: int) -> bool:
@@ -160,9 +158,7 @@ def decide_heartbeat(draft: Draft, token: TaskToken, details: Payload | None, no
 
     Raises `StaleTask` and `PayloadTooLarge`.
     """
-    task = _activity_task(draft, token)
-    if task is None:
-        raise _stale(token)
+    task = _held(draft, token)
     if details is not None:
         fields.check_payload("details", details)
     return activity.heartbeat(draft, task, details, now_us)
@@ -244,9 +240,7 @@ def _workflow_task(draft: Draft, token: TaskToken, *, failed: bool) -> Task | No
     raise _stale(token)
 
 
-def _activity_task(
-    draft: Draft, token: TaskToken, endings: frozenset[str] = frozenset()
-) -> Task | None:
+def _activity_task(draft: Draft, token: TaskToken, endings: frozenset[str]) -> Task | None:
     """Returns the task whose lease the token shows; None when this report was accepted before.
 
     `endings` are the events that a report of its kind may have written.
@@ -254,6 +248,15 @@ def _activity_task(
     if token.kind is TaskKind.ACTIVITY:
         task = _leased(draft, token.kind, token.seq, token.lease)
         if task is not None or activity.was_reported(draft, token, endings):
+            return task
+    raise _stale(token)
+
+
+def _held(draft: Draft, token: TaskToken) -> Task:
+    """Returns the activity task whose lease the token shows. Raises `StaleTask`."""
+    if token.kind is TaskKind.ACTIVITY:
+        task = _leased(draft, token.kind, token.seq, token.lease)
+        if task is not None:
             return task
     raise _stale(token)
 

@@ -7,7 +7,7 @@ history is damaged. The queue that the commands wait in is `journal.py`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, ClassVar, Final, TypeAlias
 
@@ -268,7 +268,10 @@ class CancelTimerRequest(Request):
 
 
 class CloseRequest(Request):
-    """A command that closes the run; nothing is asked after it."""
+    """A command that closes the run; nothing is asked after it.
+
+    `unconsumed` gives the signals that the code has not taken when the command is sent.
+    """
 
     __slots__ = ("unconsumed",)
 
@@ -277,7 +280,7 @@ class CloseRequest(Request):
 
     def __init__(self, source: str) -> None:
         super().__init__(source)
-        self.unconsumed: list[int] = []
+        self.unconsumed: Callable[[], list[int]]
 
     def fits(self, recorded: Any) -> bool:  # noqa: ARG002
         # A result is not compared: values may change as long as the steps do not.
@@ -300,7 +303,7 @@ class CompleteRequest(CloseRequest):
         return "CompleteWorkflow"
 
     def to_proto(self) -> Command:
-        complete = CompleteWorkflow(result=self.result, unconsumed_signal_seqs=self.unconsumed)
+        complete = CompleteWorkflow(result=self.result, unconsumed_signal_seqs=self.unconsumed())
         return Command(complete_workflow=complete, source=self.source)
 
 
@@ -320,7 +323,7 @@ class FailRequest(CloseRequest):
         return f"FailWorkflow ({self.failure.type}: {self.failure.message[:100]})"
 
     def to_proto(self) -> Command:
-        fail = FailWorkflow(failure=self.failure, unconsumed_signal_seqs=self.unconsumed)
+        fail = FailWorkflow(failure=self.failure, unconsumed_signal_seqs=self.unconsumed())
         return Command(fail_workflow=fail, source=self.source)
 
 
@@ -336,7 +339,7 @@ class CancelRequest(CloseRequest):
         return "CancelWorkflow"
 
     def to_proto(self) -> Command:
-        cancel = CancelWorkflow(unconsumed_signal_seqs=self.unconsumed)
+        cancel = CancelWorkflow(unconsumed_signal_seqs=self.unconsumed())
         return Command(cancel_workflow=cancel, source=self.source)
 
 

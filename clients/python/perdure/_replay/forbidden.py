@@ -51,7 +51,7 @@ OUTSIDE: Final = frozenset(
 _STDLIB: Final = sysconfig.get_path("stdlib")
 _CALLABLES: Final = (BuiltinFunctionType, FunctionType, MethodType)
 
-_log = logging.getLogger("perdure.workflow")
+_log = logging.getLogger("perdure.replay")
 
 
 def forbidden_calls(fn: Any) -> list[str]:

@@ -12,10 +12,9 @@ import logging
 import sys
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import Context
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 from perdure._replay.commands import TimerRequest
 from perdure._replay.source import caller_line
@@ -27,16 +26,17 @@ if TYPE_CHECKING:
 TIMER_US_MAX: Final = 100 * 365 * 86_400 * 1_000_000
 """The longest timer that the server takes."""
 
-_CLOSINGS_MAX: Final = 8
-"""How often code that awaits while it is being closed is closed again."""
+_ENDS_MAX: Final = 8
+"""How often code that awaits while it is being ended is told again."""
+_UNENDABLE: Final[list[object]] = []
+"""Coroutines that refuse to end: collecting one would run its code, on whatever thread collects."""
+_GENERATORS_MIN: Final = 64
 
-T = TypeVar("T")
-
-_log = logging.getLogger("perdure.workflow")
+_log = logging.getLogger("perdure.replay")
 
 
 class Evicted(BaseException):
-    """Ends a coroutine of a run that is leaving memory; user code must not see another step."""
+    """Ends the coroutines of a run that leaves memory."""
 
 
 class WorkflowTask(asyncio.Task[Any]):
@@ -45,7 +45,6 @@ class WorkflowTask(asyncio.Task[Any]):
     __slots__ = ("number",)
 
     number: int
-    _log_destroy_pending: bool
 
     def __hash__(self) -> int:
         try:
@@ -86,9 +85,9 @@ class WorkflowLoop:
         self.closed = False
         self._ready: deque[asyncio.Handle] = deque()
         self._created = 0
-        self._tasks = _Held[WorkflowTask](asyncio.Task.done)
-        self._generators = _Held[AsyncGenerator[Any, Any]](_is_exhausted)
-        self._self = cast("asyncio.AbstractEventLoop", self)
+        self._tasks: dict[asyncio.Task[Any], None] = {}
+        self._generators: list[AsyncGenerator[Any, Any]] = []
+        self._generators_bound = _GENERATORS_MIN
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -99,8 +98,8 @@ class WorkflowLoop:
             asyncio._leave_task(outer, outer_task)
         hooks = sys.get_asyncgen_hooks()
         # A generator that is collected at some later time would run code at that time.
-        sys.set_asyncgen_hooks(firstiter=self._generators.add, finalizer=None)
-        asyncio._set_running_loop(self._self)
+        sys.set_asyncgen_hooks(firstiter=self._hold, finalizer=None)
+        asyncio._set_running_loop(_as_loop(self))
         try:
             yield
         finally:
@@ -129,11 +128,18 @@ class WorkflowLoop:
     def close(self) -> None:
         """Ends every unfinished coroutine; of the author's code only `finally` blocks still run."""
         self.stop()
-        for task in self._tasks.let_go():
-            task._log_destroy_pending = False
-            _end(task.get_coro().close)
-        for generator in self._generators.let_go():
-            _end(partial(generator.aclose().send, None))
+        for task in list(self._tasks):
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            _end(task.get_coro())
+        for generator in self._generators:
+            closing = _close(generator)
+            with suppress(BaseException):
+                closing.send(None)
+            _end(closing)
+        self._tasks.clear()
+        self._generators.clear()
+        # The two hold each other: without this only the garbage collector would free them.
+        self.__dict__.pop("run", None)
 
     # What asyncio and authors call on a running loop.
 
@@ -145,7 +151,7 @@ class WorkflowLoop:
         self, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> asyncio.Handle:
         """Runs the callback in this activation, after what is ready already."""
-        handle = asyncio.Handle(callback, args, self._self, context)
+        handle = asyncio.Handle(callback, args, _as_loop(self), context)
         if not self.closed:
             self._ready.append(handle)
         return handle
@@ -157,17 +163,15 @@ class WorkflowLoop:
 
         Not durable when `delay` is 0 or less.
         """
-        if self.closed:
-            raise Evicted
-        handle = DurableTimer(self.time() + delay, callback, args, self._self, context)
+        handle = DurableTimer(self.time() + delay, callback, args, _as_loop(self), context)
         delay_us = round(delay * 1e6)
         if delay_us > TIMER_US_MAX:
             raise ValueError(f"a timer lasts at most 100 years, got {delay:g} seconds")
-        if delay_us <= 0:
-            handle.request = None
-            self._ready.append(handle)
-        else:
+        handle.request = None
+        if delay_us > 0:
             handle.request = self.run.ask_timer(delay_us, handle)
+        elif not self.closed:
+            self._ready.append(handle)
         return handle
 
     def call_at(
@@ -178,7 +182,7 @@ class WorkflowLoop:
 
     def create_future(self) -> WorkflowFuture:
         """Makes a future of this run."""
-        future = WorkflowFuture(loop=self._self)
+        future = WorkflowFuture(loop=_as_loop(self))
         self._created += 1
         future.number = self._created
         return future
@@ -190,13 +194,16 @@ class WorkflowLoop:
 
         No task disappears by garbage collection.
         """
-        if self.closed:
-            coro.close()
-            raise Evicted
         self._created += 1
-        task = WorkflowTask(coro, loop=self._self, name=name or f"Task-{self._created}", **options)
+        name = name or f"Task-{self._created}"
+        task = WorkflowTask(coro, loop=_as_loop(self), name=name, **options)
         task.number = self._created
-        self._tasks.add(task)
+        if self.closed:
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            coro.close()
+        else:
+            self._tasks[task] = None
+            task.add_done_callback(self._tasks.pop)
         return task
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
@@ -221,6 +228,12 @@ class WorkflowLoop:
         """Tells whether the run has ended."""
         return self.closed
 
+    def _hold(self, generator: AsyncGenerator[Any, Any]) -> None:
+        if len(self._generators) >= self._generators_bound:
+            self._generators = [held for held in self._generators if held.ag_frame is not None]  # type: ignore[attr-defined]
+            self._generators_bound = 2 * len(self._generators) + _GENERATORS_MIN
+        self._generators.append(generator)
+
     def _timer_handle_cancelled(self, handle: DurableTimer) -> None:
         if handle.request is not None and not self.closed:
             self.run.cancel_timer(handle.request)
@@ -234,40 +247,20 @@ class WorkflowLoop:
         )
 
 
-class _Held(Generic[T]):
-    """Keeps what must not be collected before it is done; lets go of what is done now and then."""
-
-    def __init__(self, is_done: Callable[[T], bool]) -> None:
-        self._is_done = is_done
-        self._items: list[T] = []
-        self._bound = 64
-
-    def add(self, item: T) -> None:
-        if len(self._items) >= self._bound:
-            self._items = self._unfinished()
-            self._bound = 2 * len(self._items) + 64
-        self._items.append(item)
-
-    def let_go(self) -> list[T]:
-        items = self._unfinished()
-        self._items = []
-        return items
-
-    def _unfinished(self) -> list[T]:
-        return [item for item in self._items if not self._is_done(item)]
+def _as_loop(loop: WorkflowLoop) -> asyncio.AbstractEventLoop:
+    # It is used as one, and has on purpose only a part of the methods.
+    return cast("asyncio.AbstractEventLoop", loop)
 
 
-def _is_exhausted(generator: AsyncGenerator[Any, Any]) -> bool:
-    return generator.ag_frame is None  # type: ignore[attr-defined]
+async def _close(generator: AsyncGenerator[Any, Any]) -> None:
+    await generator.aclose()
 
 
-def _end(close: Callable[[], object]) -> None:
-    # A `finally` block that awaits again is cut short; our own words raise Evicted there.
-    for _ in range(_CLOSINGS_MAX):
+def _end(coroutine: Any) -> None:
+    for _ in range(_ENDS_MAX):
         try:
-            close()
-        except RuntimeError:
-            continue
-        except BaseException:  # noqa: BLE001, S110 -- the run is gone, nobody is left to tell
-            pass
-        return
+            coroutine.throw(Evicted())
+        except BaseException:  # noqa: BLE001 -- the run is gone, nobody is left to tell
+            return
+    _UNENDABLE.append(coroutine)
+    _log.error("code that catches even BaseException stays in memory: %r", coroutine)

@@ -143,6 +143,10 @@ class Machine:
             run.record(run.journal.record(event, kind, self._waits_at))
         elif kind in CLOSINGS or kind in ENGINE_CLOSINGS:
             self._close_run(event, kind)
+        elif kind == "signal_received":
+            # Also after the code has ended: the closing command names what it did not take.
+            self._deliver(event)
+            self._run_code()
         elif not run.loop.closed:
             self._tell(event, kind)
             self._run_code()
@@ -152,16 +156,17 @@ class Machine:
             self._run.end_activity(getattr(event, kind))
         elif kind == "timer_fired":
             self._run.end_timer(event.timer_fired.timer_seq)
-        elif kind == "signal_received":
-            signal = event.signal_received
-            payload = signal.payload if signal.HasField("payload") else None
-            self._run.mailbox.deliver(signal.signal_name, Letter(event.seq, payload))
         elif kind == "workflow_started":
             self._start(event)
         elif kind == "workflow_cancel_requested":
             self._cancel(event.workflow_cancel_requested.reason)
         else:
             raise HistoryError(f"event {event.seq} is of a kind that this SDK does not know")
+
+    def _deliver(self, event: HistoryEvent) -> None:
+        signal = event.signal_received
+        payload = signal.payload if signal.HasField("payload") else None
+        self._run.mailbox.deliver(signal.signal_name, Letter(event.seq, payload))
 
     def _start(self, event: HistoryEvent) -> None:
         self._run.started = event.workflow_started

@@ -27,7 +27,7 @@ from perdure._replay.commands import (
     WaitRequest,
 )
 from perdure._replay.journal import Journal
-from perdure._replay.loop import Evicted, WorkflowLoop
+from perdure._replay.loop import WorkflowLoop
 from perdure._replay.signals import Letter, Mailbox
 from perdure._replay.source import caller_line
 from perdure.converter import Converter
@@ -97,7 +97,7 @@ class Run:
 
         Gives the result, raises ActivityError or PayloadError.
         """
-        self._ask(request)
+        self.journal.ask(request)
         request.future = self.loop.create_future()
         try:
             end = await request.future
@@ -124,7 +124,7 @@ class Run:
         if timeout_us is not None:
             timer = self.loop.call_later(timeout_us / 1e6, _time_out, waiter)
         request = WaitRequest(name, timer.request if timer else None, source)
-        self._ask(request)
+        self.journal.ask(request)
         self.mailbox.wait(name, waiter)
         try:
             letter = await waiter
@@ -146,7 +146,7 @@ class Run:
         """Asks for a timer that makes `handle` ready."""
         request = TimerRequest(delay_us, caller_line(2))
         request.handle = handle
-        self._ask(request)
+        self.journal.ask(request)
         return request
 
     def cancel_timer(self, request: TimerRequest) -> None:
@@ -158,8 +158,8 @@ class Run:
 
     def ask_close(self, request: CloseRequest) -> None:
         """Closes the run: the code has ended, nothing of it runs any more."""
-        request.unconsumed = self.mailbox.unconsumed()
-        self._ask(request)
+        request.unconsumed = self.mailbox.unconsumed
+        self.journal.ask(request)
         self.loop.stop()
 
     def record(self, request: Request) -> None:
@@ -198,15 +198,10 @@ class Run:
         self._timers.clear()
         self._kept.clear()
 
-    def _ask(self, request: Request) -> None:
-        if self.loop.closed:
-            raise Evicted
-        self.journal.ask(request)
-
     def _undo(self, request: R, cancel: Callable[[R, str], Request]) -> None:
         request.advance(Step.CANCEL)
         if request.state in {State.DROPPED, State.CANCELLING}:
-            self._ask(cancel(request, caller_line(3) or request.source))
+            self.journal.ask(cancel(request, caller_line(3) or request.source))
 
 
 def _time_out(waiter: asyncio.Future[Letter | None]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from bisect import insort
 from collections import defaultdict, deque
 from typing import Any, NamedTuple
 
@@ -52,12 +51,11 @@ class Mailbox:
         self._waiters[name].append(waiter)
 
     def leave(self, name: str, waiter: asyncio.Future[Any]) -> None:
-        """Takes out a waiter that gave up; a letter it got and did not take goes to the next."""
-        if waiter in self._waiters[name]:
-            self._waiters[name].remove(waiter)
-        elif waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-            insort(self._letters[name], waiter.result())
-            self._hand_out(name)
+        """Takes out a waiter that gave up.
+
+        It has no letter: who gets one runs next, before anything can make it give up.
+        """
+        self._waiters[name].remove(waiter)
 
     def unconsumed(self) -> list[int]:
         """The events of the letters that the code has not taken."""
@@ -67,5 +65,6 @@ class Mailbox:
         letters, waiters = self._letters[name], self._waiters[name]
         while letters and waiters:
             waiter = waiters.popleft()
+            # One that was cancelled as the run ended is still in line.
             if not waiter.done():
                 waiter.set_result(letters.popleft())
