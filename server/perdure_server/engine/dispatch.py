@@ -68,6 +68,7 @@ class Dispatcher:
         self._visit = visit
         self._lose = lose
         self._backlogged: dict[LaneState, None] = {}
+        self._latest_us = 0
         self._sticky: dict[str, Session] = {}
         self._holders: dict[TaskKey, Session] = {}
         self._ripening = Alarms[LaneState](clock, lambda lane, _: self._ripen(lane))
@@ -99,11 +100,10 @@ class Dispatcher:
             if change.closes:
                 continue
             for key, task in change.put_tasks.items():
-                if task.session_id is None and task.ready_at_us <= now_us:
-                    match = self._match(task, now_us)
-                    if match is not None:
-                        change.put_tasks[key] = match.task
-                        matches.append(match)
+                match = self._match(task, now_us)
+                if match is not None:
+                    change.put_tasks[key] = match.task
+                    matches.append(match)
         return matches
 
     def abandon(self, matches: Sequence[Match]) -> None:
@@ -162,11 +162,15 @@ class Dispatcher:
     def resend(self, session: Session, state: RunState, task: Task) -> None:
         """Sends a workflow task again, with the whole history.
 
-        The worker does not cache the run.
+        The worker does not cache the run. Does nothing when it is being sent again already.
         """
+        key = (task.run_id, task.kind, task.seq)
+        held = session.held.get(key)
+        if held is None or held.lease != task.lease:
+            return
         self.unstick(session, task.run_id)
         session.used[task.kind] += 1
-        self.finished((task.run_id, task.kind, task.seq), task.lease)
+        self.finished(key, task.lease)
         self._background.spawn(self._push_history(session, state, task), "load history")
 
     def hold(self, session: Session, held: Held) -> None:
@@ -223,6 +227,8 @@ class Dispatcher:
         return f"every worker on task queue {task.queue!r} is busy"
 
     def _match(self, task: Task, now_us: int) -> Match | None:
+        if task.session_id is not None or task.ready_at_us > now_us:
+            return None
         lane = self._lanes.get(task.lane)
         if lane.backlog or not lane.sessions:
             return None
@@ -256,6 +262,7 @@ class Dispatcher:
         return lane.pick(task.kind, monotonic_us)
 
     def _wait(self, task: Task, now_us: int) -> None:
+        self._latest_us = max(self._latest_us, now_us)
         lane = self._lanes.get(task.lane)
         if task.ready_at_us <= now_us:
             lane.arrive()
@@ -265,7 +272,8 @@ class Dispatcher:
         self._ripening.set(lane, lane.later[0])
 
     def _ripen(self, lane: LaneState) -> None:
-        lane.ripen(self._clock.now_us())
+        self._latest_us = max(self._latest_us, self._clock.now_us())
+        lane.ripen(self._latest_us)
         if lane.later:
             self._ripening.set(lane, lane.later[0])
         self._offer(lane)
@@ -301,7 +309,7 @@ class Dispatcher:
         taken = 0
         try:
             answers = await self._store.claim_tasks(
-                [claim for _, claim in reserved], self._clock.now_us()
+                [claim for _, claim in reserved], self._claim_us()
             )
             for (session, claim), tasks in zip(reserved, answers, strict=True):
                 taken += len(tasks)
@@ -315,9 +323,9 @@ class Dispatcher:
             raise
         if taken >= wanted:
             lane.backlog = max(lane.backlog - taken, 0)
-            return True
-        lane.backlog = lane.arrivals - arrivals
-        if lane.unsure:
+        else:
+            lane.backlog = lane.arrivals - arrivals
+        if lane.unsure and not lane.backlog:
             await self._recount(lane)
         return True
 
@@ -341,12 +349,29 @@ class Dispatcher:
             reserved.append((session, claim))
         return reserved
 
-    async def _recount(self, lane: LaneState) -> None:
-        """Finds when the next task from before the start of this process becomes ready."""
-        lane.unsure = False
-        for depth in await self._store.lane_depths():
-            if depth.lane == lane.lane and depth.first_ready_at_us > self._clock.now_us():
+    def _claim_us(self) -> int:
+        """Returns the instant of a claim.
+
+        When the clock was set back, what was counted as ready may be ready later in the store.
+        """
+        now_us = self._clock.now_us()
+        if now_us < self._latest_us:
+            for lane in self._lanes.all():
                 lane.unsure = True
+        self._latest_us = now_us
+        return now_us
+
+    async def _recount(self, lane: LaneState) -> None:
+        """Finds the next task of a lane whose count may be wrong."""
+        lane.unsure = False
+        now_us = self._clock.now_us()
+        for depth in await self._store.lane_depths():
+            if depth.lane != lane.lane:
+                continue
+            lane.unsure = True
+            if depth.first_ready_at_us <= now_us:
+                lane.arrive()
+            else:
                 lane.arrive_later(depth.first_ready_at_us)
                 self._ripening.set(lane, lane.later[0])
 

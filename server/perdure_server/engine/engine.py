@@ -178,6 +178,10 @@ class Engine:
 
         def decision(draft: Draft, now_us: int) -> None:
             decide.decide_timer_due(draft, timer, next_run=next_run, now_us=now_us)
+            row = draft.timer(timer.kind, timer.seq)
+            if row is not None:
+                # The clock was set back since the alarm rang.
+                self._timers.set(row)
 
         self._do(timer.run_id, decision, lambda: self._timers.again(timer))
 
@@ -193,6 +197,9 @@ class Engine:
             after = draft.task(kind, seq)
             if after is None or after.session_id is None:
                 ended.append(task.lease)
+            elif after.lease_until_us is not None:
+                # The lease was prolonged, or the clock set back, since the alarm rang.
+                self._leases.set(key, after.lease_until_us)
 
         def again() -> None:
             self._leases.set(key, self._clock.now_us() + _RETRY_US)

@@ -21,8 +21,8 @@ class LaneState:
 
     `backlog` counts ready tasks in the store; `later` holds when those in back-off become ready.
 
-    `unsure` says that tasks from before the start of this process may wait for an instant that is
-    not in `later`.
+    `unsure` says that the store may have tasks that are in neither: from before the start of this
+    process, or because the clock was set back.
     """
 
     lane: Lane

@@ -63,7 +63,7 @@ class Reports:
 
         try:
             token = TaskToken.decode(report.task_token)
-            self._handle(session, token, report, resolve, reject)
+            self._handle(token, report, session=session, resolve=resolve, reject=reject)
         except DomainError as error:
             reject(error)
 
@@ -101,9 +101,10 @@ class Reports:
 
     def _handle(
         self,
-        session: Session | None,
         token: TaskToken,
         report: TaskReport,
+        *,
+        session: Session | None,
         resolve: Resolve,
         reject: Reject,
     ) -> None:

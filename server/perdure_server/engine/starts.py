@@ -62,25 +62,15 @@ class Starts:
             else:
                 reject(error)
 
-        self._create(request, key, 1, resolve, refused)
+        draft = self._new_run(request, 1)
+        stimulus = Stimulus(lambda created, _now: _started(created.run), resolve, refused, key)
+        self._runs.create(draft, stimulus)
 
     def _workflow_id(self, request: StartWorkflowRequest) -> str:
         if not request.request_id:
             return self._ids.workflow_id()
         seed = f"{request.namespace}\0{request.request_id}".encode()
         return "wf-" + hashlib.blake2b(seed, digest_size=16).hexdigest()
-
-    def _create(
-        self,
-        request: StartWorkflowRequest,
-        key: RequestKey | None,
-        generation: int,
-        resolve: Resolve,
-        reject: Reject,
-    ) -> None:
-        draft = self._new_run(request, generation)
-        stimulus = Stimulus(lambda created, _now: _started(created.run), resolve, reject, key)
-        self._runs.create(draft, stimulus)
 
     def _new_run(self, request: StartWorkflowRequest, generation: int) -> Draft:
         return decide.decide_start(

@@ -101,15 +101,21 @@ class Watches:
                     yield event
             if len(page) == _PAGE:
                 continue
-            while not subscription.lagged:
-                while subscription.events:
-                    event = subscription.events.popleft()
-                    if event.position > position:
-                        position = event.position
-                        yield event
-                if not subscription.lagged:
-                    subscription.arrived.clear()
-                    await subscription.arrived.wait()
+            async for event in self._live(subscription, position):
+                position = event.position
+                yield event
+
+    @staticmethod
+    async def _live(subscription: Subscription, position: Position) -> AsyncIterator[WatchedEvent]:
+        """Yields what is published after `position`, until the watcher has lagged."""
+        while not subscription.lagged:
+            if not subscription.events:
+                subscription.arrived.clear()
+                await subscription.arrived.wait()
+                continue
+            event = subscription.events.popleft()
+            if event.position > position:
+                yield event
 
     async def _grow(
         self, subscription: Subscription, run_id: str, seq: int

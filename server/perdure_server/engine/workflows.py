@@ -49,7 +49,7 @@ Reject = Callable[[Exception], None]
 Decision = Callable[[Draft, int], Message]
 
 _PENDING_MAX = 1_000
-_LIST_TOKEN = "1:"
+_LIST_PAGE = "1:"
 """Begins the page tokens of lists; the run id after which the page begins follows."""
 _HISTORY_FIELD = pb.GetWorkflowHistoryResponse.HISTORY_FIELD_NUMBER
 
@@ -117,7 +117,7 @@ class Workflows:
         page = await self._store.list_runs(where, before=before, limit=size + 1)
         return pb.ListWorkflowsResponse(
             workflows=[workflow_of(summary) for summary in page[:size]],
-            next_page_token=_LIST_TOKEN + page[size - 1].run.run_id if len(page) > size else "",
+            next_page_token=_LIST_PAGE + page[size - 1].run.run_id if len(page) > size else "",
         )
 
     async def get_history(self, request: pb.GetWorkflowHistoryRequest) -> bytes:
@@ -421,9 +421,9 @@ def _before(page_token: str) -> str | None:
     """Returns the run id below which a page of a list begins. Raises InvalidPageToken."""
     if not page_token:
         return None
-    if not page_token.startswith(_LIST_TOKEN) or len(page_token) > limits.ID_BYTES_MAX:
+    if not page_token.startswith(_LIST_PAGE) or len(page_token) > limits.ID_BYTES_MAX:
         raise _bad_page_token()
-    return page_token.removeprefix(_LIST_TOKEN)
+    return page_token.removeprefix(_LIST_PAGE)
 
 
 def _after_seq(page_token: str, length: int) -> int:
