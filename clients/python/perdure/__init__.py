@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from perdure._activity import activity as activity
+    from perdure._handles import WorkflowDescription as WorkflowDescription
     from perdure._handles import WorkflowHandle as WorkflowHandle
+    from perdure._handles import WorkflowStatus as WorkflowStatus
     from perdure._options import RetryPolicy as RetryPolicy
     from perdure._signal import signal as signal
     from perdure._workflow import workflow as workflow
@@ -45,7 +47,9 @@ _HOMES = {
     "RetryPolicy": "_options",
     "Worker": "worker",
     "WorkerOptions": "worker",
+    "WorkflowDescription": "_handles",
     "WorkflowHandle": "_handles",
+    "WorkflowStatus": "_handles",
     "activity": "_activity",
     "signal": "_signal",
     "workflow": "_workflow",

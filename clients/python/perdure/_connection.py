@@ -51,12 +51,14 @@ class Connection:
         self.home: Final = HomeLoop()
         self._patience_s = patience_s
         self._call_ids = itertools.count(1)
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._user: Hop | None = None
         self._session: Session | None = None
 
     async def open(self) -> None:
         """Starts the home loop. Does not wait for the server."""
-        self._user = Hop(asyncio.get_running_loop())
+        self._loop = asyncio.get_running_loop()
+        self._user = Hop(self._loop)
         self.home.start()
         try:
             self._session = await self.home.run(self._open_on_home())
@@ -145,7 +147,10 @@ class Connection:
     async def _in_session_once(self, call: pb.SessionCall) -> Message:
         session, user = self.session, self._user
         call_id = next(self._call_ids)
-        future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            raise RuntimeError("a client belongs to the event loop on which it was entered")
+        future: asyncio.Future[Message] = loop.create_future()
 
         def done(outcome: Message | RpcError) -> None:
             assert user is not None

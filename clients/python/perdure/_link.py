@@ -118,7 +118,8 @@ class Link:
         self._drain_due = False
         self._drain_ping = 0
         self._drained = False
-        self._away = False
+        self.away = False
+        """Whether the server was lost and has not answered since."""
         self.task_failure: Failure | None = None
         """Why the last workflow task that failed did so."""
 
@@ -224,7 +225,7 @@ class Link:
         if self._drain_ping and response.pong >= self._drain_ping:
             self._drained = True
         if response.HasField("welcome"):
-            self._away = False
+            self.away = False
             for token in response.welcome.lost_task_tokens:
                 self._workflows.lose(token)
                 self._activities.cancel(token, "LEASE_LOST")
@@ -241,8 +242,8 @@ class Link:
 
     def broken(self, error: RpcError, down_s: float) -> None:  # noqa: ARG002  # patient for ever
         """Notes once per outage that the server is away."""
-        if not self._away:
-            self._away = True
+        if not self.away:
+            self.away = True
             _log.warning("the worker lost its server and will connect again: %s", error)
 
     def _answered(self, result: ReportResult) -> None:

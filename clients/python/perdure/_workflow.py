@@ -12,12 +12,12 @@ import random as random_module
 import uuid
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, Generic, ParamSpec, TypeVar, overload
 
 from perdure._definition import Signature
 from perdure._replay.forbidden import forbidden_calls, watch_outside_calls
-from perdure._runtime import current_run, running_run
+from perdure._runtime import current_run, micros, running_run
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -144,9 +144,9 @@ class WorkflowWords:
         return uuid.UUID(int=cls.random().getrandbits(128), version=4)
 
     @staticmethod
-    async def sleep(seconds: float) -> None:
-        """Waits; the same as asyncio.sleep, which is durable here."""
-        await asyncio.sleep(seconds)
+    async def sleep(span: timedelta | float) -> None:
+        """Waits; a number is seconds, and then it is the same as asyncio.sleep, durable too."""
+        await asyncio.sleep(micros(span) / 1e6)
 
 
 class _SilentWhileReplaying(logging.Filter):

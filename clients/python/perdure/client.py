@@ -286,6 +286,9 @@ class Client:
     def _start_request(
         self, workflow: Workflow[Any, Any] | str, value: tuple[Any, ...], options: StartOptions
     ) -> pb.StartWorkflowRequest:
+        unknown = options.keys() - StartOptions.__optional_keys__
+        if unknown or len(value) > 1:
+            raise TypeError(f"a start takes one value and known options; got {[*value, *unknown]}")
         if isinstance(workflow, str):
             name, task_queue = workflow, None
         else:

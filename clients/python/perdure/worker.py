@@ -215,9 +215,13 @@ class Shift:
         self._workflows.stop()
         await self._link.close()
 
+    def _may_leave(self) -> bool:
+        # A server that is away and is owed nothing need not come back for us.
+        return self.idle and (self._link.drained or self._link.away)
+
     async def _wait(self, seconds: float) -> None:
         # Looking again is simpler than an event in three classes, and happens while leaving only.
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + seconds
-        while loop.time() < ends_at and not (self.idle and self._link.drained):  # noqa: ASYNC110
+        while loop.time() < ends_at and not self._may_leave():  # noqa: ASYNC110
             await asyncio.sleep(_LOOK_S)

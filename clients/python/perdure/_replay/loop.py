@@ -39,7 +39,7 @@ class Evicted(BaseException):
     """Ends the coroutines of a run that leaves memory."""
 
 
-class WorkflowTask(asyncio.Task[Any]):
+class NumberedTask(asyncio.Task[Any]):
     """A task that hashes by its number within the run, so that sets of tasks have one order."""
 
     __slots__ = ("number",)
@@ -55,7 +55,7 @@ class WorkflowTask(asyncio.Task[Any]):
             return id(self) >> 4
 
 
-class WorkflowFuture(asyncio.Future[Any]):
+class NumberedFuture(asyncio.Future[Any]):
     """A future that hashes by its number within the run."""
 
     __slots__ = ("number",)
@@ -75,9 +75,10 @@ class DurableTimer(asyncio.TimerHandle):
 
 
 class WorkflowLoop:
-    """An event loop for one run. Attributes it does not have are the outside.
+    """An event loop for one run.
 
-    Asking for one raises.
+    It has what stays inside of a run. Asking for any other method of a loop, which would touch the
+    outside, raises ForbiddenCallError.
     """
 
     def __init__(self, run: Run) -> None:
@@ -128,7 +129,7 @@ class WorkflowLoop:
     def close(self) -> None:
         """Ends every unfinished coroutine; of the author's code only `finally` blocks still run."""
         self.stop()
-        for task in list(self._tasks):
+        for task in [task for task in self._tasks if not task.done()]:
             task._log_destroy_pending = False  # type: ignore[attr-defined]
             _end(task.get_coro())
         for generator in self._generators:
@@ -180,23 +181,23 @@ class WorkflowLoop:
         """Runs the callback at `when` on the clock of `time()`."""
         return self.call_later(when - self.time(), callback, *args, context=context)
 
-    def create_future(self) -> WorkflowFuture:
+    def create_future(self) -> NumberedFuture:
         """Makes a future of this run."""
-        future = WorkflowFuture(loop=_as_loop(self))
+        future = NumberedFuture(loop=_as_loop(self))
         self._created += 1
         future.number = self._created
         return future
 
     def create_task(
         self, coro: Coroutine[Any, Any, Any], *, name: str | None = None, **options: Any
-    ) -> WorkflowTask:
+    ) -> NumberedTask:
         """Makes a task of this run. The loop holds it until it is done.
 
         No task disappears by garbage collection.
         """
         self._created += 1
         name = name or f"Task-{self._created}"
-        task = WorkflowTask(coro, loop=_as_loop(self), name=name, **options)
+        task = NumberedTask(coro, loop=_as_loop(self), name=name, **options)
         task.number = self._created
         if self.closed:
             task._log_destroy_pending = False  # type: ignore[attr-defined]

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 from perdure._failures import to_failure
 from perdure._replay.commands import CancelRequest, CloseRequest, CompleteRequest, FailRequest
-from perdure._replay.loop import WorkflowTask
+from perdure._replay.loop import NumberedTask
 from perdure._replay.run import Identity, Run
 from perdure._replay.signals import Letter
 from perdure._replay.source import await_line, await_lines
@@ -85,7 +85,7 @@ class Machine:
         )
         self._definition = definition
         self._run = Run(identity, converter)
-        self._main: WorkflowTask | None = None
+        self._main: NumberedTask | None = None
         self._last_seq = 0
         self._fresh = True
         self._cancel_requested = False
@@ -107,11 +107,11 @@ class Machine:
         HistoryError for a history that cannot be applied, DeterminismError for code that no
         longer fits it.
         """
-        live_after = self._replayed_until(events, last=last)
+        replayed_until = self._replayed_until(events, last=last)
         run = self._run
         with run.loop.running():
             for event in events:
-                run.replaying = event.seq < live_after
+                run.replaying = event.seq <= replayed_until
                 self._apply(event)
         return run.journal.take_unsent() if last else []
 
@@ -227,7 +227,7 @@ class Machine:
         if not self._fresh:
             return 0
         if not last:
-            return self._last_seq + len(events) + 1
+            return self._last_seq + len(events)
         self._fresh = False
         kinds = COMMAND_EVENTS | CLOSINGS | ENGINE_CLOSINGS
         for event in reversed(events):

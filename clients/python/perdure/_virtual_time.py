@@ -1,0 +1,166 @@
+"""Owns time that stands still until it is moved, and the question whether it may be moved now."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from heapq import heappop, heappush
+from typing import Any, Final, Protocol
+
+QUIET_TURNS: Final = 50
+"""Turns of the loop without work after which nothing is under way: far more than any hop takes."""
+_LOOK_S: Final = 0.001
+
+
+class Alarm(Protocol):
+    """A call that a clock will make."""
+
+    def cancel(self) -> None:
+        """Prevents the call."""
+        ...
+
+
+class VirtualAlarm:
+    """A call at an instant of virtual time."""
+
+    def __init__(self, callback: Callable[[], None]) -> None:
+        self.callback: Callable[[], None] | None = callback
+
+    def cancel(self) -> None:
+        """Prevents the call."""
+        self.callback = None
+
+
+class VirtualClock:
+    """The wall clock of an engine under test: it stands still, `move_to` moves it.
+
+    What the engine does every second by itself, such as listening for its workers, goes by real
+    time, or a year would pass second by second; `is_durable` tells such calls from the others. The
+    monotonic clock is the real one.
+    """
+
+    def __init__(self, now_us: int, *, is_durable: Callable[[Callable[[], None]], bool]) -> None:
+        self._now_us = now_us
+        self._is_durable = is_durable
+        self._alarms: list[tuple[int, int, VirtualAlarm]] = []
+        self._made = 0
+
+    def now_us(self) -> int:
+        """Returns virtual wall time since the Unix epoch."""
+        return self._now_us
+
+    def monotonic_us(self) -> int:
+        """Returns real time that never steps."""
+        return int(asyncio.get_running_loop().time() * 1e6)
+
+    def call_at(self, when_us: int, callback: Callable[[], None]) -> Alarm:
+        """Calls back at an instant of virtual time, soon when it has passed."""
+        delay_us = when_us - self._now_us
+        if delay_us <= 0 or not self._is_durable(callback):
+            return asyncio.get_running_loop().call_later(max(delay_us, 0) / 1e6, callback)
+        alarm = VirtualAlarm(callback)
+        self._made += 1
+        heappush(self._alarms, (when_us, self._made, alarm))
+        return alarm
+
+    def next_us(self) -> int | None:
+        """Returns the next instant at which something is to happen."""
+        while self._alarms and self._alarms[0][2].callback is None:
+            heappop(self._alarms)
+        return self._alarms[0][0] if self._alarms else None
+
+    def move_to(self, when_us: int) -> None:
+        """Moves time forward and makes the calls that are then due."""
+        self._now_us = max(self._now_us, when_us)
+        while (next_us := self.next_us()) is not None and next_us <= self._now_us:
+            callback = heappop(self._alarms)[2].callback
+            assert callback is not None
+            callback()
+
+
+class WatchedStore:
+    """Passes every call on to a store and counts those under way; can refuse commits."""
+
+    def __init__(self, store: Any, refusal: Exception) -> None:
+        self.under_way = 0
+        self.refuse = 0
+        self._store = store
+        self._refusal = refusal
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._store, name)
+        if not asyncio.iscoroutinefunction(attribute) or name == "wait_for_work":
+            return attribute
+
+        async def counted(*args: Any, **kwargs: Any) -> Any:
+            self.under_way += 1
+            try:
+                return await attribute(*args, **kwargs)
+            finally:
+                self.under_way -= 1
+
+        return counted
+
+    async def commit(self, changesets: Any) -> list[Any]:
+        """Commits, or refuses to as often as was asked."""
+        if self.refuse:
+            self.refuse -= 1
+            return [self._refusal for _ in changesets]
+        self.under_way += 1
+        try:
+            outcomes: list[Any] = await self._store.commit(changesets)
+        finally:
+            self.under_way -= 1
+        return outcomes
+
+
+class TimeKeeper:
+    """Moves a clock when nothing else is going on. Lives on the home loop."""
+
+    def __init__(
+        self, clock: VirtualClock, *, busy: Callable[[], bool], waiting: Callable[[], bool]
+    ) -> None:
+        self._clock = clock
+        self._busy = busy
+        self._waiting = waiting
+        self._held = asyncio.Lock()
+
+    async def skip(self) -> None:
+        """Moves time to the next instant, again and again, whenever all that is left is to wait."""
+        while True:
+            async with self._held:
+                if await self._quiet() and self._waiting():
+                    next_us = self._clock.next_us()
+                    if next_us is not None:
+                        self._clock.move_to(next_us)
+                        continue
+            await asyncio.sleep(_LOOK_S)
+
+    async def advance(self, span_us: int, *, patience_s: float) -> None:
+        """Moves time by a span, through all instants on the way.
+
+        Work under way is waited for at each of them, for at most `patience_s` of real time.
+        """
+        async with self._held:
+            end_us = self._clock.now_us() + span_us
+            while True:
+                await self._settle(patience_s)
+                next_us = self._clock.next_us()
+                if next_us is None or next_us > end_us:
+                    break
+                self._clock.move_to(next_us)
+            self._clock.move_to(end_us)
+            await self._settle(patience_s)
+
+    async def _settle(self, patience_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + patience_s
+        while not await self._quiet() and loop.time() < ends_at:  # noqa: ASYNC110
+            await asyncio.sleep(_LOOK_S)
+
+    async def _quiet(self) -> bool:
+        for _ in range(QUIET_TURNS):
+            if self._busy():
+                return False
+            await asyncio.sleep(0)
+        return True

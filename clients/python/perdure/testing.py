@@ -1,0 +1,173 @@
+"""Owns what tests of workflows need: an engine in the process with virtual time, and replay.
+
+    async with Environment([checkout], [charge]) as env:
+        handle = await env.client.start(checkout, order)
+        await env.advance(timedelta(days=30))
+        assert await handle.result() == ...
+
+Time stands still but for two things: `advance` moves it, and while the test waits for a result and
+nothing else is going on it jumps to the next timer. So a sleep of a year takes milliseconds. A
+workflow task that fails, for example because the code does not replay, ends that wait with an
+`RpcError`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self, cast
+
+from perdure._activity import Activity
+from perdure._embedded import EmbeddedTransport
+from perdure._replay.replayer import replay
+from perdure._virtual_time import TimeKeeper, VirtualClock, WatchedStore
+from perdure._workflow import Workflow
+from perdure.client import Client
+from perdure.converter import Converter
+from perdure.errors import RpcError
+from perdure.v1.failure_pb2 import Failure
+from perdure.worker import Worker
+from perdure_server.api.errors import to_status
+from perdure_server.app import SystemIds
+from perdure_server.core.errors import StoreUnavailable
+from perdure_server.embedded import open_on_store
+from perdure_server.engine.alarms import Alarms
+from perdure_server.store.contract import Store
+from perdure_server.store.sqlite.store import SqliteStore
+
+__all__ = ["Environment", "replay"]
+
+_START: Final = datetime(2030, 1, 1, tzinfo=UTC)
+_PATIENCE_S: Final = 0.2
+_MICROSECOND: Final = timedelta(microseconds=1)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Environment:
+    """A whole engine, a client and workers in the test's process, on a file of its own.
+
+    A definition of the same name takes the place of the real one: `@activity(name="charge")` on a
+    fake. Workers stand at every task queue that the definitions name and at `default`.
+    `max_cached_runs=0` replays each task from the first event, which finds code that does not
+    replay.
+
+    Attributes:
+        client: A client of the engine.
+    """
+
+    def __init__(
+        self,
+        workflows: Sequence[Workflow[..., Any]] = (),
+        activities: Sequence[Activity[..., Any]] = (),
+        *,
+        start: datetime = _START,
+        max_cached_runs: int = 1000,
+        converter: Converter | None = None,
+    ) -> None:
+        self._clock = VirtualClock((start - _EPOCH) // _MICROSECOND, is_durable=_is_durable)
+        self._folder = tempfile.TemporaryDirectory(prefix="perdure-")
+        path = Path(self._folder.name) / "perdure.db"
+        refusal = StoreUnavailable("the test refuses this commit")
+        self._store = WatchedStore(SqliteStore(path), refusal)
+        store = cast("Store", self._store)
+        ids = SystemIds()
+        transport = EmbeddedTransport(lambda: open_on_store(store, self._clock, ids), to_status)
+        self.client: Final = Client(transport, converter=converter)
+        self._workers = [
+            Worker(self.client, queue, workflows, activities, max_cached_runs=max_cached_runs)
+            for queue in _queues(workflows, activities)
+        ]
+        self._open = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        self._open.callback(self._folder.cleanup)
+        try:
+            await self._open.enter_async_context(self.client)
+            for worker in self._workers:
+                await self._open.enter_async_context(worker)
+            self._keeper, skipping = await self._on_home(self._keep_time())
+        except BaseException:
+            await self._open.aclose()
+            raise
+        self._open.push_async_callback(self._on_home, _cancel(skipping))
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._open.aclose()
+
+    def now(self) -> datetime:
+        """Returns virtual time."""
+        return _EPOCH + self._clock.now_us() * _MICROSECOND
+
+    async def advance(self, span: timedelta) -> None:
+        """Moves virtual time; everything that is due on the way happens at its instant."""
+        if span < timedelta(0):
+            raise ValueError(f"time does not go back, got {span}")
+        await self._on_home(self._keeper.advance(span // _MICROSECOND, patience_s=_PATIENCE_S))
+
+    async def forget_runs(self) -> None:
+        """Empties the workers' caches, as if their processes had been replaced."""
+
+        async def forget() -> None:
+            for worker in self._workers:
+                worker.shift.forget_runs()
+
+        await self._on_home(forget())
+
+    def refuse_commits(self, count: int) -> None:
+        """Makes the store refuse its next `count` writes, as a full disk does."""
+        self._store.refuse = count
+
+    async def _keep_time(self) -> tuple[TimeKeeper, asyncio.Task[None]]:
+        keeper = TimeKeeper(self._clock, busy=self._busy, waiting=self._waiting)
+        return keeper, asyncio.create_task(keeper.skip())
+
+    def _busy(self) -> bool:
+        if self._store.under_way or not all(worker.shift.idle for worker in self._workers):
+            return True
+        session = self.client.connection.session
+        return not (session.idle or session.only_waits)
+
+    def _waiting(self) -> bool:
+        session = self.client.connection.session
+        if not session.only_waits:
+            return False
+        failures = [worker.shift.task_failure for worker in self._workers]
+        for failure in filter(None, failures):
+            session.fail(_task_failed(failure))
+            return False
+        return True
+
+    async def _on_home(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return await self.client.connection.home.run(coroutine)
+
+
+def _is_durable(callback: Callable[[], None]) -> bool:
+    return isinstance(getattr(callback, "__self__", None), Alarms)
+
+
+def _queues(
+    workflows: Sequence[Workflow[..., Any]], activities: Sequence[Activity[..., Any]]
+) -> list[str]:
+    named = {workflow.task_queue for workflow in workflows}
+    named.update(activity.task_queue for activity in activities)
+    return sorted({queue for queue in named if queue} | {"default"})
+
+
+def _task_failed(failure: Failure) -> RpcError:
+    text = f"a workflow task failed: {failure.type}: {failure.message}"
+    return RpcError(text, reason="WORKFLOW_TASK_FAILED")
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
