@@ -268,7 +268,7 @@ def steps_of(command: Command) -> Command:
     """The command without the signals it names: a run cannot name one that came after it closed."""
     kind = command.WhichOneof("command")
     if kind in {"complete_workflow", "fail_workflow", "cancel_workflow"}:
-        getattr(command, kind).ClearField("unconsumed_signal_seqs")
+        getattr(command, kind).ClearField("unconsumed_signals")
     return command
 
 

@@ -10,7 +10,7 @@ from perdure._replay import commands
 from perdure._replay.commands import NOTE, WAIT, WORK, State, Step
 from perdure.errors import HistoryError
 from perdure.v1.failure_pb2 import Failure
-from perdure.v1.history_pb2 import HistoryEvent
+from perdure.v1.history_pb2 import HistoryEvent, UnhandledSignal
 from perdure.v1.payload_pb2 import Payload
 
 
@@ -26,7 +26,7 @@ def made(name):
     """One command of each kind."""
     request = MAKERS[name]()
     if isinstance(request, commands.CloseRequest):
-        request.unconsumed = lambda: [7]
+        request.unconsumed = lambda: [UnhandledSignal(event_seq=7, signal_name="paid")]
     return request
 
 

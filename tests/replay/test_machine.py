@@ -61,7 +61,8 @@ def test_closing_a_machine_runs_finally_blocks_and_nothing_else():
 
         async def stubborn():
             event = asyncio.Event()
-            while True:
+            # Bounded, because the end of the interpreter tries to close it once more.
+            for _ in range(100):
                 try:
                     await event.wait()
                 except BaseException:  # noqa: BLE001

@@ -105,7 +105,7 @@ def test_a_signal_handed_to_a_task_that_is_cancelled_meanwhile_is_not_lost():
     rig.run()
     # The sentry cancelled two waiters that stood in line: later signals stay in the box.
     rig.signal("paid", {"id": "b"}).signal("paid", {"id": "c"}).run()
-    assert run.mailbox.unconsumed() == [rig.events[-2].seq, rig.events[-1].seq]
+    assert seqs(run.mailbox.unconsumed()) == [rig.events[-2].seq, rig.events[-1].seq]
     assert rig.signal("stop").run() == [
         'complete_workflow ["b","c","NoneType","CancelledError","CancelledError"]'
     ]
@@ -121,7 +121,7 @@ def test_a_signal_after_the_end_finds_a_waiter_that_was_cancelled_and_stays_unco
     rig, _ = played(shop)
     rig.complete(1).signal("paid")
     (command,) = rig.think()
-    assert command.complete_workflow.unconsumed_signal_seqs == [rig.events[-1].seq]
+    assert seqs(command.complete_workflow.unconsumed_signals) == [rig.events[-1].seq]
 
 
 def test_what_was_not_consumed_is_in_the_closing_command():
@@ -132,7 +132,8 @@ def test_what_was_not_consumed_is_in_the_closing_command():
     rig, _ = played(shop)
     rig.signal("other").signal("paid").signal("paid")
     (command,) = rig.think()
-    assert command.complete_workflow.unconsumed_signal_seqs == [3, 5]
+    left = command.complete_workflow.unconsumed_signals
+    assert [(one.event_seq, one.signal_name) for one in left] == [(3, "other"), (5, "paid")]
 
 
 def test_a_signal_needs_a_name_and_a_workflow():
@@ -146,3 +147,8 @@ def test_a_signal_needs_a_name_and_a_workflow():
 async def test_a_wait_outside_a_workflow_is_refused():
     with pytest.raises(RuntimeError, match="in a workflow only"):
         await paid.wait()
+
+
+def seqs(signals):
+    """The events of signals."""
+    return [signal.event_seq for signal in signals]

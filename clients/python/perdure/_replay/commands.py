@@ -27,6 +27,7 @@ from perdure.v1.command_pb2 import (
     WaitForSignal,
 )
 from perdure.v1.failure_pb2 import Failure
+from perdure.v1.history_pb2 import UnhandledSignal
 from perdure.v1.payload_pb2 import Payload
 
 
@@ -280,7 +281,7 @@ class CloseRequest(Request):
 
     def __init__(self, source: str) -> None:
         super().__init__(source)
-        self.unconsumed: Callable[[], list[int]]
+        self.unconsumed: Callable[[], list[UnhandledSignal]]
 
     def fits(self, recorded: Any) -> bool:  # noqa: ARG002
         # A result is not compared: values may change as long as the steps do not.
@@ -303,7 +304,7 @@ class CompleteRequest(CloseRequest):
         return "CompleteWorkflow"
 
     def to_proto(self) -> Command:
-        complete = CompleteWorkflow(result=self.result, unconsumed_signal_seqs=self.unconsumed())
+        complete = CompleteWorkflow(result=self.result, unconsumed_signals=self.unconsumed())
         return Command(complete_workflow=complete, source=self.source)
 
 
@@ -323,7 +324,7 @@ class FailRequest(CloseRequest):
         return f"FailWorkflow ({self.failure.type}: {self.failure.message[:100]})"
 
     def to_proto(self) -> Command:
-        fail = FailWorkflow(failure=self.failure, unconsumed_signal_seqs=self.unconsumed())
+        fail = FailWorkflow(failure=self.failure, unconsumed_signals=self.unconsumed())
         return Command(fail_workflow=fail, source=self.source)
 
 
@@ -339,7 +340,7 @@ class CancelRequest(CloseRequest):
         return "CancelWorkflow"
 
     def to_proto(self) -> Command:
-        cancel = CancelWorkflow(unconsumed_signal_seqs=self.unconsumed())
+        cancel = CancelWorkflow(unconsumed_signals=self.unconsumed())
         return Command(cancel_workflow=cancel, source=self.source)
 
 

@@ -12,7 +12,7 @@ import dis
 import logging
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, MethodType, ModuleType
 from typing import Any, Final
@@ -109,8 +109,16 @@ def _is_forbidden(target: Any) -> bool:
     return names is None or target.__name__ in names
 
 
-def _audit(event: str, args: tuple[Any, ...]) -> None:  # noqa: ARG001
-    if event in OUTSIDE and isinstance(asyncio._get_running_loop(), WorkflowLoop):  # noqa: SLF001
+def _audit(
+    event: str,
+    args: tuple[Any, ...],  # noqa: ARG001
+    *,
+    # Bound here, because the end of the interpreter takes this module apart before its hook.
+    at_end: Callable[[], bool] = sys.is_finalizing,
+) -> None:
+    if at_end() or event not in OUTSIDE:
+        return
+    if isinstance(asyncio._get_running_loop(), WorkflowLoop):  # noqa: SLF001
         line = _outside_line(sys._getframe(1))  # noqa: SLF001
         if line:
             _report(line, event)

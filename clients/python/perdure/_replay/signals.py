@@ -6,6 +6,7 @@ import asyncio
 from collections import defaultdict, deque
 from typing import Any, NamedTuple
 
+from perdure.v1.history_pb2 import UnhandledSignal
 from perdure.v1.payload_pb2 import Payload
 
 
@@ -25,11 +26,12 @@ class Mailbox:
     def __init__(self) -> None:
         self._letters: defaultdict[str, deque[Letter]] = defaultdict(deque)
         self._waiters: defaultdict[str, deque[asyncio.Future[Any]]] = defaultdict(deque)
-        self._untaken: dict[int, None] = {}
+        self._untaken: dict[int, str] = {}
+        """The names of the signals that the code has not taken, by event."""
 
     def deliver(self, name: str, letter: Letter) -> None:
         """Takes a letter in."""
-        self._untaken[letter.event_seq] = None
+        self._untaken[letter.event_seq] = name
         self._letters[name].append(letter)
         self._hand_out(name)
 
@@ -57,9 +59,11 @@ class Mailbox:
         """
         self._waiters[name].remove(waiter)
 
-    def unconsumed(self) -> list[int]:
-        """The events of the letters that the code has not taken."""
-        return list(self._untaken)
+    def unconsumed(self) -> list[UnhandledSignal]:
+        """The signals that the code has not taken."""
+        return [
+            UnhandledSignal(event_seq=seq, signal_name=name) for seq, name in self._untaken.items()
+        ]
 
     def _hand_out(self, name: str) -> None:
         letters, waiters = self._letters[name], self._waiters[name]
