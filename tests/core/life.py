@@ -21,7 +21,7 @@ from perdure.v1.command_pb2 import (
     WaitForSignal,
 )
 from perdure.v1.failure_pb2 import Failure
-from perdure.v1.history_pb2 import HistoryEvent
+from perdure.v1.history_pb2 import HistoryEvent, UnhandledSignal
 from perdure.v1.payload_pb2 import Payload
 from perdure.v1.retry_policy_pb2 import RetryPolicy
 from perdure.v1.workflow_service_pb2 import (
@@ -244,10 +244,15 @@ def await_signal(seq: int = 0, name: str = "go", timer_seq: int = 0) -> Command:
     return Command(wait_for_signal=WaitForSignal(seq=seq, signal_name=name, timer_seq=timer_seq))
 
 
-def complete(result: bytes | None = b"1", unconsumed: tuple[int, ...] = ()) -> Command:
+def complete(result: bytes | None = b"1", unconsumed: tuple[tuple[int, str], ...] = ()) -> Command:
     payload = None if result is None else Payload(data=result)
     return Command(
-        complete_workflow=CompleteWorkflow(result=payload, unconsumed_signal_seqs=unconsumed)
+        complete_workflow=CompleteWorkflow(
+            result=payload,
+            unconsumed_signals=[
+                UnhandledSignal(event_seq=seq, signal_name=name) for seq, name in unconsumed
+            ],
+        )
     )
 
 

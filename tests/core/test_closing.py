@@ -66,17 +66,17 @@ def test_unseen_and_unconsumed_signals_are_listed() -> None:
     life.signal("b")
     token = life.lease(TaskKind.WORKFLOW)
     life.signal("c")
-    life.report(token, complete(unconsumed=(3, 3)))
+    life.report(token, complete(unconsumed=((3, "b"), (3, "b"))))
     assert names(life) == [(3, "b"), (4, "c")]
 
 
-def test_a_signal_of_an_earlier_task_is_listed_without_its_name() -> None:
+def test_a_signal_of_an_earlier_task_is_listed_by_the_name_it_is_given() -> None:
     life = Life()
     life.signal("a")
     life.work(schedule())
     life.signal("b")
-    life.work(complete(unconsumed=(2,)))
-    assert names(life) == [(2, "")]
+    life.work(complete(unconsumed=((2, "a"),)))
+    assert names(life) == [(2, "a")]
 
 
 @pytest.mark.parametrize("seq", [0, 3])
@@ -85,8 +85,8 @@ def test_an_unconsumed_signal_was_covered(seq: int) -> None:
     life.signal()
     token = life.lease(TaskKind.WORKFLOW)
     life.signal()
-    with pytest.raises(InvalidCommand, match=r"unconsumed_signal_seqs\[0\]: is"):
-        life.report(token, complete(unconsumed=(seq,)))
+    with pytest.raises(InvalidCommand, match=r"unconsumed_signals\[0\].event_seq: is"):
+        life.report(token, complete(unconsumed=((seq, "go"),)))
 
 
 def test_termination_lists_what_it_cuts_off() -> None:

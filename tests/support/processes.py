@@ -49,7 +49,7 @@ class RealProcess:
         """Starts it, without waiting until it is ready."""
         assert not self.is_running, "the process runs already"
         with self.log.open("a") as log:
-            self._process = subprocess.Popen(  # noqa: S603
+            self._process = subprocess.Popen(
                 self._arguments,
                 cwd=ROOT,
                 env=self._environment,
@@ -98,7 +98,7 @@ class ServerProcess(RealProcess):
 
 def free_port() -> int:
     """Returns a port on which nobody listens."""
-    numbers = Random()  # noqa: S311
+    numbers = Random()
     while True:
         port = numbers.choice(_PORTS)
         with socket.socket() as candidate:

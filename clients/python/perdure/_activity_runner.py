@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
+from functools import partial
 from typing import Any, Final
 
 from perdure._activity import Activity
 from perdure._activity_execution import CANCEL_REQUESTED, LEASE_LOST, WORKER_STOPPED, Execution
 from perdure._home import Hop
 from perdure._link import Link
+from perdure._threads import Threads
 from perdure._times import span_of
 from perdure.converter import Converter
 from perdure.v1.failure_pb2 import Failure
@@ -44,7 +45,7 @@ class ActivityRunner:
         self._user = Hop(user_loop)
         self._loop = asyncio.get_running_loop()
         self._home = Hop(self._loop)
-        self._executor = ThreadPoolExecutor(max(threads_max, 1), "perdure-activity")
+        self._threads = Threads(threads_max, name="perdure-activity")
         self._executions: dict[str, Execution] = {}
         self._beating: dict[str, asyncio.TimerHandle] = {}
 
@@ -56,7 +57,7 @@ class ActivityRunner:
         """Tells what still runs to stop; it is reported as lost, so that it is tried again soon."""
         for token in list(self._executions):
             self.cancel(token, WORKER_STOPPED)
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._threads.stop()
 
     @property
     def idle(self) -> bool:
@@ -95,7 +96,7 @@ class ActivityRunner:
         if activity.is_async:
             self._user.post(self._run_on_loop, execution)
         else:
-            self._executor.submit(Context().run, self._run_in_thread, execution)
+            self._threads.submit(partial(Context().run, self._run_in_thread, execution))
         if task.cancel_requested:
             self.cancel(task.task_token, CANCEL_REQUESTED)
 

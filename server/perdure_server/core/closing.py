@@ -15,7 +15,6 @@ from perdure.v1.history_pb2 import (
 )
 from perdure_server.core import fields
 from perdure_server.core.errors import InvalidRequest
-from perdure_server.core.frames import parse_frame
 from perdure_server.core.limits import HISTORY_BYTES_MAX, HISTORY_EVENTS_MAX
 from perdure_server.core.opening import open_next_run
 from perdure_server.core.retry import next_delay_us
@@ -32,9 +31,7 @@ if TYPE_CHECKING:
 def complete(batch: CommandBatch, command: CompleteWorkflow) -> None:
     """Closes the run with a result."""
     fields.check_payload("result", command.result)
-    event = WorkflowCompleted(
-        unhandled_signals=_unhandled(batch.draft, command.unconsumed_signal_seqs)
-    )
+    event = WorkflowCompleted(unhandled_signals=_unhandled(batch.draft, command.unconsumed_signals))
     if command.HasField("result"):
         event.result.CopyFrom(command.result)
     close(batch.draft, batch.now_us, workflow_completed=event)
@@ -46,7 +43,7 @@ def fail(batch: CommandBatch, command: FailWorkflow) -> None:
     draft = batch.draft
     event = WorkflowFailed(
         failure=command.failure,
-        unhandled_signals=_unhandled(draft, command.unconsumed_signal_seqs),
+        unhandled_signals=_unhandled(draft, command.unconsumed_signals),
         next_run_id=_try_again(
             draft, command.failure, next_run=batch.next_run, now_us=batch.now_us
         ),
@@ -58,7 +55,7 @@ def cancel(batch: CommandBatch, command: CancelWorkflow) -> None:
     """Closes the run after a cancellation, or because its code cancelled itself."""
     draft = batch.draft
     event = WorkflowCancelled(
-        unhandled_signals=_unhandled(draft, command.unconsumed_signal_seqs),
+        unhandled_signals=_unhandled(draft, command.unconsumed_signals),
         reason=draft.run.cancel_reason,
     )
     close(draft, batch.now_us, workflow_cancelled=event)
@@ -125,29 +122,20 @@ def close(draft: Draft, now_us: int, **event: Any) -> None:
     draft.append(now_us, **event)
 
 
-def _unhandled(draft: Draft, unconsumed: Sequence[int] = ()) -> list[UnhandledSignal]:
-    """Lists the signals that the code names as unconsumed and those that it never saw.
-
-    A signal that an earlier task covered is listed without its name: its event is not at hand.
-    """
+def _unhandled(draft: Draft, unconsumed: Sequence[UnhandledSignal] = ()) -> list[UnhandledSignal]:
+    """Lists the signals that the code names as unconsumed, and those that it never saw."""
     seen_seq = draft.run.seen_seq
-    for index, seq in enumerate(unconsumed):
-        if not 1 <= seq <= seen_seq:
-            raise InvalidRequest(
-                f"is {seq}; the task covers the events 1 to {seen_seq}",
-                f"unconsumed_signal_seqs[{index}]",
-            )
-    names: dict[int, str] = {}
-    wanted = set(unconsumed)
-    if wanted:
-        names = {
-            row.seq: parse_frame(row.frame).signal_received.signal_name
-            for row in draft.recent()
-            if row.seq in wanted and row.kind == "signal_received"
-        }
+    for index, signal in enumerate(unconsumed):
+        place = f"unconsumed_signals[{index}]"
+        if not 1 <= signal.event_seq <= seen_seq:
+            problem = f"is {signal.event_seq}; the task covers the events 1 to {seen_seq}"
+            raise InvalidRequest(problem, f"{place}.event_seq")
+        fields.require_id(f"{place}.signal_name", signal.signal_name)
+    named = {signal.event_seq: signal.signal_name for signal in unconsumed}
+    unseen = draft.unseen_signals()
     return [
-        *(UnhandledSignal(event_seq=seq, signal_name=names.get(seq, "")) for seq in sorted(wanted)),
-        *(UnhandledSignal(event_seq=seq, signal_name=name) for seq, name in draft.unseen_signals()),
+        UnhandledSignal(event_seq=seq, signal_name=name)
+        for seq, name in [*sorted(named.items()), *unseen]
     ]
 
 

@@ -363,9 +363,15 @@ class Dispatcher:
 
     async def _recount(self, lane: LaneState) -> None:
         """Finds the next task of a lane whose count may be wrong."""
+        try:
+            depths = await self._store.lane_depths()
+        except DomainError:
+            # The claim that is tried again finds nothing, and counts again.
+            lane.arrive()
+            raise
         lane.unsure = False
         now_us = self._clock.now_us()
-        for depth in await self._store.lane_depths():
+        for depth in depths:
             if depth.lane != lane.lane:
                 continue
             lane.unsure = True

@@ -64,7 +64,7 @@ async def main() -> int:
         try:
             async with asyncio.timeout(LIMIT_S):
                 findings = await fulfil_all(load_orders(), processes, Progress(console))
-        except BaseException:
+        except Exception:
             console.print("The demonstration broke; the processes said:", _text(log), markup=False)
             raise
         finally:
@@ -165,4 +165,7 @@ def _money(cents: int) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    try:
+        sys.exit(asyncio.run(main()))
+    except KeyboardInterrupt:
+        sys.exit("The demonstration was stopped.")

@@ -3,6 +3,7 @@ import datetime
 from google.protobuf import duration_pb2 as _duration_pb2
 from perdure.v1 import activity_pb2 as _activity_pb2
 from perdure.v1 import failure_pb2 as _failure_pb2
+from perdure.v1 import history_pb2 as _history_pb2
 from perdure.v1 import payload_pb2 as _payload_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
@@ -81,23 +82,23 @@ class WaitForSignal(_message.Message):
     def __init__(self, seq: _Optional[int] = ..., signal_name: _Optional[str] = ..., timer_seq: _Optional[int] = ...) -> None: ...
 
 class CompleteWorkflow(_message.Message):
-    __slots__ = ("result", "unconsumed_signal_seqs")
+    __slots__ = ("result", "unconsumed_signals")
     RESULT_FIELD_NUMBER: _ClassVar[int]
-    UNCONSUMED_SIGNAL_SEQS_FIELD_NUMBER: _ClassVar[int]
+    UNCONSUMED_SIGNALS_FIELD_NUMBER: _ClassVar[int]
     result: _payload_pb2.Payload
-    unconsumed_signal_seqs: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, result: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., unconsumed_signal_seqs: _Optional[_Iterable[int]] = ...) -> None: ...
+    unconsumed_signals: _containers.RepeatedCompositeFieldContainer[_history_pb2.UnhandledSignal]
+    def __init__(self, result: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., unconsumed_signals: _Optional[_Iterable[_Union[_history_pb2.UnhandledSignal, _Mapping]]] = ...) -> None: ...
 
 class FailWorkflow(_message.Message):
-    __slots__ = ("failure", "unconsumed_signal_seqs")
+    __slots__ = ("failure", "unconsumed_signals")
     FAILURE_FIELD_NUMBER: _ClassVar[int]
-    UNCONSUMED_SIGNAL_SEQS_FIELD_NUMBER: _ClassVar[int]
+    UNCONSUMED_SIGNALS_FIELD_NUMBER: _ClassVar[int]
     failure: _failure_pb2.Failure
-    unconsumed_signal_seqs: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, failure: _Optional[_Union[_failure_pb2.Failure, _Mapping]] = ..., unconsumed_signal_seqs: _Optional[_Iterable[int]] = ...) -> None: ...
+    unconsumed_signals: _containers.RepeatedCompositeFieldContainer[_history_pb2.UnhandledSignal]
+    def __init__(self, failure: _Optional[_Union[_failure_pb2.Failure, _Mapping]] = ..., unconsumed_signals: _Optional[_Iterable[_Union[_history_pb2.UnhandledSignal, _Mapping]]] = ...) -> None: ...
 
 class CancelWorkflow(_message.Message):
-    __slots__ = ("unconsumed_signal_seqs",)
-    UNCONSUMED_SIGNAL_SEQS_FIELD_NUMBER: _ClassVar[int]
-    unconsumed_signal_seqs: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, unconsumed_signal_seqs: _Optional[_Iterable[int]] = ...) -> None: ...
+    __slots__ = ("unconsumed_signals",)
+    UNCONSUMED_SIGNALS_FIELD_NUMBER: _ClassVar[int]
+    unconsumed_signals: _containers.RepeatedCompositeFieldContainer[_history_pb2.UnhandledSignal]
+    def __init__(self, unconsumed_signals: _Optional[_Iterable[_Union[_history_pb2.UnhandledSignal, _Mapping]]] = ...) -> None: ...

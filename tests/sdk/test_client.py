@@ -1,0 +1,260 @@
+"""What applications can do with a client, against a real server."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+
+import pytest
+
+from perdure import (
+    ApplicationError,
+    PayloadError,
+    RetryPolicy,
+    Worker,
+    WorkerOptions,
+    WorkflowAlreadyExistsError,
+    WorkflowCancelledError,
+    WorkflowFailedError,
+    WorkflowNotFoundError,
+    WorkflowStatus,
+    WorkflowTerminatedError,
+    activity,
+    signal,
+    workflow,
+)
+from perdure.client import Client
+from perdure.errors import RpcError, UnavailableError
+
+
+@dataclass
+class Order:
+    id: str
+    amount: int
+
+
+approvals = signal("approvals", bool)
+
+
+@activity
+async def charge(order: Order) -> str:
+    return f"charged {order.amount} for {order.id}"
+
+
+@workflow(task_queue="shop")
+async def checkout(order: Order) -> str:
+    if not await approvals.wait(timeout=timedelta(hours=1)):
+        raise ApplicationError("refused", type="Refused", details={"order": order.id})
+    return await charge(order)
+
+
+@workflow(task_queue="shop")
+async def nothing() -> None:
+    return None
+
+
+@workflow(task_queue="idle")
+async def never_run(order: Order) -> str:
+    return order.id
+
+
+@pytest.fixture
+async def worker(client):
+    async with Worker(client, "shop", [checkout, nothing], [charge]) as worker:
+        yield worker
+
+
+@pytest.fixture(params=["session", "unary"])
+async def either(address, request):
+    async with Client.connect(address, use_session=request.param == "session") as client:
+        yield client
+
+
+async def test_a_workflow_from_start_to_result(either, worker):
+    handle = await either.start(checkout, Order("a", 7), id="o-1")
+    await handle.signal(approvals, True)
+
+    assert await handle.result() == "charged 7 for a"
+    assert (await handle.describe()).status is WorkflowStatus.COMPLETED
+
+
+async def test_execute(either, worker):
+    assert await either.execute(nothing) is None
+
+
+async def test_a_failed_workflow_raises_what_it_failed_with(either, worker):
+    handle = await either.start(checkout, Order("a", 7))
+    await handle.signal("approvals", False)
+
+    with pytest.raises(WorkflowFailedError) as caught:
+        await handle.result()
+    assert caught.value.type == "Refused"
+    assert caught.value.__cause__.details == {"order": "a"}
+
+
+async def test_a_workflow_that_never_ran_is_cancelled_at_once(either):
+    handle = await either.start(never_run, Order("a", 1))
+
+    assert await handle.cancel("not wanted") is WorkflowStatus.CANCELLED
+    with pytest.raises(WorkflowCancelledError):
+        await handle.result()
+
+
+async def test_terminate(either):
+    handle = await either.start(never_run, Order("a", 1))
+
+    await handle.terminate("enough")
+    with pytest.raises(WorkflowTerminatedError, match="enough"):
+        await handle.result()
+
+
+async def test_a_second_start_is_refused_or_joins(either):
+    first = await either.start(never_run, Order("a", 1), id="o-1")
+
+    with pytest.raises(WorkflowAlreadyExistsError):
+        await either.start(never_run, Order("a", 1), id="o-1")
+    second = await either.start(never_run, Order("a", 1), id="o-1", conflict_policy="use_existing")
+    assert second.run_id == first.run_id
+
+
+async def test_a_start_with_the_same_request_id_counts_once(either):
+    first = await either.start(never_run, Order("a", 1), id="o-1", request_id="r")
+    second = await either.start(never_run, Order("a", 1), id="o-1", request_id="r")
+
+    assert second.run_id == first.run_id
+
+
+async def test_every_option_of_a_start_travels(client):
+    handle = await client.start(
+        never_run,
+        Order("a", 1),
+        task_queue="other",
+        reuse_policy="allow_duplicate",
+        retry=RetryPolicy(max_attempts=5),
+        execution_timeout=timedelta(hours=3),
+        run_timeout=timedelta(hours=2),
+        priority=1,
+    )
+
+    started = (await handle.history()).events[0].workflow_started
+    assert started.task_queue == "other"
+    assert started.retry_policy.max_attempts == 5
+    assert started.execution_timeout.seconds == 3 * 3600
+    assert started.run_timeout.seconds == 2 * 3600
+    assert started.priority == 1
+
+
+async def test_a_result_can_time_out_and_be_asked_for_again(either, worker):
+    handle = await either.start(checkout, Order("a", 7))
+
+    with pytest.raises(TimeoutError):
+        await handle.result(timeout=timedelta(milliseconds=10))
+    await handle.signal(approvals, True)
+    assert await handle.result() == "charged 7 for a"
+
+
+async def test_unknown_workflows_are_not_found(either):
+    handle = either.get_handle("nobody")
+
+    for call in (handle.describe, handle.result, handle.history, handle.cancel):
+        with pytest.raises(WorkflowNotFoundError):
+            await call()
+
+
+async def test_list_pages_through_all_runs(client):
+    for number in range(120):
+        await client.start(never_run, Order("a", number), id=f"o-{number}")
+
+    ids = [run.workflow_id async for run in client.list(status=WorkflowStatus.PENDING)]
+    assert ids == [f"o-{number}" for number in reversed(range(120))]
+    assert [run async for run in client.list(workflow_type="other")] == []
+
+
+async def test_watch_follows_a_run_to_its_end(client, worker):
+    handle = await client.start(checkout, Order("a", 7))
+    kinds = []
+    async for event in handle.watch():
+        kinds.append(event.WhichOneof("event"))
+        if kinds[-1] == "workflow_awaiting_signal":
+            await handle.signal(approvals, True)
+
+    assert kinds[0] == "workflow_started"
+    assert kinds[-1] == "workflow_completed"
+    assert len(kinds) == len((await handle.history()).events)
+
+
+async def test_a_handle_needs_only_the_id(client, worker):
+    await client.start(checkout, Order("a", 7), id="o-1")
+    handle = client.get_handle("o-1", result_type=str)
+
+    await handle.signal(approvals, True)
+    assert await handle.result() == "charged 7 for a"
+
+
+async def test_a_payload_over_the_limit_is_refused_before_it_is_sent(client):
+    with pytest.raises(PayloadError, match="2,097,152"):
+        await client.start(never_run, Order("x" * (3 << 20), 1))
+
+
+async def test_a_server_that_is_away_is_an_error_once_patience_ends(unused_tcp_port):
+    target = f"127.0.0.1:{unused_tcp_port}"
+    for use_session in (True, False):
+        async with Client.connect(target, use_session=use_session, patience=timedelta(0)) as client:
+            with pytest.raises(UnavailableError):
+                await client.start(never_run, Order("a", 1))
+
+
+async def test_calls_that_wait_learn_that_the_client_was_closed(address):
+    async with Client.connect(address) as client:
+        handle = await client.start(never_run, Order("a", 1))
+        waiting = asyncio.ensure_future(handle.result())
+        # The call is in the session once a later one was answered.
+        await handle.signal("any")
+    with pytest.raises(RpcError, match="closed"):
+        await waiting
+
+
+async def test_a_client_must_be_entered(address):
+    client = Client.connect(address)
+
+    with pytest.raises(RuntimeError, match="async with"):
+        await client.start(never_run, Order("a", 1))
+    with pytest.raises(RuntimeError, match="async with"):
+        await client.get_handle("a").describe()
+
+
+async def test_a_client_belongs_to_its_loop(client):
+    def elsewhere():
+        asyncio.run(client.execute(nothing))
+
+    with pytest.raises(RuntimeError, match="belongs to the event loop"):
+        await asyncio.to_thread(elsewhere)
+
+
+async def test_a_mistyped_option_is_an_error(client):
+    with pytest.raises(TypeError, match="ident"):
+        await client.start(never_run, Order("a", 1), ident="o-1")
+    with pytest.raises(TypeError, match="one value"):
+        await client.start("never_run", 1, 2)
+
+
+async def test_the_whole_engine_in_the_process_goes_on_where_it_stopped(tmp_path):
+    path = tmp_path / "app.db"
+    workers = [WorkerOptions("shop", [checkout, nothing], [charge])]
+    async with Client.embedded(path, workers=workers) as client:
+        handle = await client.start(checkout, Order("a", 7), id="o-1")
+        assert [run.workflow_id async for run in client.list()] == ["o-1"]
+        with pytest.raises(WorkflowNotFoundError):
+            await client.get_handle("nobody").describe()
+    async with Client.embedded(path, workers=workers) as client:
+        handle = client.get_handle("o-1", result_type=str)
+        await handle.signal(approvals, True)
+        assert await handle.result() == "charged 7 for a"
+
+
+async def test_an_embedded_engine_that_cannot_start_says_why(tmp_path):
+    async with Client.embedded(tmp_path / "app.db"):
+        with pytest.raises(Exception, match="cannot start"):
+            async with Client.embedded(tmp_path / "app.db"):
+                pass

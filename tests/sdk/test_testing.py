@@ -1,0 +1,185 @@
+"""The environment for tests of workflows: virtual time, faults, replay."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from perdure import ActivityError, RetryPolicy, WorkflowTimedOutError, activity, signal, workflow
+from perdure.errors import DeterminismError, RpcError
+from perdure.testing import Environment, replay
+
+YEAR = timedelta(days=365)
+approvals = signal("approvals", bool)
+
+
+@activity
+async def now() -> str:
+    return "now"
+
+
+@workflow
+async def sleeps_for_years(years: int) -> str:
+    for _ in range(years):
+        await asyncio.sleep(YEAR.total_seconds())
+    return workflow.now().isoformat()
+
+
+@workflow
+async def asks_for_a_day() -> str:
+    try:
+        return "yes" if await approvals.wait(timeout=timedelta(days=1)) else "no"
+    except TimeoutError:
+        return "nobody answered"
+
+
+async def test_a_year_takes_milliseconds():
+    async with Environment([sleeps_for_years]) as env:
+        start = env.now()
+        result = await env.client.execute(sleeps_for_years, 10)
+
+    assert datetime.fromisoformat(result) == start + 10 * YEAR
+    assert start == datetime(2030, 1, 1, tzinfo=UTC)
+
+
+async def test_time_stands_still_until_it_is_moved():
+    async with Environment([asks_for_a_day]) as env:
+        handle = await env.client.start(asks_for_a_day)
+        await env.advance(timedelta(hours=23))
+        await handle.signal(approvals, True)
+        assert await handle.result() == "yes"
+        assert env.now() == datetime(2030, 1, 1, 23, tzinfo=UTC)
+
+
+async def test_a_timeout_comes_when_time_is_moved_past_it():
+    async with Environment([asks_for_a_day]) as env:
+        handle = await env.client.start(asks_for_a_day)
+        await env.advance(timedelta(days=2))
+        kinds = [event.WhichOneof("event") for event in (await handle.history()).events]
+        assert kinds[-1] == "workflow_completed"
+        assert await handle.result() == "nobody answered"
+
+
+async def test_retries_do_not_wait():
+    attempts = []
+
+    hourly = RetryPolicy(
+        initial_interval=timedelta(hours=1), max_interval=timedelta(hours=9), max_attempts=4
+    )
+
+    @activity(retry=hourly)
+    async def flaky() -> int:
+        attempts.append(activity.info().started_at)
+        if len(attempts) < 4:
+            raise ValueError("not yet")
+        return len(attempts)
+
+    @workflow
+    async def calls() -> int:
+        return await flaky()
+
+    async with Environment([calls], [flaky]) as env:
+        assert await env.client.execute(calls) == 4
+        gaps = [after - before for before, after in itertools.pairwise(attempts)]
+        assert gaps == [timedelta(hours=1), timedelta(hours=2), timedelta(hours=4)]
+
+
+async def test_an_activity_that_hangs_times_out_when_time_is_moved():
+    @activity(start_to_close=timedelta(minutes=5), retry=RetryPolicy(max_attempts=1))
+    async def hangs() -> None:
+        await asyncio.get_running_loop().create_future()
+
+    @workflow
+    async def calls() -> str:
+        try:
+            await hangs()
+        except ActivityError as error:
+            return error.timeout
+        return "never"
+
+    async with Environment([calls], [hangs]) as env:
+        handle = await env.client.start(calls)
+        await env.advance(timedelta(minutes=6))
+        assert await handle.result() == "start_to_close"
+
+
+async def test_a_run_timeout_is_virtual_too():
+    async with Environment([sleeps_for_years]) as env:
+        with pytest.raises(WorkflowTimedOutError):
+            await env.client.execute(sleeps_for_years, 2, run_timeout=YEAR)
+
+
+@pytest.mark.parametrize("max_cached_runs", [0, 1000])
+async def test_forgotten_runs_are_replayed(max_cached_runs):
+    @workflow
+    async def three() -> list[str]:
+        await approvals.wait()
+        return [await now() for _ in range(3)]
+
+    async with Environment([three], [now], max_cached_runs=max_cached_runs) as env:
+        handle = await env.client.start(three)
+        await env.advance(timedelta(0))
+        await env.forget_runs()
+        await handle.signal(approvals, True)
+        assert await handle.result() == ["now"] * 3
+
+
+async def test_refused_writes_lose_nothing():
+    @workflow
+    async def two() -> list[str]:
+        return [await now() for _ in range(2)]
+
+    async with Environment([two], [now]) as env:
+        env.refuse_commits(2)
+        assert await env.client.execute(two) == ["now"] * 2
+
+
+async def test_queues_named_by_definitions_have_workers():
+    @activity(task_queue="gpu")
+    async def renders() -> str:
+        return activity.info().task_queue
+
+    @workflow(task_queue="films")
+    async def film() -> str:
+        return await renders()
+
+    async with Environment([film], [renders]) as env:
+        assert await env.client.execute(film) == "gpu"
+
+
+async def test_a_history_is_replayed_against_todays_code():
+    async with Environment([sleeps_for_years]) as env:
+        handle = await env.client.start(sleeps_for_years, 1)
+        await handle.result()
+        history = await handle.history()
+
+    @workflow(name="sleeps_for_years")
+    async def changed(years: int) -> str:
+        return "at once"
+
+    assert replay(history, [sleeps_for_years]) == []
+    with pytest.raises(DeterminismError):
+        replay(history, [changed])
+
+
+async def test_code_that_does_not_replay_fails_the_wait():
+    flips = iter([True, False])
+
+    @workflow
+    async def flips_a_coin() -> None:
+        if next(flips):
+            await now()
+        await asyncio.sleep(1)
+
+    async with Environment([flips_a_coin], [now], max_cached_runs=0) as env:
+        with pytest.raises(RpcError, match="DeterminismError"):
+            await env.client.execute(flips_a_coin)
+
+
+async def test_time_does_not_go_back():
+    async with Environment() as env:
+        with pytest.raises(ValueError, match="back"):
+            await env.advance(timedelta(seconds=-1))

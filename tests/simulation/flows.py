@@ -1,0 +1,238 @@
+"""The workflows and activities of the simulation.
+
+What an activity does follows from its input and its attempt alone; its result names the attempt
+that made it. What a `mix` does follows from the random numbers of its run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from random import Random
+from typing import Any
+
+from perdure import ActivityError, ApplicationError, RetryPolicy, activity, signal, workflow
+from tests.support.virtual_loop import VirtualLoop, pause
+
+note = signal("note", int)
+
+QUICK = RetryPolicy(initial_interval=timedelta(seconds=0.2), max_attempts=4)
+
+
+class SimLoop(VirtualLoop):
+    """The loop of a simulation; `handed_over` holds the tokens of detached activities."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.handed_over: list[str] = []
+
+
+@activity(
+    retry=RetryPolicy(initial_interval=timedelta(seconds=0.2), max_attempts=0),
+    start_to_close=timedelta(seconds=20),
+)
+async def step(seconds: float) -> int:
+    """Takes a while."""
+    await pause(seconds)
+    return activity.info().attempt
+
+
+@activity(retry=QUICK, start_to_close=timedelta(seconds=20))
+async def flaky(failures: int) -> int:
+    """Fails so many times, then succeeds."""
+    await pause(0.05)
+    if activity.info().attempt <= failures:
+        raise ApplicationError("not yet", type="NotYet")
+    return activity.info().attempt
+
+
+@activity(retry=QUICK, start_to_close=timedelta(seconds=20))
+async def refused(_: int) -> int:
+    """Fails for good."""
+    await pause(0.05)
+    raise ApplicationError("no", type="No", non_retryable=True)
+
+
+@activity(
+    retry=RetryPolicy(initial_interval=timedelta(seconds=0.1), max_attempts=0),
+    heartbeat=timedelta(seconds=2),
+    start_to_close=timedelta(seconds=60),
+)
+async def beating(beats: int) -> int:
+    """Beats so many times; another attempt goes on where the last one was heard."""
+    done = activity.heartbeat_details(int) or 0
+    for count in range(done, beats):
+        await pause(0.4)
+        activity.heartbeat(count + 1)
+    return activity.info().attempt
+
+
+@activity(
+    retry=RetryPolicy(initial_interval=timedelta(seconds=0.1), max_attempts=0),
+    heartbeat=timedelta(seconds=1),
+    start_to_close=timedelta(seconds=5),
+)
+async def silent(attempts: int) -> int:
+    """Says nothing for too long on its first attempts."""
+    if activity.info().attempt <= attempts:
+        await pause(30)
+    return activity.info().attempt
+
+
+@activity(
+    retry=RetryPolicy(initial_interval=timedelta(seconds=0.1), max_attempts=3),
+    schedule_to_close=timedelta(seconds=6),
+    schedule_to_start=timedelta(seconds=3),
+)
+async def hurried(seconds: float) -> int:
+    """May run out of time, in the queue or in all."""
+    await pause(seconds)
+    return activity.info().attempt
+
+
+@activity(
+    retry=RetryPolicy(initial_interval=timedelta(seconds=0.1), max_attempts=0),
+    start_to_close=timedelta(seconds=15),
+)
+async def elsewhere(_: int) -> int:
+    """Leaves its completion to whoever has the token."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, SimLoop)
+    loop.handed_over.append(activity.info().task_token)
+    activity.detach()
+
+
+@workflow
+async def sequence(count: int) -> int:
+    for _ in range(count):
+        await step(0.05)
+    return count
+
+
+@workflow
+async def fan_out(count: int) -> int:
+    results = await asyncio.gather(*[step(0.1 * number) for number in range(count)])
+    return len(results)
+
+
+@workflow
+async def inbox(count: int) -> list[int]:
+    taken: list[int] = []
+    while len(taken) < count:
+        try:
+            taken.append(await note.wait(timeout=8))
+        except TimeoutError:
+            break
+    return taken
+
+
+@workflow
+async def saga(_: int) -> str:
+    try:
+        await step(0.1)
+        await workflow.sleep(1)
+        await step(2)
+        await refused(1)
+    except ActivityError:
+        await step(0.1)
+        return "compensated"
+    except asyncio.CancelledError:
+        await step(0.2)
+        await flaky(1)
+        raise
+    return "done"
+
+
+@workflow
+async def stubborn(failures: int) -> int:
+    await flaky(2)
+    attempt = workflow.info().attempt
+    if attempt <= failures:
+        raise ApplicationError("again", type="Again")
+    return attempt
+
+
+@workflow
+async def kinds(_: int) -> list[Any]:
+    """One of each activity."""
+    ends = await asyncio.gather(
+        flaky(3),
+        flaky(9),
+        beating(5),
+        silent(1),
+        elsewhere(0),
+        hurried(0.5),
+        hurried(9),
+        return_exceptions=True,
+    )
+    return [end if isinstance(end, int) else type(end).__name__ for end in ends]
+
+
+@workflow
+async def mix(size: int) -> int:
+    """A program made of chance: everything within everything."""
+    random = workflow.random()
+    done = 0
+    for _ in range(size):
+        done += await _part(random, 2)
+    return done
+
+
+async def _part(random: Random, depth: int) -> int:
+    choice = random.randrange(9 if depth else 6)
+    span = round(random.uniform(0.05, 2.5), 3)
+    if choice == 0:
+        return await step(span)
+    if choice == 1:
+        await workflow.sleep(span)
+        return 1
+    if choice == 2:
+        return await _signalled(span)
+    if choice == 3:
+        return await flaky(random.randrange(3))
+    if choice == 4:
+        return await _failing()
+    if choice == 5:
+        return await beating(random.randrange(1, 6))
+    if choice == 6:
+        return sum(await asyncio.gather(*[_part(random, depth - 1) for _ in range(3)]))
+    if choice == 7:
+        return await _bounded(random, depth, span)
+    return await _first(random, depth)
+
+
+async def _signalled(span: float) -> int:
+    try:
+        return await note.wait(timeout=span)
+    except TimeoutError:
+        return 0
+
+
+async def _failing() -> int:
+    try:
+        return await refused(1)
+    except ActivityError:
+        return 1
+
+
+async def _bounded(random: Random, depth: int, span: float) -> int:
+    try:
+        return await asyncio.wait_for(_part(random, depth - 1), span)
+    except TimeoutError:
+        return 1
+
+
+async def _first(random: Random, depth: int) -> int:
+    """Takes whichever ends first, and cancels the other."""
+    tasks = [asyncio.create_task(_part(random, depth - 1)) for _ in range(2)]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return len(done)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+WORKFLOWS = [sequence, fan_out, inbox, saga, stubborn, kinds, mix]
+ACTIVITIES = [step, flaky, refused, beating, silent, hurried, elsewhere]

@@ -1,0 +1,313 @@
+"""What must hold for every history, every row and every promise, whatever happened."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from perdure._replay.replayer import replay
+from perdure.errors import RpcError
+from perdure.v1.history_pb2 import ActivityScheduled, History, HistoryEvent
+from perdure_server.core.frames import parse_frame
+from perdure_server.core.model import Run, TimerKind
+from perdure_server.core.run import TASK_ACCEPTED, apply
+from perdure_server.core.token import TaskToken
+from perdure_server.engine.engine import Engine
+from tests.simulation.flows import WORKFLOWS
+from tests.support.model_store import Contents, StoredRun
+from tests.support.sim_client import Promises
+from tests.support.sim_network import Network, SimTransport
+
+_ENDS = {"activity_completed", "activity_failed", "activity_timed_out", "activity_cancelled"}
+_CLOSINGS = {
+    "workflow_completed",
+    "workflow_failed",
+    "workflow_cancelled",
+    "workflow_terminated",
+    "workflow_timed_out",
+}
+_METHODS = {
+    "start": "StartWorkflow",
+    "signal": "SignalWorkflow",
+    "cancel": "CancelWorkflow",
+    "terminate": "TerminateWorkflow",
+}
+
+
+def check_all(promises: Promises, contents: Contents) -> None:
+    """Checks what is on disk after everything has ended."""
+    for stored in contents.runs.values():
+        check_run(stored)
+        assert stored.run.status.is_closed
+        check_replay(stored)
+    check_chains(contents)
+    check_signals(promises, contents)
+    check_accepted(promises, contents)
+    check_answers(promises, contents)
+    check_watch(promises, contents)
+
+
+def check_run(stored: StoredRun) -> None:
+    """Checks a run at any time: its history alone, and its rows against its history."""
+    events = [parse_frame(row.frame) for row in stored.history]
+    run = stored.run
+    assert [event.seq for event in events] == list(range(1, len(events) + 1)), run
+    assert [row.seq for row in stored.history] == list(range(1, len(events) + 1)), run
+    instants = [event.timestamp.ToMicroseconds() for event in events]
+    assert instants == sorted(instants) == [row.at_us for row in stored.history], run
+    kinds = [event.WhichOneof("event") for event in events]
+    assert kinds == [row.kind for row in stored.history], run
+    assert kinds[0] == "workflow_started" and "workflow_started" not in kinds[1:], run
+    assert not set(kinds[:-1]) & _CLOSINGS, run
+    assert run.status.is_closed == (kinds[-1] in _CLOSINGS), run
+    check_fold(stored)
+    open_activities = check_activities(run, events)
+    open_timers = check_timers(run, events)
+    if run.status.is_closed:
+        assert not stored.activities and not stored.tasks and not stored.timers, run
+        return
+    assert set(stored.activities) == open_activities, run
+    assert {seq for kind, seq in stored.tasks if kind == "activity"} == open_activities, run
+    user = {seq for kind, seq in stored.timers if kind is TimerKind.USER}
+    assert user == open_timers, run
+    assert (run.stimulus_seq > run.seen_seq) == (("workflow", 0) in stored.tasks), run
+
+
+def check_fold(stored: StoredRun) -> None:
+    """The history folded gives the state; what only an accepted task changes is taken over."""
+    run, first = stored.run, stored.history[0]
+    folded = Run(
+        **{
+            name: getattr(run, name)
+            for name in (
+                "run_id",
+                "namespace",
+                "workflow_id",
+                "workflow_type",
+                "task_queue",
+                "generation",
+                "version",
+                "attempt",
+                "priority",
+                "created_at_us",
+            )
+        },
+        status=run.status,
+        updated_at_us=first.at_us,
+    )
+    accepted = False
+    for row in stored.history:
+        if not accepted and folded.history_length and _needs_running(folded, row.kind, run):
+            accepted = True
+            apply(folded, TASK_ACCEPTED, 0, at_us=row.at_us)
+        apply(folded, row.kind, row.seq, at_us=row.at_us, size=len(row.frame))
+    if run.seen_seq and not run.status.is_closed and not accepted:
+        apply(folded, TASK_ACCEPTED, 0, at_us=folded.updated_at_us)
+    for name in (
+        "status",
+        "history_length",
+        "history_bytes",
+        "stimulus_seq",
+        "cancel_requested",
+        "closed_at_us",
+    ):
+        assert getattr(folded, name) == getattr(run, name), (name, folded, run)
+
+
+def _needs_running(folded: Run, kind: str, run: Run) -> bool:
+    outside = {"signal_received", "workflow_cancel_requested"}
+    return folded.status == "PENDING" and kind not in outside and run.seen_seq > 0
+
+
+def check_activities(run: Run, events: list[HistoryEvent]) -> set[int]:
+    """Each is scheduled once and ends at most once; returns those that have not ended."""
+    scheduled: dict[int, ActivityScheduled] = {}
+    ended: Counter[int] = Counter()
+    for event in events:
+        kind = event.WhichOneof("event")
+        if kind == "activity_scheduled":
+            seq = event.activity_scheduled.activity_seq
+            assert seq == len(scheduled) + 1, (run, seq)
+            scheduled[seq] = event.activity_scheduled
+        elif kind in _ENDS:
+            end = getattr(event, str(kind))
+            assert end.activity_seq in scheduled, (run, end)
+            ended[end.activity_seq] += 1
+            assert ended[end.activity_seq] == 1, (run, end)
+            check_end(end, scheduled[end.activity_seq])
+    assert len(scheduled) == run.activity_seq_max, run
+    return set(scheduled) - set(ended)
+
+
+def check_end(end: Any, scheduled: ActivityScheduled) -> None:
+    """The result is that of the attempt, and the retry policy was kept."""
+    assert end.name == scheduled.name, end
+    bound = scheduled.options.retry_policy.max_attempts
+    assert 1 <= end.attempt, end
+    assert not bound or end.attempt <= bound, end
+    if end.DESCRIPTOR.name == "ActivityCompleted" and end.name != "elsewhere":
+        assert int(end.result.data) == end.attempt, end
+
+
+def check_timers(run: Run, events: list[HistoryEvent]) -> set[int]:
+    """Each fires at most once, not before its time; returns those that wait."""
+    due: dict[int, int] = {}
+    closed: Counter[int] = Counter()
+    fired: Counter[int] = Counter()
+    for event in events:
+        kind = event.WhichOneof("event")
+        if kind == "timer_scheduled":
+            seq = event.timer_scheduled.timer_seq
+            assert seq == len(due) + 1, (run, seq)
+            due[seq] = event.timer_scheduled.fire_at.ToMicroseconds()
+        elif kind == "timer_fired":
+            seq = event.timer_fired.timer_seq
+            assert not closed[seq], (run, seq)
+            assert event.timestamp.ToMicroseconds() >= due[seq], (run, seq)
+            fired[seq] += 1
+            closed[seq] += 1
+        elif kind == "timer_cancelled":
+            closed[event.timer_cancelled.timer_seq] += 1
+    assert all(count == 1 for count in fired.values()), run
+    assert len(due) == run.timer_seq_max, run
+    return set(due) - set(closed)
+
+
+def check_replay(stored: StoredRun) -> None:
+    """Today's code meets its own history, and asks for nothing more."""
+    history = History(events=[parse_frame(row.frame) for row in stored.history])
+    assert replay(history, WORKFLOWS) == [], stored.run
+
+
+def check_chains(contents: Contents) -> None:
+    """Runs of a workflow follow each other without a gap, and name each other."""
+    for runs in _by_workflow(contents).values():
+        assert [run.generation for run in runs] == list(range(1, len(runs) + 1)), runs
+        for run in runs:
+            if run.next_run_id:
+                follower = contents.runs[run.next_run_id].run
+                assert follower.previous_run_id == run.run_id, run
+                assert follower.attempt == run.attempt + 1, run
+
+
+def check_signals(promises: Promises, contents: Contents) -> None:
+    """Each request counts once, in the order of its client, and none that was answered is lost."""
+    answered: dict[str, list[int]] = {}
+    for kind, request, _ in promises.answered:
+        if kind == "signal":
+            asked: Any = request
+            answered.setdefault(asked.workflow_id, []).append(int(asked.payload.data))
+    for workflow_id, runs in _by_workflow(contents).items():
+        got = [
+            int(event.signal_received.payload.data)
+            for run in runs
+            for event in _events(contents.runs[run.run_id])
+            if event.HasField("signal_received")
+        ]
+        assert got == sorted(set(got)), (workflow_id, got)
+        assert set(answered.get(workflow_id, [])) <= set(got), (workflow_id, got, answered)
+
+
+def check_accepted(promises: Promises, contents: Contents) -> None:
+    """A result that was accepted is in the history, under the lease that it was reported with."""
+    for report in promises.accepted:
+        kind = report.WhichOneof("report")
+        token = TaskToken.decode(report.task_token)
+        stored = contents.runs[token.run_id]
+        if kind == "activity_completed":
+            ends = [
+                event.activity_completed
+                for event in _events(stored)
+                if event.HasField("activity_completed")
+                and event.activity_completed.activity_seq == token.seq
+            ]
+            assert [end.lease for end in ends] == [token.lease], (report, ends)
+        if kind == "workflow_task_completed":
+            assert stored.run.seen_seq >= token.seen_seq, (report, stored.run)
+
+
+def check_answers(promises: Promises, contents: Contents) -> None:
+    """What clients were told is what stands there."""
+    for kind, request, answer in promises.answered:
+        asked: Any = request
+        told: Any = answer
+        runs = [run for run in _by_workflow(contents)[asked.workflow_id]]
+        if kind == "start":
+            assert told.run_id in {run.run_id for run in runs}, told
+        elif kind == "signal":
+            kinds = {stored.history[told.event_seq - 1].kind for stored in _stored(contents, runs, told.event_seq)}
+            assert "signal_received" in kinds, told
+        elif kind == "cancel":
+            assert any(run.cancel_requested or run.status.is_closed for run in runs), told
+        elif kind == "terminate":
+            assert any(run.status == "TERMINATED" for run in runs), told
+        elif kind == "result" and told.status >= 4:
+            run = contents.runs[told.run_id].run
+            assert not run.next_run_id, told
+
+
+def check_watch(promises: Promises, contents: Contents) -> None:
+    """A watcher saw every event once, in the order of commits, from where it began."""
+    seen = [(told.run_id, told.event.seq) for told in promises.watched]
+    log = [(event.run_id, event.row.seq) for event in contents.log]
+    assert seen == log[len(log) - len(seen) :], "the watch has a gap or a repetition"
+
+
+def check_engine(engine: Engine | None, contents: Contents) -> None:
+    """An engine at rest holds no slot and no task, and remembers runs as they are stored."""
+    assert engine is not None
+    assert engine.is_quiet(), "something is still under way"
+    for session in engine.sessions.all():
+        assert not session.held, (session.session_id, session.held)
+        assert not any(session.used.values()), (session.session_id, session.used)
+    assert not engine._dispatcher._holders
+    assert not engine._dispatcher._backlogged
+    assert len(engine._timers._alarms) == 0
+    assert len(engine._leases) == 0
+    for run_id, actor in engine._runs._actors.items():
+        assert not actor.busy and not actor.waiting and not actor.visits, run_id
+        if actor.state is not None:
+            assert actor.state.run == contents.runs[run_id].run, run_id
+
+
+async def check_repetitions(promises: Promises, contents: Contents, network: Network) -> None:
+    """Every request that was answered is answered the same again, and changes nothing."""
+    transport = SimTransport(network)
+    events = len(contents.log)
+    for kind, request, answer in promises.answered:
+        if kind not in _METHODS:
+            continue
+        try:
+            again = await transport.call(f"WorkflowService/{_METHODS[kind]}", request)
+        except RpcError as error:
+            raise AssertionError(f"repeated {kind} {request}: {error!r}") from error
+        assert again == answer, (kind, request, answer, again)
+    assert len(contents.log) == events, "a repetition was not one"
+
+
+def describe(contents: Contents) -> str:
+    """Returns the runs that are still open, for a person to read."""
+    lines = []
+    for stored in contents.runs.values():
+        if not stored.run.status.is_closed:
+            lines.append(repr(stored.run))
+            lines += [f"    {row.seq} {row.kind} {row.at_us}" for row in stored.history[-8:]]
+            lines += [f"    {row}" for row in (*stored.tasks.values(), *stored.timers.values())]
+    return "\n".join(lines)
+
+
+def _events(stored: StoredRun) -> Iterator[HistoryEvent]:
+    return (parse_frame(row.frame) for row in stored.history)
+
+
+def _by_workflow(contents: Contents) -> dict[str, list[Run]]:
+    found: dict[str, list[Run]] = {}
+    for stored in contents.runs.values():
+        found.setdefault(stored.run.workflow_id, []).append(stored.run)
+    return {key: sorted(runs, key=lambda run: run.generation) for key, runs in found.items()}
+
+
+def _stored(contents: Contents, runs: list[Run], length: int) -> list[StoredRun]:
+    found = [contents.runs[run.run_id] for run in runs]
+    return [stored for stored in found if len(stored.history) >= length]

@@ -1,0 +1,32 @@
+"""No work is lost or doubled, whatever breaks: one world per seed."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.simulation.world import simulate
+
+_PER_TEST = 10
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "seeds" not in metafunc.fixturenames:
+        return
+    one = metafunc.config.getoption("--seed")
+    if one is not None:
+        metafunc.parametrize("seeds", [[one]], ids=[f"seed-{one}"])
+        return
+    count = metafunc.config.getoption("--seeds")
+    groups = [
+        range(first, min(first + _PER_TEST, count)) for first in range(0, count, _PER_TEST)
+    ]
+    metafunc.parametrize("seeds", groups, ids=[f"seeds-{g.start}-{g.stop - 1}" for g in groups])
+
+
+def test_a_world_keeps_its_promises(seeds: range) -> None:
+    for seed in seeds:
+        try:
+            simulate(seed)
+        except BaseException as error:
+            error.add_note(f"again: .venv/bin/pytest tests/simulation --seed {seed}")
+            raise

@@ -1,0 +1,403 @@
+"""One simulated world: a server on a bad disk, workers and clients on a bad network, a bad clock.
+
+All chance comes from one seed. For a while everything breaks; then nothing does any more, and all
+that was promised must come true.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import random as global_random
+from dataclasses import dataclass, field
+from random import Random
+
+from perdure.errors import RpcError
+from perdure.v1.payload_pb2 import Payload
+from perdure.v1.retry_policy_pb2 import RetryPolicy
+from perdure.v1.worker_service_pb2 import CompleteActivityRequest
+from perdure.v1.workflow_pb2 import ConflictPolicy, ReusePolicy
+from perdure.v1.workflow_service_pb2 import (
+    CancelWorkflowRequest,
+    GetWorkflowResultRequest,
+    SignalWorkflowRequest,
+    StartWorkflowRequest,
+    TerminateWorkflowRequest,
+)
+from perdure_server.core.limits import MILLISECOND_US, SECOND_US
+from tests.simulation import invariants
+from tests.simulation.flows import ACTIVITIES, WORKFLOWS, SimLoop
+from tests.support.faulty_store import Faults
+from tests.support.model_store import Contents
+from tests.support.sim_client import Promises, SimClient, SimWatcher, is_repeatable
+from tests.support.sim_network import Network, NetworkFaults, SimTransport
+from tests.support.sim_server import SimServer
+from tests.support.sim_worker import SimWorker
+from tests.support.virtual_loop import Wall, pause
+
+HEALING_S = 3600.0
+"""Virtual seconds in which all must have ended once nothing breaks any more."""
+QUIET_S = 15.0
+_SIZES = {
+    "sequence": (1, 6),
+    "fan_out": (1, 8),
+    "inbox": (1, 4),
+    "saga": (1, 1),
+    "stubborn": (0, 2),
+    "kinds": (1, 1),
+    "mix": (1, 4),
+}
+
+
+@dataclass(slots=True)
+class Plan:
+    """Which faults a world has, and how many: not every world has every kind."""
+
+    faulty_s: float
+    workers: int
+    clients: int
+    workflows: int
+    network: NetworkFaults = field(default_factory=NetworkFaults)
+    disk: Faults = field(default_factory=Faults)
+    every_s: dict[str, float] = field(default_factory=dict)
+    """The mean time between two faults of a kind, for the kinds that this world has."""
+
+    @classmethod
+    def draw(cls, random: Random) -> Plan:
+        """Returns a plan made of chance."""
+        plan = cls(
+            faulty_s=random.uniform(5, 25),
+            workers=random.randint(1, 3),
+            clients=random.randint(1, 3),
+            workflows=random.randint(3, 9),
+        )
+
+        def some(value: float) -> float:
+            return value if random.random() < 0.5 else 0.0
+
+        plan.network = NetworkFaults(
+            latency_s=random.choice([0.001, 0.01, 0.3]),
+            lose_request=some(0.1),
+            lose_reply=some(0.1),
+            repeat_report=some(0.1),
+        )
+        plan.disk = Faults(
+            refuse=some(0.05),
+            delay=some(0.3),
+            delay_us_max=random.choice([5, 50, 2000]) * MILLISECOND_US,
+            die_before=some(0.01),
+            die_after=some(0.01),
+        )
+        kinds = ["cut", "half", "freeze", "crash", "kill", "stop", "jump", "outage"]
+        plan.every_s = {
+            kind: random.uniform(2, 12) for kind in kinds if random.random() < 0.5
+        }
+        return plan
+
+
+class World:
+    """Everything that takes part, and what happens to it."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, SimLoop)
+        self.loop = loop
+        self.random = Random(f"{seed}/plan")
+        self.plan = Plan.draw(self.random)
+        self.promises = Promises()
+        self.wall = Wall(loop)
+        self.network = Network(
+            Random(f"{seed}/network"), accepted=self.promises.accepted.append
+        )
+        self.server = SimServer(self.network, self.wall, Random(f"{seed}/server"))
+        self.workers = [
+            SimWorker(
+                f"worker{number}",
+                self.network,
+                Random(f"{seed}/worker{number}"),
+                workflows=WORKFLOWS,
+                activities=ACTIVITIES,
+            )
+            for number in range(self.plan.workers)
+        ]
+        self.clients = [
+            SimClient(
+                self.network,
+                Random(f"{seed}/client{number}"),
+                self.promises,
+                by_session=self.random.random() < 0.5,
+            )
+            for number in range(self.plan.clients)
+        ]
+
+    @property
+    def contents(self) -> Contents:
+        """What is on the server's disk."""
+        return self.server.contents
+
+    async def live(self) -> None:
+        """Lives through the faults and what follows."""
+        plan = self.plan
+        self.network.faults = plan.network
+        self.server.faults = plan.disk
+        async with asyncio.TaskGroup() as background:
+            tasks = [background.create_task(self.server.supervise(), name="server")]
+            tasks.append(background.create_task(self._complete_elsewhere(), name="elsewhere"))
+            watcher = SimWatcher(self.network, self.promises)
+            tasks.append(background.create_task(watcher.run(), name="watcher"))
+            for worker in self.workers:
+                await worker.start()
+            faults = [
+                background.create_task(self._break(kind, mean_s), name=kind)
+                for kind, mean_s in sorted(plan.every_s.items())
+            ]
+            orders = [
+                background.create_task(self._order(number), name=f"order {number}")
+                for number in range(plan.workflows)
+            ]
+            await pause(plan.faulty_s)
+            await self._heal(faults)
+            await self._wait_for_the_end(orders)
+            await pause(QUIET_S)
+            invariants.check_engine(self.server.engine, self.contents)
+            await invariants.check_repetitions(self.promises, self.contents, self.network)
+            for actor in (*self.workers, *self.clients):
+                await (actor.crash() if isinstance(actor, SimWorker) else actor.close())
+            for task in tasks:
+                task.cancel()
+        invariants.check_all(self.promises, self.contents)
+
+    async def _heal(self, faults: list[asyncio.Task[None]]) -> None:
+        for task in faults:
+            task.cancel()
+        await asyncio.wait(faults) if faults else None
+        self.network.faults = NetworkFaults()
+        disk = self.server.faults
+        disk.refuse = disk.delay = disk.die_before = disk.die_after = 0.0
+        for worker in self.workers:
+            if not worker.runs:
+                await worker.start()
+
+    async def _wait_for_the_end(self, orders: list[asyncio.Task[None]]) -> None:
+        _, late = await asyncio.wait(orders, timeout=HEALING_S)
+        if late:
+            names = sorted(task.get_name() for task in late)
+            raise AssertionError(f"stranded: {names}\n{invariants.describe(self.contents)}")
+        end = self.loop.time() + HEALING_S
+        while any(not stored.run.status.is_closed for stored in self.contents.runs.values()):
+            assert self.loop.time() < end, f"stranded\n{invariants.describe(self.contents)}"
+            await pause(1.0)
+
+    # What the clients want.
+
+    async def _order(self, number: int) -> None:
+        random = Random(f"{self.seed}/order{number}")
+        client = random.choice(self.clients)
+        await pause(random.uniform(0, self.plan.faulty_s))
+        request = self._start_request(random, number)
+        async with asyncio.TaskGroup() as group:
+            if random.random() < 0.2:
+                group.create_task(self._twin(random, request))
+            run_id = await self._start(client, request)
+            if run_id is None:
+                return
+            group.create_task(self._talk(random, client, request.workflow_id))
+            if random.random() < 0.5:
+                group.create_task(self._await_result(client, request.workflow_id, run_id))
+
+    async def _start(self, client: SimClient, request: StartWorkflowRequest) -> str | None:
+        try:
+            answer = await client.ask("start", request)
+        except RpcError as error:
+            assert error.reason == "WORKFLOW_ALREADY_EXISTS", repr(error)
+            return None
+        run_id: str = answer.run_id
+        assert run_id in self.contents.runs, "a start was answered and is not on disk"
+        return run_id
+
+    async def _twin(self, random: Random, request: StartWorkflowRequest) -> None:
+        """Starts the same workflow id again, as the same request or as another."""
+        twin = StartWorkflowRequest()
+        twin.CopyFrom(request)
+        await pause(random.uniform(0, 3))
+        if random.random() < 0.6:
+            twin.request_id += "-twin"
+            twin.conflict_policy = random.choice(ConflictPolicy.values())
+            twin.reuse_policy = random.choice(ReusePolicy.values())
+        await self._start(random.choice(self.clients), twin)
+
+    def _start_request(self, random: Random, number: int) -> StartWorkflowRequest:
+        kind = random.choice([*_SIZES, "mix", "mix"])
+        request = StartWorkflowRequest(
+            workflow_id=f"order-{number}",
+            workflow_type=kind,
+            input=Payload(data=str(random.randint(*_SIZES[kind])).encode()),
+            request_id=f"start-{number}",
+        )
+        if kind == "stubborn" or random.random() < 0.2:
+            request.retry_policy.CopyFrom(RetryPolicy(max_attempts=3))
+            request.retry_policy.initial_interval.FromMilliseconds(500)
+        if random.random() < 0.1:
+            request.run_timeout.FromSeconds(random.randint(1, 10))
+        if random.random() < 0.1:
+            request.execution_timeout.FromSeconds(random.randint(1, 20))
+        if random.random() < 0.1:
+            request.start_delay.FromMilliseconds(random.randint(1, 3000))
+        return request
+
+    async def _talk(self, random: Random, client: SimClient, workflow_id: str) -> None:
+        for number in range(random.randrange(6)):
+            await pause(random.uniform(0, 1.5))
+            signal = SignalWorkflowRequest(
+                workflow_id=workflow_id,
+                signal_name="note",
+                payload=Payload(data=str(number).encode()),
+                request_id=f"signal-{number}",
+            )
+            await self._tell(client, "signal", signal)
+        if random.random() < 0.25:
+            await pause(random.uniform(0, 3))
+            cancel = CancelWorkflowRequest(workflow_id=workflow_id, request_id="cancel")
+            if random.random() < 0.3:
+                cancel.deadline.FromSeconds(random.randint(0, 3))
+            await self._tell(client, "cancel", cancel)
+        if random.random() < 0.1:
+            await pause(random.uniform(0, 3))
+            terminate = TerminateWorkflowRequest(workflow_id=workflow_id, request_id="terminate")
+            await self._tell(client, "terminate", terminate)
+
+    async def _tell(self, client: SimClient, kind: str, request: object) -> None:
+        try:
+            await client.ask(kind, request)
+        except RpcError as error:
+            assert error.reason in {"WORKFLOW_CLOSED", "WORKFLOW_NOT_FOUND"}, repr(error)
+
+    async def _await_result(self, client: SimClient, workflow_id: str, run_id: str) -> None:
+        request = GetWorkflowResultRequest(workflow_id=workflow_id, run_id=run_id)
+        request.wait.FromSeconds(10)
+        while (await client.ask("result", request)).status < 4:
+            await pause(0.1)
+
+    async def _complete_elsewhere(self) -> None:
+        """Completes detached activities by their tokens, from outside any worker."""
+        transport, random = SimTransport(self.network), Random(f"{self.seed}/elsewhere")
+        while True:
+            await pause(random.uniform(0.1, 2))
+            while self.loop.handed_over:
+                request = CompleteActivityRequest(
+                    task_token=self.loop.handed_over.pop(0), result=Payload(data=b"1")
+                )
+                try:
+                    await transport.call("WorkerService/CompleteActivity", request)
+                except RpcError as error:
+                    if is_repeatable(error):
+                        self.loop.handed_over.append(request.task_token)
+                        break
+                    assert error.reason == "STALE_TASK", repr(error)
+
+    # What breaks.
+
+    async def _break(self, kind: str, mean_s: float) -> None:
+        random = Random(f"{self.seed}/{kind}")
+        while True:
+            await pause(random.expovariate(1 / mean_s))
+            await getattr(self, f"_{kind}")(random)
+
+    async def _cut(self, random: Random) -> None:
+        wires = list(self.network.wires)
+        if wires:
+            random.choice(wires).cut()
+
+    async def _half(self, random: Random) -> None:
+        """One end learns of a broken stream long before the other."""
+        wires = list(self.network.wires)
+        if wires:
+            wire = random.choice(wires)
+            ends = [wire.tell_client, wire.tell_server]
+            random.shuffle(ends)
+            ends[0]()
+            self.loop.call_later(random.uniform(0, 15), ends[1])
+
+    async def _freeze(self, random: Random) -> None:
+        wires = list(self.network.wires)
+        if wires:
+            random.choice(wires).freeze(random.choice([0.5, 3.0, 12.0]))
+
+    async def _crash(self, random: Random) -> None:
+        worker = random.choice(self.workers)
+        await worker.crash()
+        await pause(random.choice([0.1, 2.0, 12.0]))
+        if not worker.runs:
+            await worker.start(same_session=random.random() < 0.3)
+
+    async def _kill(self, _random: Random) -> None:
+        self.server.kill()
+
+    async def _stop(self, _random: Random) -> None:
+        self.server.stop()
+
+    async def _jump(self, random: Random) -> None:
+        self.wall.offset_us += int(random.choice([-60, -5, -0.5, 0.5, 5, 60]) * SECOND_US)
+
+    async def _outage(self, random: Random) -> None:
+        """The database is away for a while."""
+        refuse, self.server.faults.refuse = self.server.faults.refuse, 1.0
+        try:
+            await pause(random.uniform(0.1, 5))
+        finally:
+            self.server.faults.refuse = refuse
+
+
+class _Complaints(logging.Handler):
+    """Collects what is logged as an error: in this house that is a defect."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(logging.Formatter().format(record))
+
+
+def simulate(seed: int) -> World:
+    """Lives through the world of a seed. Raises an AssertionError that says what went wrong."""
+    loop = SimLoop()
+    complaints = _Complaints()
+    loggers = [logging.getLogger(name) for name in ("perdure", "perdure_server")]
+    state, collects = global_random.getstate(), gc.isenabled()
+    # The SDK spreads its reconnections by the process's generator; the collector would run code
+    # of lost coroutines at its own times.
+    global_random.seed(seed)
+    gc.disable()
+    for logger in loggers:
+        logger.addHandler(complaints)
+    try:
+        world = loop.run_until_complete(_live(seed))
+        assert not complaints.lines, "\n".join(complaints.lines)
+        assert not loop.troubles, "\n".join(loop.troubles)
+    finally:
+        for logger in loggers:
+            logger.removeHandler(complaints)
+        _end(loop)
+        global_random.setstate(state)
+        if collects:
+            gc.enable()
+    return world
+
+
+async def _live(seed: int) -> World:
+    world = World(seed)
+    await world.live()
+    return world
+
+
+def _end(loop: SimLoop) -> None:
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
