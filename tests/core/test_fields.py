@@ -46,6 +46,7 @@ GOOD: list[tuple[Callable[..., None], object]] = [
     (
         fields.check_retry_policy,
         RetryPolicy(initial_interval=seconds(200), max_interval=seconds(200)),
+        RetryPolicy(initial_interval=seconds(200)),
     ),
     (fields.check_activity_options, ActivityOptions()),
     (
@@ -122,7 +123,7 @@ BAD: list[tuple[Callable[..., None], object, type[InvalidRequest], str]] = [
     ),
     (
         fields.check_retry_policy,
-        RetryPolicy(initial_interval=seconds(200)),
+        RetryPolicy(initial_interval=seconds(200), max_interval=seconds(100)),
         InvalidRequest,
         "f.max_interval: is 100.0 s, below initial_interval (200.0 s)",
     ),

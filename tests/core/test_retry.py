@@ -37,6 +37,11 @@ def test_a_policy_keeps_what_it_says() -> None:
     assert resolve_policy(policy) == policy
 
 
+def test_a_long_first_wait_lifts_the_default_of_the_longest() -> None:
+    policy = resolve_policy(RetryPolicy(initial_interval=seconds(3600)))
+    assert from_duration(policy.max_interval) == 3600 * SECOND_US
+
+
 def test_options_get_the_documented_defaults() -> None:
     options = resolve_options(ActivityOptions())
     assert from_duration(options.start_to_close_timeout) == 300 * SECOND_US

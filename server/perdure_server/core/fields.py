@@ -130,7 +130,8 @@ def check_page_size(page_size: int) -> None:
 def check_retry_policy(field: str, policy: RetryPolicy) -> None:
     """Checks a retry policy, with the defaults of what it leaves out."""
     initial_us = _interval_us(f"{field}.initial_interval", policy, RETRY_INITIAL_US)
-    max_us = _interval_us(f"{field}.max_interval", policy, RETRY_MAX_INTERVAL_US)
+    default_us = max(RETRY_MAX_INTERVAL_US, initial_us)
+    max_us = _interval_us(f"{field}.max_interval", policy, default_us)
     if initial_us > max_us:
         raise InvalidRequest(
             f"is {max_us / SECOND_US} s, below initial_interval ({initial_us / SECOND_US} s)",

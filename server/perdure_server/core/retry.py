@@ -19,10 +19,11 @@ from perdure_server.core.times import from_duration, to_duration
 
 def resolve_policy(policy: RetryPolicy) -> RetryPolicy:
     """Returns a copy in which every absent field has its default."""
+    initial_us = from_duration(policy.initial_interval)
     resolved = RetryPolicy(
         initial_interval=to_duration(RETRY_INITIAL_US),
         backoff_coefficient=RETRY_COEFFICIENT,
-        max_interval=to_duration(RETRY_MAX_INTERVAL_US),
+        max_interval=to_duration(max(RETRY_MAX_INTERVAL_US, initial_us)),
         max_attempts=RETRY_MAX_ATTEMPTS,
     )
     for field, _ in policy.ListFields():
