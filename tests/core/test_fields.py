@@ -46,8 +46,8 @@ GOOD: list[tuple[Callable[..., None], object]] = [
     (
         fields.check_retry_policy,
         RetryPolicy(initial_interval=seconds(200), max_interval=seconds(200)),
-        RetryPolicy(initial_interval=seconds(200)),
     ),
+    (fields.check_retry_policy, RetryPolicy(initial_interval=seconds(200))),
     (fields.check_activity_options, ActivityOptions()),
     (
         fields.check_activity_options,

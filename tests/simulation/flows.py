@@ -7,6 +7,7 @@ that made it. What a `mix` does follows from the random numbers of its run.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from datetime import timedelta
 from random import Random
 from typing import Any
@@ -179,26 +180,36 @@ async def mix(size: int) -> int:
 
 
 async def _part(random: Random, depth: int) -> int:
-    choice = random.randrange(9 if depth else 6)
     span = round(random.uniform(0.05, 2.5), 3)
-    if choice == 0:
-        return await step(span)
-    if choice == 1:
-        await workflow.sleep(span)
-        return 1
-    if choice == 2:
-        return await _signalled(span)
-    if choice == 3:
-        return await flaky(random.randrange(3))
-    if choice == 4:
-        return await _failing()
-    if choice == 5:
-        return await beating(random.randrange(1, 6))
-    if choice == 6:
-        return sum(await asyncio.gather(*[_part(random, depth - 1) for _ in range(3)]))
-    if choice == 7:
-        return await _bounded(random, depth, span)
-    return await _first(random, depth)
+    match random.randrange(9 if depth else 6):
+        case 0:
+            part = step(span)
+        case 1:
+            part = _sleeping(span)
+        case 2:
+            part = _signalled(span)
+        case 3:
+            part = flaky(random.randrange(3))
+        case 4:
+            part = _failing()
+        case 5:
+            part = beating(random.randrange(1, 6))
+        case 6:
+            part = _all_of([_part(random, depth - 1) for _ in range(3)])
+        case 7:
+            part = _bounded(random, depth, span)
+        case _:
+            part = _first(random, depth)
+    return await part
+
+
+async def _sleeping(span: float) -> int:
+    await workflow.sleep(span)
+    return 1
+
+
+async def _all_of(parts: list[Coroutine[Any, Any, int]]) -> int:
+    return sum(await asyncio.gather(*parts))
 
 
 async def _signalled(span: float) -> int:

@@ -58,14 +58,15 @@ def check_run(stored: StoredRun) -> None:
     assert instants == sorted(instants) == [row.at_us for row in stored.history], run
     kinds = [event.WhichOneof("event") for event in events]
     assert kinds == [row.kind for row in stored.history], run
-    assert kinds[0] == "workflow_started" and "workflow_started" not in kinds[1:], run
+    assert kinds.index("workflow_started") == 0, run
+    assert kinds.count("workflow_started") == 1, run
     assert not set(kinds[:-1]) & _CLOSINGS, run
     assert run.status.is_closed == (kinds[-1] in _CLOSINGS), run
     check_fold(stored)
     open_activities = check_activities(run, events)
     open_timers = check_timers(run, events)
     if run.status.is_closed:
-        assert not stored.activities and not stored.tasks and not stored.timers, run
+        assert not (stored.activities or stored.tasks or stored.timers), run
         return
     assert set(stored.activities) == open_activities, run
     assert {seq for kind, seq in stored.tasks if kind == "activity"} == open_activities, run
@@ -144,7 +145,7 @@ def check_end(end: Any, scheduled: ActivityScheduled) -> None:
     """The result is that of the attempt, and the retry policy was kept."""
     assert end.name == scheduled.name, end
     bound = scheduled.options.retry_policy.max_attempts
-    assert 1 <= end.attempt, end
+    assert end.attempt >= 1, end
     assert not bound or end.attempt <= bound, end
     if end.DESCRIPTOR.name == "ActivityCompleted" and end.name != "elsewhere":
         assert int(end.result.data) == end.attempt, end
@@ -232,12 +233,13 @@ def check_answers(promises: Promises, contents: Contents) -> None:
     for kind, request, answer in promises.answered:
         asked: Any = request
         told: Any = answer
-        runs = [run for run in _by_workflow(contents)[asked.workflow_id]]
+        runs = _by_workflow(contents)[asked.workflow_id]
         if kind == "start":
             assert told.run_id in {run.run_id for run in runs}, told
         elif kind == "signal":
-            kinds = {stored.history[told.event_seq - 1].kind for stored in _stored(contents, runs, told.event_seq)}
-            assert "signal_received" in kinds, told
+            rows = [row for run in runs for row in contents.runs[run.run_id].history]
+            at = [row for row in rows if row.seq == told.event_seq]
+            assert "signal_received" in {row.kind for row in at}, told
         elif kind == "cancel":
             assert any(run.cancel_requested or run.status.is_closed for run in runs), told
         elif kind == "terminate":
@@ -266,7 +268,7 @@ def check_engine(engine: Engine | None, contents: Contents) -> None:
     assert len(engine._timers._alarms) == 0
     assert len(engine._leases) == 0
     for run_id, actor in engine._runs._actors.items():
-        assert not actor.busy and not actor.waiting and not actor.visits, run_id
+        assert not (actor.busy or actor.waiting or actor.visits), run_id
         if actor.state is not None:
             assert actor.state.run == contents.runs[run_id].run, run_id
 
@@ -306,8 +308,3 @@ def _by_workflow(contents: Contents) -> dict[str, list[Run]]:
     for stored in contents.runs.values():
         found.setdefault(stored.run.workflow_id, []).append(stored.run)
     return {key: sorted(runs, key=lambda run: run.generation) for key, runs in found.items()}
-
-
-def _stored(contents: Contents, runs: list[Run], length: int) -> list[StoredRun]:
-    found = [contents.runs[run.run_id] for run in runs]
-    return [stored for stored in found if len(stored.history) >= length]

@@ -17,9 +17,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("seeds", [[one]], ids=[f"seed-{one}"])
         return
     count = metafunc.config.getoption("--seeds")
-    groups = [
-        range(first, min(first + _PER_TEST, count)) for first in range(0, count, _PER_TEST)
-    ]
+    groups = [range(first, min(first + _PER_TEST, count)) for first in range(0, count, _PER_TEST)]
     metafunc.parametrize("seeds", groups, ids=[f"seeds-{g.start}-{g.stop - 1}" for g in groups])
 
 

@@ -10,10 +10,17 @@ import asyncio
 import gc
 import logging
 import random as global_random
+from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
 
-from perdure.errors import RpcError
+from perdure.errors import (
+    RpcError,
+    StaleTaskError,
+    WorkflowAlreadyExistsError,
+    WorkflowClosedError,
+    WorkflowNotFoundError,
+)
 from perdure.v1.payload_pb2 import Payload
 from perdure.v1.retry_policy_pb2 import RetryPolicy
 from perdure.v1.worker_service_pb2 import CompleteActivityRequest
@@ -90,9 +97,7 @@ class Plan:
             die_after=some(0.01),
         )
         kinds = ["cut", "half", "freeze", "crash", "kill", "stop", "jump", "outage"]
-        plan.every_s = {
-            kind: random.uniform(2, 12) for kind in kinds if random.random() < 0.5
-        }
+        plan.every_s = {kind: random.uniform(2, 12) for kind in kinds if random.random() < 0.5}
         return plan
 
 
@@ -108,9 +113,7 @@ class World:
         self.plan = Plan.draw(self.random)
         self.promises = Promises()
         self.wall = Wall(loop)
-        self.network = Network(
-            Random(f"{seed}/network"), accepted=self.promises.accepted.append
-        )
+        self.network = Network(Random(f"{seed}/network"), accepted=self.promises.accepted.append)
         self.server = SimServer(self.network, self.wall, Random(f"{seed}/server"))
         self.workers = [
             SimWorker(
@@ -165,6 +168,7 @@ class World:
             await invariants.check_repetitions(self.promises, self.contents, self.network)
             for actor in (*self.workers, *self.clients):
                 await (actor.crash() if isinstance(actor, SimWorker) else actor.close())
+            await pause(1.0)
             for task in tasks:
                 task.cancel()
         invariants.check_all(self.promises, self.contents)
@@ -210,8 +214,7 @@ class World:
     async def _start(self, client: SimClient, request: StartWorkflowRequest) -> str | None:
         try:
             answer = await client.ask("start", request)
-        except RpcError as error:
-            assert error.reason == "WORKFLOW_ALREADY_EXISTS", repr(error)
+        except WorkflowAlreadyExistsError:
             return None
         run_id: str = answer.run_id
         assert run_id in self.contents.runs, "a start was answered and is not on disk"
@@ -269,10 +272,8 @@ class World:
             await self._tell(client, "terminate", terminate)
 
     async def _tell(self, client: SimClient, kind: str, request: object) -> None:
-        try:
+        with suppress(WorkflowClosedError, WorkflowNotFoundError):
             await client.ask(kind, request)
-        except RpcError as error:
-            assert error.reason in {"WORKFLOW_CLOSED", "WORKFLOW_NOT_FOUND"}, repr(error)
 
     async def _await_result(self, client: SimClient, workflow_id: str, run_id: str) -> None:
         request = GetWorkflowResultRequest(workflow_id=workflow_id, run_id=run_id)
@@ -291,11 +292,13 @@ class World:
                 )
                 try:
                     await transport.call("WorkerService/CompleteActivity", request)
+                except StaleTaskError:
+                    continue
                 except RpcError as error:
-                    if is_repeatable(error):
-                        self.loop.handed_over.append(request.task_token)
-                        break
-                    assert error.reason == "STALE_TASK", repr(error)
+                    if not is_repeatable(error):
+                        raise
+                    self.loop.handed_over.append(request.task_token)
+                    break
 
     # What breaks.
 

@@ -12,8 +12,8 @@ from google.protobuf.message import Message
 from perdure._session import Session
 from perdure.errors import RpcError
 from perdure.v1.watch_service_pb2 import WatchRequest, WatchResponse
-from perdure.v1.workflow_service_pb2 import SessionCall
 from perdure.v1.worker_service_pb2 import TaskReport
+from perdure.v1.workflow_service_pb2 import SessionCall
 from tests.support.sim_network import Network, SimTransport
 from tests.support.virtual_loop import pause
 
@@ -107,7 +107,8 @@ class SimWatcher:
                     if answer.HasField("event"):
                         self._promises.watched.append(answer)
             except RpcError as error:
-                assert is_repeatable(error), error
+                if not is_repeatable(error):
+                    raise
             await pause(0.5)
 
     async def _ask(self) -> Any:
