@@ -1,4 +1,4 @@
-"""A connection that freezes without closing is noticed by both sides, and its tasks run elsewhere."""
+"""A connection that freezes is noticed by both sides, and its tasks run elsewhere."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from tests.support.proxy import freezing_proxy
 
 NOTICED_WITHIN_S = 10.0
 ELSEWHERE_WITHIN_S = 13.0
-"""The lease ends 10 seconds after the last word of the worker; then come one tick and a back-off."""
+"""The lease ends 10 seconds after the last word of the worker; then come one tick and a back-off.
+"""
 
 here: list[str] = []
 
