@@ -101,15 +101,18 @@ class SimWatcher:
         """Watches until cancelled."""
         while True:
             try:
-                async for answer in self._transport.stream("WatchService/Watch", self._ask()):
-                    assert isinstance(answer, WatchResponse)
-                    self._cursor = answer.cursor
-                    if answer.HasField("event"):
-                        self._promises.watched.append(answer)
+                await self._follow()
             except RpcError as error:
                 if not is_repeatable(error):
                     raise
             await pause(0.5)
+
+    async def _follow(self) -> None:
+        async for answer in self._transport.stream("WatchService/Watch", self._ask()):
+            assert isinstance(answer, WatchResponse)
+            self._cursor = answer.cursor
+            if answer.HasField("event"):
+                self._promises.watched.append(answer)
 
     async def _ask(self) -> Any:
         yield WatchRequest(after=self._cursor)
