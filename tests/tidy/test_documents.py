@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.tidy.diagrams import README, with_fresh_diagrams
-from tests.tidy.sources import ROOT, tracked, where
+from tests.tidy.sources import ROOT, SDK, SERVER, modules, tracked, where
 
 LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
 TARGET = re.compile(r"^([a-z-]+):.*## ", re.MULTILINE)
@@ -41,3 +41,11 @@ def test_named_files_exist(path: Path) -> None:
     named = {found[0] for span in spans if (found := FILE.match(span))}
     known = [f"/{where(file)}" for file in tracked()]
     assert [name for name in named if not any(file.endswith(f"/{name}") for file in known)] == []
+
+
+@pytest.mark.parametrize("package", [SERVER, SDK], ids=where)
+def test_every_module_is_on_the_map(package: Path) -> None:
+    text = (package.parent / "README.md").read_text(encoding="utf-8")
+    named = {span.rpartition("/")[2] for span in re.findall(r"`([^`\n]+\.py)`", text)}
+    paths = [path for path in modules(package) if "_cli" not in path.parts]
+    assert [where(path) for path in paths if path.name not in named | {"__init__.py"}] == []
