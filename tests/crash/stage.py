@@ -11,6 +11,8 @@ from perdure import Client
 from tests.crash.worker import EXECUTIONS, FOLDER
 from tests.support.processes import PATIENCE_S, RealProcess, ServerProcess
 
+PLAY_S = 100
+
 
 class Stage:
     """Where a crash test plays: the processes, and the folder that they and the test share."""
@@ -34,9 +36,15 @@ class Stage:
         await asyncio.to_thread(worker.start)
         return worker
 
-    def client(self):
-        """Makes a client that outlasts every restart."""
-        return Client.connect(self.server.address, patience=timedelta(minutes=2))
+    @contextlib.asynccontextmanager
+    async def client(self):
+        """A client that outlasts every restart, but not a play that hangs."""
+        patience = timedelta(seconds=PLAY_S)
+        async with (
+            asyncio.timeout(PLAY_S),
+            Client.connect(self.server.address, patience=patience) as client,
+        ):
+            yield client
 
     def open_gate(self, name):
         """Lets the steps go on that wait for a file."""
@@ -60,9 +68,11 @@ class Stage:
                 await asyncio.sleep(0.02)
 
     def close(self):
+        """Kills what still runs; shows what was complained about, if the test failed."""
         for process in (*self.workers, self.server):
             if process.is_running:
                 process.kill()
+            print(process.log.name, process.complaints(), sep="\n")
 
     def _executions(self):
         file = self.folder / EXECUTIONS

@@ -8,11 +8,12 @@ import signal
 import pytest
 
 from tests.crash.histories import faults_of
+from tests.crash.stage import PLAY_S
 from tests.crash.worker import gather_at_gates
 
 GATES = 20
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(PLAY_S + 20)]
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])

@@ -8,6 +8,7 @@ from random import Random
 import pytest
 
 from tests.crash.histories import count, faults_of
+from tests.crash.stage import PLAY_S
 from tests.crash.worker import journey, word
 
 SEED = 20_260_101
@@ -15,7 +16,7 @@ KILLS = 20
 WORKFLOWS = 500
 STEPS = 4
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(PLAY_S + 20)]
 
 
 async def test_kills_lose_nothing_and_double_nothing(stage):

@@ -9,10 +9,11 @@ import pytest
 from perdure.v1.workflow_service_pb2 import GetWorkflowRequest, GetWorkflowResponse
 from tests.crash.blocked import OTHERS, SECONDS
 from tests.crash.histories import attempts, faults_of
+from tests.crash.stage import PLAY_S
 from tests.crash.worker import ENDLESS, compute, gather_at_gates
 from tests.support.processes import PATIENCE_S
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(PLAY_S + 20)]
 
 
 async def test_the_tasks_of_a_killed_worker_run_elsewhere(stage):

@@ -103,6 +103,25 @@ async def elsewhere(_: int) -> int:
     activity.detach()
 
 
+@activity(
+    task_queue="polled",
+    retry=RetryPolicy(initial_interval=timedelta(seconds=0.1), max_attempts=0),
+    heartbeat=timedelta(seconds=4),
+    start_to_close=timedelta(seconds=10),
+)
+async def polled(_: int) -> int:
+    """Is done by whoever polls for it."""
+    return activity.info().attempt
+
+
+@workflow
+async def by_polls(count: int) -> int:
+    """Is run by workers that poll, and so are its activities."""
+    done = sum(await asyncio.gather(*[polled(number) for number in range(count)]))
+    await workflow.sleep(1.5)
+    return done + await polled(0)
+
+
 @workflow
 async def sequence(count: int) -> int:
     for _ in range(count):
@@ -245,5 +264,5 @@ async def _first(random: Random, depth: int) -> int:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-WORKFLOWS = [sequence, fan_out, inbox, saga, stubborn, kinds, mix]
+WORKFLOWS = [sequence, fan_out, inbox, saga, stubborn, kinds, mix, by_polls]
 ACTIVITIES = [step, flaky, refused, beating, silent, hurried, elsewhere]

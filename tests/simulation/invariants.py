@@ -18,6 +18,7 @@ from tests.simulation.flows import WORKFLOWS
 from tests.support.model_store import Contents, StoredRun
 from tests.support.sim_client import Promises
 from tests.support.sim_network import Network, SimTransport
+from tests.support.sim_worker import SimWorker
 
 _ENDS = {"activity_completed", "activity_failed", "activity_timed_out", "activity_cancelled"}
 _CLOSINGS = {
@@ -48,6 +49,12 @@ def check_all(promises: Promises, contents: Contents) -> None:
     check_watch(promises, contents)
 
 
+def check_disk(contents: Contents) -> None:
+    """Checks what a server that died at any instant has left."""
+    for stored in contents.runs.values():
+        check_run(stored)
+
+
 def check_run(stored: StoredRun) -> None:
     """Checks a run at any time: its history alone, and its rows against its history."""
     events = [parse_frame(row.frame) for row in stored.history]
@@ -66,7 +73,7 @@ def check_run(stored: StoredRun) -> None:
     open_activities = check_activities(run, events)
     open_timers = check_timers(run, events)
     if run.status.is_closed:
-        assert not (stored.activities or stored.tasks or stored.timers), run
+        assert [*stored.activities, *stored.tasks, *stored.timers] == [], run
         return
     assert set(stored.activities) == open_activities, run
     assert {seq for kind, seq in stored.tasks if kind == "activity"} == open_activities, run
@@ -263,14 +270,25 @@ def check_engine(engine: Engine | None, contents: Contents) -> None:
     for session in engine.sessions.all():
         assert not session.held, (session.session_id, session.held)
         assert not any(session.used.values()), (session.session_id, session.used)
-    assert not engine._dispatcher._holders
-    assert not engine._dispatcher._backlogged
+    assert not engine._dispatcher._holders, "holders"
+    assert not engine._dispatcher._backlogged, "backlogged"
+    assert not engine._heartbeats._beats, "beats"
     assert len(engine._timers._alarms) == 0
     assert len(engine._leases) == 0
     for run_id, actor in engine._runs._actors.items():
-        assert not (actor.busy or actor.waiting or actor.visits), run_id
+        assert not actor.busy, run_id
+        assert [*actor.waiting, *actor.visits] == [], run_id
         if actor.state is not None:
             assert actor.state.run == contents.runs[run_id].run, run_id
+
+
+def check_caches(engine: Engine | None, workers: list[SimWorker]) -> None:
+    """The engine thinks a worker caches only what the worker does cache."""
+    assert engine is not None
+    cached = {run.run_id for worker in workers for run in worker.cached_runs()}
+    for session in engine.sessions.all():
+        assert set(session.cached) <= cached, (session.session_id, session.cached, cached)
+    assert set(engine._dispatcher._sticky) <= cached, cached
 
 
 async def check_repetitions(promises: Promises, contents: Contents, network: Network) -> None:

@@ -10,9 +10,10 @@ import asyncio
 import gc
 import logging
 import random as global_random
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from random import Random
+from unittest.mock import patch
 
 from perdure.errors import (
     RpcError,
@@ -32,6 +33,7 @@ from perdure.v1.workflow_service_pb2 import (
     StartWorkflowRequest,
     TerminateWorkflowRequest,
 )
+from perdure_server.core import limits
 from perdure_server.core.limits import MILLISECOND_US, SECOND_US
 from tests.simulation import invariants
 from tests.simulation.flows import ACTIVITIES, WORKFLOWS, SimLoop
@@ -39,6 +41,7 @@ from tests.support.faulty_store import Faults
 from tests.support.model_store import Contents
 from tests.support.sim_client import Promises, SimClient, SimWatcher, is_repeatable
 from tests.support.sim_network import Network, NetworkFaults, SimTransport
+from tests.support.sim_poller import SimPoller
 from tests.support.sim_server import SimServer
 from tests.support.sim_worker import SimWorker
 from tests.support.virtual_loop import Wall, pause
@@ -54,6 +57,16 @@ _SIZES = {
     "stubborn": (0, 2),
     "kinds": (1, 1),
     "mix": (1, 4),
+    "by_polls": (1, 3),
+}
+
+
+_LOW_LIMITS = {
+    "COMMIT_GROUP_MAX": 1,
+    "HOT_RUNS_MAX": 2,
+    "TASK_HISTORY_BYTES_MAX": 200,
+    "TIMER_WINDOW": 2,
+    "WATCH_BACKLOG_MAX": 2,
 }
 
 
@@ -69,6 +82,8 @@ class Plan:
     disk: Faults = field(default_factory=Faults)
     every_s: dict[str, float] = field(default_factory=dict)
     """The mean time between two faults of a kind, for the kinds that this world has."""
+    limits: dict[str, int] = field(default_factory=dict)
+    """Bounds of the engine that are reached in this world."""
 
     @classmethod
     def draw(cls, random: Random) -> Plan:
@@ -96,8 +111,9 @@ class Plan:
             die_before=some(0.01),
             die_after=some(0.01),
         )
-        kinds = ["cut", "half", "freeze", "crash", "kill", "stop", "jump", "outage"]
+        kinds = ["cut", "half", "freeze", "crash", "drain", "kill", "stop", "jump", "outage"]
         plan.every_s = {kind: random.uniform(2, 12) for kind in kinds if random.random() < 0.5}
+        plan.limits = {name: low for name, low in _LOW_LIMITS.items() if random.random() < 0.3}
         return plan
 
 
@@ -114,7 +130,9 @@ class World:
         self.promises = Promises()
         self.wall = Wall(loop)
         self.network = Network(Random(f"{seed}/network"), accepted=self.promises.accepted.append)
-        self.server = SimServer(self.network, self.wall, Random(f"{seed}/server"))
+        self.server = SimServer(
+            self.network, self.wall, Random(f"{seed}/server"), on_end=invariants.check_disk
+        )
         self.workers = [
             SimWorker(
                 f"worker{number}",
@@ -125,6 +143,15 @@ class World:
             )
             for number in range(self.plan.workers)
         ]
+        self.is_faulty = True
+        self.jumped_s = 0.0
+        self.poller = SimPoller(
+            self.network,
+            Random(f"{seed}/poller"),
+            queue="polled",
+            workflows=WORKFLOWS,
+            is_reliable=lambda: not self.is_faulty,
+        )
         self.clients = [
             SimClient(
                 self.network,
@@ -150,6 +177,10 @@ class World:
             tasks.append(background.create_task(self._complete_elsewhere(), name="elsewhere"))
             watcher = SimWatcher(self.network, self.promises)
             tasks.append(background.create_task(watcher.run(), name="watcher"))
+            tasks += [
+                background.create_task(self.poller.run_workflows(), name="poller"),
+                background.create_task(self.poller.run_activities(), name="poller"),
+            ]
             for worker in self.workers:
                 await worker.start()
             faults = [
@@ -163,8 +194,10 @@ class World:
             await pause(plan.faulty_s)
             await self._heal(faults)
             await self._wait_for_the_end(orders)
-            await pause(QUIET_S)
+            # An alarm armed before a jump of the clock may ring as late as the jump was long.
+            await pause(QUIET_S + self.jumped_s)
             invariants.check_engine(self.server.engine, self.contents)
+            invariants.check_caches(self.server.engine, self.workers)
             await invariants.check_repetitions(self.promises, self.contents, self.network)
             for actor in (*self.workers, *self.clients):
                 await (actor.crash() if isinstance(actor, SimWorker) else actor.close())
@@ -178,9 +211,12 @@ class World:
             task.cancel()
         await asyncio.wait(faults) if faults else None
         self.network.faults = NetworkFaults()
+        self.is_faulty = False
         disk = self.server.faults
         disk.refuse = disk.delay = disk.die_before = disk.die_after = 0.0
         for worker in self.workers:
+            if worker.drains:
+                await worker.crash()
             if not worker.runs:
                 await worker.start()
 
@@ -238,6 +274,7 @@ class World:
             workflow_type=kind,
             input=Payload(data=str(random.randint(*_SIZES[kind])).encode()),
             request_id=f"start-{number}",
+            task_queue="polled" if kind == "by_polls" else "",
         )
         if kind == "stubborn" or random.random() < 0.2:
             request.retry_policy.CopyFrom(RetryPolicy(max_attempts=3))
@@ -318,6 +355,7 @@ class World:
         wires = list(self.network.wires)
         if wires:
             wire = random.choice(wires)
+            wire.quiet = True
             ends = [wire.tell_client, wire.tell_server]
             random.shuffle(ends)
             ends[0]()
@@ -335,6 +373,13 @@ class World:
         if not worker.runs:
             await worker.start(same_session=random.random() < 0.3)
 
+    async def _drain(self, random: Random) -> None:
+        """A worker is stopped as a deployment would do it, and another takes its place."""
+        worker = random.choice(self.workers)
+        await worker.drain(patience_s=random.uniform(0, 5))
+        if not worker.runs:
+            await worker.start()
+
     async def _kill(self, _random: Random) -> None:
         self.server.kill()
 
@@ -342,7 +387,9 @@ class World:
         self.server.stop()
 
     async def _jump(self, random: Random) -> None:
-        self.wall.offset_us += int(random.choice([-60, -5, -0.5, 0.5, 5, 60]) * SECOND_US)
+        span_s = random.choice([-60, -5, -0.5, 0.5, 5, 60])
+        self.jumped_s += abs(span_s)
+        self.wall.offset_us += int(span_s * SECOND_US)
 
     async def _outage(self, random: Random) -> None:
         """The database is away for a while."""
@@ -392,7 +439,10 @@ def simulate(seed: int) -> World:
 
 async def _live(seed: int) -> World:
     world = World(seed)
-    await world.live()
+    with ExitStack() as stack:
+        for name, low in world.plan.limits.items():
+            stack.enter_context(patch.object(limits, name, low))
+        await world.live()
     return world
 
 

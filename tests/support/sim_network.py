@@ -132,6 +132,8 @@ class Wire:
         self._network = network
         self.up: Pipe[Message] = Pipe(network.latency)
         self.down: Pipe[Message] = Pipe(network.latency)
+        self.quiet = False
+        """Whether the server does not hear of it when the client leaves."""
         self._serving: asyncio.Task[None] | None = None
         self._reports: dict[int, TaskReport] = {}
 
@@ -272,7 +274,8 @@ class SimTransport:
         finally:
             pump.cancel()
             # What was sent before may still arrive, and the server learns of the end after it.
-            asyncio.get_running_loop().call_later(2 * network.latency(), wire.tell_server)
+            if not wire.quiet:
+                asyncio.get_running_loop().call_later(2 * network.latency(), wire.tell_server)
 
     async def _call(self, method: str, request: Message) -> Message:
         network, faults = self._network, self._network.faults

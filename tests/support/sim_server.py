@@ -6,6 +6,7 @@ It is killed as `kill -9` would do it: what it had committed stays, nothing else
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from random import Random
 
 from perdure_server.app import rpcs_of_engine
@@ -23,13 +24,24 @@ _STOP_PATIENCE_S = 5.0
 
 
 class SimServer:
-    """A server and what restarts it. `contents` is its disk, `faults` what its disk does."""
+    """A server and what restarts it. `contents` is its disk, `faults` what its disk does.
 
-    def __init__(self, network: Network, wall: Wall, random: Random) -> None:
+    `on_end` sees the disk whenever a server has ended.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        wall: Wall,
+        random: Random,
+        *,
+        on_end: Callable[[Contents], None] = lambda _contents: None,
+    ) -> None:
         self.contents = Contents()
         self.faults = Faults()
         self.engine: Engine | None = None
         self.starts = 0
+        self._on_end = on_end
         self._network = network
         self._wall = wall
         self._random = random
@@ -109,3 +121,4 @@ class SimServer:
         # Cancels what a killed process would not even finish; the dead store keeps it harmless.
         await self.engine._background.close()
         self.engine = None
+        self._on_end(self.contents)

@@ -19,6 +19,7 @@ from perdure._workflow_runner import WorkflowRunner
 from perdure._workflow_thread import Job
 from perdure.converter import Converter
 from perdure.v1.worker_service_pb2 import (
+    CachedRun,
     GetWorkflowTaskHistoryRequest,
     GetWorkflowTaskHistoryResponse,
     TaskReport,
@@ -26,6 +27,7 @@ from perdure.v1.worker_service_pb2 import (
     WorkSlots,
 )
 from tests.support.sim_network import Network, SimTransport
+from tests.support.virtual_loop import pause
 
 _TIME_LIMIT_S = 10.0
 
@@ -83,6 +85,8 @@ class SimWorker:
             workflow_tasks=random.choice([1, 4, 100]), activity_tasks=random.choice([1, 3, 100])
         )
         self._cached_runs_max = random.choice([1, 3, 1000])
+        self.drains = False
+        """Whether it wants no more tasks."""
         self._lives = 0
         self._link: Link | None = None
 
@@ -91,8 +95,13 @@ class SimWorker:
         """Whether the process lives."""
         return self._link is not None
 
+    def cached_runs(self) -> Iterable[CachedRun]:
+        """Names the runs in its cache."""
+        return self._runner.cached_runs()
+
     async def start(self, *, same_session: bool = False) -> None:
         """Starts the process, with a new session or, empty-handed, with that of its last life."""
+        self.drains = False
         if not same_session:
             self._lives += 1
         converter = Converter()
@@ -129,6 +138,21 @@ class SimWorker:
         await link.close()
         self._activity_runner.stop()
         self._runner.stop()
+
+    async def drain(self, *, patience_s: float) -> None:
+        """Finishes what it has, for so long, and ends."""
+        if self._link is None:
+            return
+        link = self._link
+        self.drains = True
+        link.drain()
+        end = asyncio.get_running_loop().time() + patience_s
+        while asyncio.get_running_loop().time() < end and self._link is link:
+            if link.drained and self._runner.idle and self._activity_runner.idle:
+                break
+            await pause(0.1)
+        if self._link is link:
+            await self.crash()
 
     async def _fetch_history(
         self, request: GetWorkflowTaskHistoryRequest

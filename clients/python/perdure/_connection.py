@@ -57,6 +57,8 @@ class Connection:
 
     async def open(self) -> None:
         """Starts the home loop. Does not wait for the server."""
+        if self._loop is not None:
+            raise RuntimeError("a client is entered once: make another one")
         self._loop = asyncio.get_running_loop()
         self._user = Hop(self._loop)
         self.home.start()
@@ -68,8 +70,9 @@ class Connection:
 
     async def close(self) -> None:
         """Leaves the server and ends the home loop."""
+        session, self._session = self._session, None
         try:
-            await self.home.run(self._close_on_home())
+            await self.home.run(self._close_on_home(session))
         finally:
             await self.home.stop()
 
@@ -139,9 +142,9 @@ class Connection:
         await self.transport.open()
         return Session(self.transport, patience_s=self._patience_s)
 
-    async def _close_on_home(self) -> None:
-        if self._session is not None:
-            await self._session.close()
+    async def _close_on_home(self, session: Session | None) -> None:
+        if session is not None:
+            await session.close()
         await self.transport.close()
 
     async def _in_session_once(self, call: pb.SessionCall) -> Message:

@@ -84,6 +84,8 @@ class HomeLoop:
     async def stop(self) -> None:
         """Cancels what still runs on the loop and ends the thread."""
         self._started()
+        # From here on nothing is taken that would never be run.
+        self._hop = None
         loop, stopping = self._ready.result()
         loop.call_soon_threadsafe(stopping.set)
         await asyncio.to_thread(self._thread.join)

@@ -11,7 +11,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from queue import SimpleQueue
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from perdure._failures import to_failure
 from perdure._home import Hop
@@ -36,6 +36,7 @@ _TICKS_PER_LIMIT: Final = 5
 
 _log = logging.getLogger("perdure.worker")
 
+Work: TypeAlias = SimpleQueue[Job | Callable[[], None] | None]
 FetchHistory = Callable[[GetWorkflowTaskHistoryRequest], Awaitable[GetWorkflowTaskHistoryResponse]]
 
 
@@ -61,7 +62,7 @@ class WorkflowRunner:
         self._machines: OrderedDict[str, Machine] = OrderedDict()
         self._jobs: dict[str, Job] = {}
         self._fetches: set[asyncio.Task[None]] = set()
-        self._queue: SimpleQueue[Job | Callable[[], None] | None] = SimpleQueue()
+        self._queue: Work = SimpleQueue()
         self._tick: asyncio.TimerHandle | None = None
         self._stuck: tuple[Job | None, int] = (None, 0)
 
@@ -77,6 +78,10 @@ class WorkflowRunner:
         if self._tick is not None:
             self._tick.cancel()
         self._jobs.clear()
+        job = self._thread.job
+        if job is not None:
+            # What has outlasted the drain may never wait again.
+            self._leave(job)
         self.drop_runs(list(self._machines))
         self._queue.put(None)
 
@@ -127,11 +132,7 @@ class WorkflowRunner:
             self.drop_runs((task.run_id,))
             machine = None if task.previous_seq else self._new_machine(task)
         if machine is None:
-            self._link.report(
-                TaskReport(
-                    task_token=task.task_token, workflow_task_cache_miss=WorkflowTaskCacheMiss()
-                )
-            )
+            self._miss(task)
             return
         self._machines[task.run_id] = machine
         self._machines.move_to_end(task.run_id)
@@ -143,6 +144,11 @@ class WorkflowRunner:
             fetch.add_done_callback(self._fetches.discard)
         else:
             self._queue.put(job)
+
+    def _miss(self, task: WorkflowTask) -> None:
+        """Asks for a task again, with the whole history."""
+        miss = WorkflowTaskCacheMiss()
+        self._link.report(TaskReport(task_token=task.task_token, workflow_task_cache_miss=miss))
 
     def _new_machine(self, task: WorkflowTask) -> Machine:
         return Machine(
@@ -170,6 +176,13 @@ class WorkflowRunner:
             events.extend(page.history.events)
             page_token = page.next_page_token
         job.events = events
+        if self._jobs.get(job.task.task_token) is not job:
+            return
+        if self._machines.get(job.task.run_id) is not job.machine:
+            # It was dropped meanwhile, and so closed: it would ask for nothing any more.
+            del self._jobs[job.task.task_token]
+            self._miss(job.task)
+            return
         self._queue.put(job)
 
     def _start_thread(self) -> None:
@@ -193,7 +206,11 @@ class WorkflowRunner:
     def _evict(self) -> None:
         """Keeps the cache within its bound; runs in work are the last to go."""
         excess = len(self._machines) - max(self._cached_runs_max, len(self._jobs))
-        for run_id in list(self._machines)[: max(excess, 0)]:
+        if excess <= 0:
+            return
+        working = {job.task.run_id for job in self._jobs.values()}
+        idle = [run_id for run_id in self._machines if run_id not in working]
+        for run_id in idle[:excess]:
             self.drop_runs((run_id,))
             self._link.evicted(run_id)
 
@@ -212,14 +229,35 @@ class WorkflowRunner:
             self._tick = self._loop.call_later(self._time_limit_s / _TICKS_PER_LIMIT, self._watch)
 
     def _abandon(self, job: Job) -> None:
-        stack = self._thread.abandon()
+        stack = self._leave(job)
+        if stack is None:
+            return
         message = f"the workflow code did not wait for anything in {self._time_limit_s:g} s"
         _log.error("%s; it was found at\n%s", message, stack)
-        # Its coroutines cannot be closed while a thread is inside them.
-        self._machines.pop(job.task.run_id, None)
-        self._start_thread()
         failure = Failure(type="WorkflowTaskTimeout", message=message, stack_trace=stack)
         self._finished(job, job.failed(failure))
+
+    def _leave(self, job: Job) -> str | None:
+        """Goes on with a new thread; returns the stack of the old one, None if it had finished."""
+        stack = self._thread.abandon(job)
+        if stack is None:
+            return None
+        # The thread inside of the machine closes it, nobody else.
+        if self._machines.get(job.task.run_id) is job.machine:
+            del self._machines[job.task.run_id]
+        self._queue = _without(self._queue, job.machine.close)
+        self._start_thread()
+        return stack
+
+
+def _without(queue: Work, left_out: Callable[[], None]) -> Work:
+    """Moves what waits in a queue that nobody reads any more."""
+    moved: Work = SimpleQueue()
+    while not queue.empty():
+        work = queue.get_nowait()
+        if work != left_out:
+            moved.put(work)
+    return moved
 
 
 def _unknown(task: WorkflowTask) -> TaskReport:

@@ -67,48 +67,61 @@ class WorkflowThread(threading.Thread):
         super().__init__(name="perdure-workflows", daemon=True)
         self._queue = queue
         self._finished = finished
-        self._abandoned = False
+        self._left_in: Job | None = None
+        self._ending = threading.Lock()
+        """Held where a job ends: it is either finished or abandoned, never both."""
         self.job: Job | None = None
 
     def run(self) -> None:
         """Works until the queue says None or the thread is abandoned."""
         try:
-            while not self._abandoned:
+            while self._left_in is None:
                 work = self._queue.get()
                 if work is None:
                     return
                 self._do(work)
         except _InterruptedError:
-            return
+            pass
+        if self._left_in is not None:
+            # Here, because no other thread may be inside of these coroutines; and now, because
+            # collecting them later would run their `finally` blocks outside of a workflow.
+            _call(self._left_in.machine.close)
 
-    def abandon(self) -> str:
+    def abandon(self, job: Job) -> str | None:
         """Leaves the thread to itself and returns the stack on which it was found.
 
-        An endless loop would take half of the processor from then on, so it is interrupted; code
-        that is blocked in a system call ends when that returns.
+        None when it has finished the job meanwhile; then it goes on. An endless loop would take
+        half of the processor from then on, so it is interrupted; code that is blocked in a system
+        call ends when that returns. Either way the thread itself then closes the job's machine.
         """
-        self._abandoned = True
-        frame = sys._current_frames().get(self.ident or 0)  # noqa: SLF001  # the documented way
-        stack = "".join(traceback.format_stack(frame)) if frame is not None else ""
-        if self.ident is not None:
+        with self._ending:
+            if self.job is not job or self.ident is None:
+                return None
+            self._left_in = job
+            frame = sys._current_frames().get(self.ident)  # noqa: SLF001  # the documented way
+            stack = "".join(traceback.format_stack(frame)) if frame is not None else ""
             ctypes.pythonapi.PyThreadState_SetAsyncExc(
                 ctypes.c_ulong(self.ident), ctypes.py_object(_InterruptedError)
             )
         return stack[-STACK_BYTES_MAX:]
 
     def _do(self, work: Job | Callable[[], None]) -> None:
-        if isinstance(work, Job):
-            self.job = work
-            report = work.run()
-            self.job = None
-            self._finished(work, report)
+        if not isinstance(work, Job):
+            _call(work)
             return
-        try:
-            work()
-        except _InterruptedError:
-            raise
-        except BaseException:  # noqa: BLE001  # SystemExit in user code does not end the thread
-            _log.exception("a workflow raised while it was dropped from the cache")
+        self.job = work
+        report = work.run()
+        with self._ending:
+            self.job = None
+        if self._left_in is None:
+            self._finished(work, report)
+
+
+def _call(close: Callable[[], None]) -> None:
+    try:
+        close()
+    except BaseException:  # noqa: BLE001  # SystemExit in user code does not end the thread
+        _log.exception("a workflow raised while it was dropped from the cache")
 
 
 class _InterruptedError(BaseException):

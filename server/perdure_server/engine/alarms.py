@@ -33,13 +33,14 @@ class Alarms(Generic[K]):
         self._count = 0
         self._alarm: Alarm | None = None
         self._alarm_us = 0
+        self._closed = False
 
     def __len__(self) -> int:
         return len(self._due)
 
     def set(self, key: K, due_us: int) -> None:
         """Rings for `key` at `due_us`, and at no other instant."""
-        if self._due.get(key) == due_us:
+        if self._closed or self._due.get(key) == due_us:
             return
         self._due[key] = due_us
         self._count += 1
@@ -58,7 +59,8 @@ class Alarms(Generic[K]):
         return self._heap[0][0] if self._heap else None
 
     def close(self) -> None:
-        """Rings no more at all."""
+        """Rings no more at all, also for what is set later."""
+        self._closed = True
         self._due.clear()
         self._heap.clear()
         if self._alarm is not None:
@@ -87,12 +89,15 @@ class Alarms(Generic[K]):
     def _wake(self) -> None:
         self._alarm = None
         now_us = self._clock.now_us()
-        for _ in range(_BATCH_MAX):
+        try:
+            for _ in range(_BATCH_MAX):
+                self._drop_dead()
+                if not self._heap or self._heap[0][0] > now_us:
+                    break
+                due_us, _, key = heapq.heappop(self._heap)
+                del self._due[key]
+                self._ring(key, due_us)
+        finally:
+            # Also when one of them failed: the others must ring.
             self._drop_dead()
-            if not self._heap or self._heap[0][0] > now_us:
-                break
-            due_us, _, key = heapq.heappop(self._heap)
-            del self._due[key]
-            self._ring(key, due_us)
-        self._drop_dead()
-        self._arm()
+            self._arm()

@@ -17,6 +17,7 @@ from perdure_server.core import checks, limits
 from perdure_server.core.errors import DomainError, InvalidRequest, StoreBusy
 from perdure_server.core.frames import field
 from perdure_server.engine.outbox import Outbox
+from perdure_server.engine.results import Ticket
 
 _log = logging.getLogger(__name__)
 
@@ -36,12 +37,12 @@ class SessionCalls(Protocol):
         """Starts a workflow."""
 
     def begin_execute(
-        self, request: pb.StartWorkflowRequest, token: object, resolve: Resolve, reject: Reject
+        self, request: pb.StartWorkflowRequest, ticket: Ticket, resolve: Resolve, reject: Reject
     ) -> None:
         """Starts a workflow and waits for its end."""
 
     def begin_result(
-        self, request: pb.GetWorkflowResultRequest, token: object, resolve: Resolve, reject: Reject
+        self, request: pb.GetWorkflowResultRequest, ticket: Ticket, resolve: Resolve, reject: Reject
     ) -> None:
         """Waits for the end of a workflow."""
 
@@ -55,7 +56,7 @@ class SessionCalls(Protocol):
     ) -> None:
         """Asks a workflow to end."""
 
-    def forget(self, token: object) -> None:
+    def forget(self, ticket: Ticket) -> None:
         """Drops a result that is no longer waited for."""
 
 
@@ -82,8 +83,7 @@ class _ClientSession:
     def __init__(self, calls: SessionCalls, to_status: ToStatus) -> None:
         self._calls = calls
         self._to_status = to_status
-        self._waiting: dict[int, object] = {}
-        self._open = 0
+        self._open: set[Ticket] = set()
         self._read_all = False
         self.outbox = Outbox()
 
@@ -106,39 +106,40 @@ class _ClientSession:
 
     def close(self) -> None:
         """Drops the results that nobody waits for any more."""
-        for token in self._waiting.values():
-            self._calls.forget(token)
+        for ticket in self._open:
+            self._calls.forget(ticket)
 
     def _begin(self, call: pb.SessionCall) -> None:
-        self._open += 1
-        kind = call.WhichOneof("call")
-        call_id = call.call_id
+        ticket, kind = Ticket(), call.WhichOneof("call")
+        self._open.add(ticket)
+
+        def resolve(answer: Any) -> None:
+            self._reply(ticket, pb.SessionReply(call_id=call.call_id, **{str(kind): answer}))
 
         def reject(error: Exception) -> None:
-            self._reply(pb.SessionReply(call_id=call_id, error=self._status(error)))
+            self._reply(ticket, pb.SessionReply(call_id=call.call_id, error=self._status(error)))
 
         try:
-            if self._open > limits.SESSION_CALLS_MAX:
+            if len(self._open) > limits.SESSION_CALLS_MAX:
                 raise StoreBusy("the session has too many calls under way; wait for answers")
-            self._serve(call, kind, call_id, reject)
+            self._serve(call, ticket, resolve, reject)
         except DomainError as error:
             reject(error)
 
-    def _serve(self, call: pb.SessionCall, kind: str | None, call_id: int, reject: Reject) -> None:
-        def resolve(answer: Any) -> None:
-            self._reply(pb.SessionReply(call_id=call_id, **{str(kind): answer}))
-
+    def _serve(
+        self, call: pb.SessionCall, ticket: Ticket, resolve: Resolve, reject: Reject
+    ) -> None:
         calls = self._calls
-        match kind:
+        match call.WhichOneof("call"):
             case "start":
                 checks.check_start(call.start)
                 calls.begin_start(call.start, resolve, reject)
             case "execute":
                 checks.check_execute(call.execute)
-                calls.begin_execute(call.execute.start, self._token(call_id), resolve, reject)
+                calls.begin_execute(call.execute.start, ticket, resolve, reject)
             case "result":
                 checks.check_get_result(call.result)
-                calls.begin_result(call.result, self._token(call_id), resolve, reject)
+                calls.begin_result(call.result, ticket, resolve, reject)
             case "signal":
                 checks.check_signal(call.signal)
                 calls.begin_signal(call.signal, resolve, reject)
@@ -148,14 +149,11 @@ class _ClientSession:
             case _:
                 raise InvalidRequest("nothing is set; say what is asked", "call")
 
-    def _token(self, call_id: int) -> object:
-        token = self._waiting[call_id] = object()
-        return token
-
-    def _reply(self, reply: pb.SessionReply) -> None:
-        self._waiting.pop(reply.call_id, None)
+    def _reply(self, ticket: Ticket, reply: pb.SessionReply) -> None:
+        if ticket not in self._open:
+            return
+        self._open.remove(ticket)
         self.outbox.put(field(_REPLIES, reply.SerializeToString()))
-        self._open -= 1
         self._end_when_done()
 
     def _status(self, error: Exception) -> Status:

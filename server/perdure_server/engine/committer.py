@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 
@@ -10,6 +11,8 @@ from perdure_server.core import limits
 from perdure_server.core.changeset import Changeset
 from perdure_server.core.errors import StoreBusy
 from perdure_server.store.contract import Committed, Store
+
+_log = logging.getLogger(__name__)
 
 Outcome = Committed | Exception
 Done = Callable[[Outcome], None]
@@ -61,4 +64,7 @@ class Committer:
         except Exception as error:  # noqa: BLE001 - the store answers outcomes; anything else hits the whole group
             outcomes = [error] * len(group)
         for (_, done), outcome in zip(group, outcomes, strict=True):
-            done(outcome)
+            try:
+                done(outcome)
+            except Exception:  # noqa: BLE001 - what follows one commit must not stop all that come after
+                _log.exception("what follows a commit failed")

@@ -11,11 +11,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from perdure_server.core import limits
 from perdure_server.core.changeset import RunChange
 from perdure_server.core.errors import DomainError
-from perdure_server.core.model import Task, TaskKind
+from perdure_server.core.model import EventRow, Task, TaskKind
 from perdure_server.core.state import RunState
 from perdure_server.engine.alarms import Alarms
 from perdure_server.engine.background import Background
@@ -116,7 +117,7 @@ class Dispatcher:
         now_us = self._clock.now_us()
         for change in changes:
             if change.closes:
-                self._sticky.pop(change.run.run_id, None)
+                self._unstick_all(change.run.run_id)
                 continue
             for task in change.put_tasks.values():
                 if task.session_id is None:
@@ -159,7 +160,7 @@ class Dispatcher:
         del session.held[key]
         del self._holders[key]
 
-    def resend(self, session: Session, state: RunState, task: Task) -> None:
+    def resend(self, session: Session, task: Task) -> None:
         """Sends a workflow task again, with the whole history.
 
         The worker does not cache the run. Does nothing when it is being sent again already.
@@ -171,7 +172,7 @@ class Dispatcher:
         self.unstick(session, task.run_id)
         session.used[task.kind] += 1
         self.finished(key, task.lease)
-        self._background.spawn(self._push_history(session, state, task), "load history")
+        self._background.spawn(self._push_history(session, task), "load history")
 
     def hold(self, session: Session, held: Held) -> None:
         """Notes that a session holds a task whose slot is counted already."""
@@ -182,16 +183,25 @@ class Dispatcher:
         """Notes that a session's worker caches a run, standing at `seen_seq`."""
         if not session.sticky:
             return
-        session.cached[run_id] = seen_seq
+        if self._sticky.get(run_id) is not session:
+            self._unstick_all(run_id)
         if len(self._sticky) >= _STICKY_MAX:
-            self._sticky.pop(next(iter(self._sticky)))
+            self._unstick_all(next(iter(self._sticky)))
         self._sticky[run_id] = session
+        session.cached[run_id] = seen_seq
 
     def unstick(self, session: Session, run_id: str) -> None:
         """Notes that a session's worker does not cache a run."""
         session.cached.pop(run_id, None)
         if self._sticky.get(run_id) is session:
             del self._sticky[run_id]
+
+    def remind(self, session: Session) -> None:
+        """Tells a worker that came back which of its activities were asked to stop meanwhile."""
+        for held in session.held.values():
+            run_id, kind, _ = held.key
+            if kind is TaskKind.ACTIVITY:
+                self._visit(run_id, partial(_remind, session, held))
 
     def has_backlog(self, session: Session) -> bool:
         """Whether ready tasks wait in the store for the lanes of a session."""
@@ -225,6 +235,11 @@ class Dispatcher:
         if not any(session.takes(task.lane) for session in sessions):
             return f"no worker on task queue {task.queue!r} has {task.kind} type {task.type!r}"
         return f"every worker on task queue {task.queue!r} is busy"
+
+    def _unstick_all(self, run_id: str) -> None:
+        session = self._sticky.pop(run_id, None)
+        if session is not None:
+            session.cached.pop(run_id, None)
 
     def _match(self, task: Task, now_us: int) -> Match | None:
         if task.session_id is not None or task.ready_at_us > now_us:
@@ -363,23 +378,27 @@ class Dispatcher:
 
     async def _recount(self, lane: LaneState) -> None:
         """Finds the next task of a lane whose count may be wrong."""
+        lane.unsure = False
         try:
             depths = await self._store.lane_depths()
         except DomainError:
             # The claim that is tried again finds nothing, and counts again.
+            lane.unsure = True
             lane.arrive()
             raise
-        lane.unsure = False
         now_us = self._clock.now_us()
         for depth in depths:
-            if depth.lane != lane.lane:
-                continue
-            lane.unsure = True
-            if depth.first_ready_at_us <= now_us:
-                lane.arrive()
-            else:
-                lane.arrive_later(depth.first_ready_at_us)
-                self._ripening.set(lane, lane.later[0])
+            if depth.lane == lane.lane:
+                self._expect(lane, depth.first_ready_at_us, now_us)
+
+    def _expect(self, lane: LaneState, ready_at_us: int, now_us: int) -> None:
+        """Notes that the store has a task for a lane, and may have more."""
+        lane.unsure = True
+        if ready_at_us <= now_us:
+            lane.arrive()
+        else:
+            lane.arrive_later(ready_at_us)
+            self._ripening.set(lane, lane.later[0])
 
     def _deliver(self, session: Session, task: Task) -> None:
         """Lets the run know that its task was leased in the store, then sends the task."""
@@ -412,9 +431,9 @@ class Dispatcher:
             self._send(session, task, token, data)
             return
         self.unstick(session, task.run_id)
-        self._background.spawn(self._push_history(session, state, task), "load history")
+        self._background.spawn(self._push_history(session, task), "load history")
 
-    async def _push_history(self, session: Session, state: RunState, task: Task) -> None:
+    async def _push_history(self, session: Session, task: Task) -> None:
         try:
             events = await self._store.load_history(
                 task.run_id,
@@ -425,6 +444,16 @@ class Dispatcher:
         except DomainError as error:
             _log.warning("a history could not be read, its task goes back: %s", error)
             self._give_back(session, task)
+            return
+        self._visit(task.run_id, partial(self._send_history, session, task, events))
+
+    def _send_history(
+        self, session: Session, task: Task, events: Sequence[EventRow], state: RunState | None
+    ) -> None:
+        """Sends a task with its whole history, unless the lease ended while that was read."""
+        row = state.tasks.get((task.kind, task.seq)) if state is not None else None
+        if state is None or row is None or row.lease != task.lease or row.session_id is None:
+            self._release(session, task.kind)
             return
         token, data = workflow_task(
             state.run, task, events, previous_seq=0, whole=not session.sticky
@@ -443,3 +472,11 @@ class Dispatcher:
         """Makes a task ready again that is leased to a session and cannot be sent to it."""
         self._release(session, task.kind)
         self._lose(Held(key=(task.run_id, task.kind, task.seq), lease=task.lease, token=""))
+
+
+def _remind(session: Session, held: Held, state: RunState | None) -> None:
+    activity = state.activities.get(held.key[2]) if state is not None else None
+    if activity is None or not activity.cancel_requested:
+        return
+    if session.sink is not None and session.held.get(held.key) is held:
+        session.sink.cancel(held.token, "CANCEL_REQUESTED")

@@ -208,6 +208,7 @@ class Engine:
             for lease in ended:
                 self._dispatcher.finished(key, lease)
 
+        self._heartbeats.flush(key)
         self._do(run_id, decision, again, done)
 
     def _task_lost(self, held: Held) -> None:
@@ -221,6 +222,7 @@ class Engine:
         def again() -> None:
             self._retries.set(lambda: self._task_lost(held), self._clock.now_us() + _RETRY_US)
 
+        self._heartbeats.flush(held.key)
         self._do(run_id, decision, again)
 
     def _do(

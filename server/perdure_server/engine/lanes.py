@@ -110,7 +110,10 @@ class Lanes:
         for lane, state in list(self._lanes.items()):
             if not (state.sessions or state.backlog or state.later or state.claiming):
                 del self._lanes[lane]
-                self._by_queue[lane.namespace, lane.queue].remove(state)
+                queue = (lane.namespace, lane.queue)
+                self._by_queue[queue].remove(state)
+                if not self._by_queue[queue]:
+                    del self._by_queue[queue]
 
     def remove(self, session: Session) -> None:
         """Lets a session serve no lane."""
@@ -118,6 +121,8 @@ class Lanes:
         sessions = self._queues.get(queue, [])
         if session in sessions:
             sessions.remove(session)
+            if not sessions:
+                del self._queues[queue]
         for state in self._by_queue.get(queue, []):
             if session in state.sessions:
                 state.sessions.remove(session)

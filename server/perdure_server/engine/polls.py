@@ -82,6 +82,13 @@ class Polls:
             timeout = max(wait_us / 1e6, _CLAIM_WAIT_S)
             await asyncio.wait([future], timeout=timeout)
             return future.result() if future.done() else None
+        except asyncio.CancelledError:
+            if sink.held is not None:
+                # Its caller has left and never saw the task.
+                sink.held.delivered = False
+                self._give_back(sink.held)
+                sink.held = None
+            raise
         finally:
             future.cancel()
             self._waiting.discard(sink)

@@ -96,6 +96,7 @@ class Reports:
                 reject(error)
 
         self._dispatcher.reported(key, token.lease)
+        self._heartbeats.flush(key)
         stimulus.resolve, stimulus.reject = resolved, rejected
         self._runs.stimulate(token.run_id, stimulus)
 
@@ -118,6 +119,7 @@ class Reports:
         else:
             if kind == "workflow_task_completed" and session is not None:
                 self._dispatcher.stick(session, token.run_id, token.seen_seq)
+                resolve = self._unsticking_closed(session, token, resolve)
                 reject = self._unsticking(session, token, reject)
             stimulus = Stimulus(self._decision(token, report), resolve, reject)
             self.submit(token, stimulus, _ENDINGS.get(kind or "", frozenset()))
@@ -126,6 +128,16 @@ class Reports:
         def unstick(error: Exception) -> None:
             self._dispatcher.unstick(session, token.run_id)
             reject(error)
+
+        return unstick
+
+    def _unsticking_closed(self, session: Session, token: TaskToken, resolve: Resolve) -> Resolve:
+        """A report that is repeated after its run closed must not leave a trace for good."""
+
+        def unstick(answer: Any) -> None:
+            if self._runs.is_closed(token.run_id):
+                self._dispatcher.unstick(session, token.run_id)
+            resolve(answer)
 
         return unstick
 
@@ -157,13 +169,8 @@ class Reports:
     def _resend(self, session: Session | None, token: TaskToken, resolve: Resolve) -> None:
         def visit(state: RunState | None) -> None:
             task = state.tasks.get((token.kind, token.seq)) if state is not None else None
-            if (
-                state is not None
-                and session is not None
-                and task is not None
-                and task.lease == token.lease
-            ):
-                self._dispatcher.resend(session, state, task)
+            if session is not None and task is not None and task.lease == token.lease:
+                self._dispatcher.resend(session, task)
             resolve(None)
 
         self._runs.visit(token.run_id, visit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from perdure.v1.failure_pb2 import Failure, FailureKind, TimeoutType
 from perdure.v1.history_pb2 import HistoryEvent
@@ -14,41 +15,59 @@ from perdure_server.core.model import Run
 Waiter = Callable[[GetWorkflowResultResponse], None]
 
 
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """Names a waiter, from before it is added. `dropped` once nobody waits any more."""
+
+    dropped: bool = False
+
+
 class Results:
     """Waiters by run. A waiter of a run that is tried again waits for the run that follows it."""
 
     def __init__(self) -> None:
-        self._waiters: dict[str, dict[object, Waiter]] = {}
-        self._runs: dict[object, str] = {}
+        self._waiters: dict[str, dict[Ticket, Waiter]] = {}
+        self._runs: dict[Ticket, str] = {}
 
-    def add(self, run_id: str, token: object, waiter: Waiter) -> None:
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def add(self, run_id: str, ticket: Ticket, waiter: Waiter) -> None:
         """Calls `waiter` once with the end of the chain that `run_id` belongs to.
 
-        `token` names the waiter.
+        Does nothing for a ticket that was dropped.
         """
-        self._waiters.setdefault(run_id, {})[token] = waiter
-        self._runs[token] = run_id
-
-    def remove(self, token: object) -> None:
-        """Forgets a waiter."""
-        run_id = self._runs.pop(token, None)
-        if run_id is None:
+        if ticket.dropped:
             return
+        self._waiters.setdefault(run_id, {})[ticket] = waiter
+        self._runs[ticket] = run_id
+
+    def drop(self, ticket: Ticket) -> None:
+        """Forgets a waiter, and one that is still to be added."""
+        ticket.dropped = True
+        self.remove(ticket)
+
+    def remove(self, ticket: Ticket) -> bool:
+        """Takes a waiter out; False when it was told already, or dropped."""
+        run_id = self._runs.pop(ticket, None)
+        if run_id is None:
+            return False
         waiters = self._waiters[run_id]
-        del waiters[token]
+        del waiters[ticket]
         if not waiters:
             del self._waiters[run_id]
+        return True
 
     def closed(self, change: RunChange) -> None:
         """Tells those who waited for a run its end, or lets them wait for the next run."""
         waiters = self._waiters.pop(change.run.run_id, None)
         if waiters is None:
             return
-        for token in waiters:
-            del self._runs[token]
+        for ticket in waiters:
+            del self._runs[ticket]
         if change.run.next_run_id:
-            for token, waiter in waiters.items():
-                self.add(change.run.next_run_id, token, waiter)
+            for ticket, waiter in waiters.items():
+                self.add(change.run.next_run_id, ticket, waiter)
             return
         end = result_of(change.run, change.events[-1].frame)
         for waiter in waiters.values():

@@ -87,9 +87,11 @@ class _Actor:
     run_id: str
     state: RunState | None = None
     waiting: deque[Stimulus] = field(default_factory=deque)
-    visits: list[Visit] = field(default_factory=list)
+    visits: deque[Visit] = field(default_factory=deque)
     busy: bool = False
     """Whether the run is being loaded or has a changeset under way."""
+    workflow: tuple[str, str] | None = None
+    """Namespace and workflow id under which the run is known as the latest."""
     losses: int = 0
     """How often in a row another process won."""
 
@@ -129,7 +131,8 @@ class Runs:
         """Puts a stimulus in line; it is resolved after its commit, or rejected."""
         actor = self._actor(run_id)
         if len(actor.waiting) >= limits.STIMULI_PER_RUN_MAX:
-            stimulus.reject(StoreBusy(f"run {run_id} has too many requests in line; try again"))
+            busy = StoreBusy(f"run {run_id} has too many requests in line; try again")
+            _reject(stimulus, busy)
             return
         actor.waiting.append(stimulus)
         self._turn(actor)
@@ -191,6 +194,11 @@ class Runs:
             not run.status.is_closed
         )
 
+    def is_closed(self, run_id: str) -> bool:
+        """Whether a run is in memory and closed."""
+        actor = self._actors.get(run_id)
+        return actor is not None and actor.state is not None and actor.state.run.status.is_closed
+
     def _actor(self, run_id: str) -> _Actor:
         actor = self._actors.get(run_id)
         if actor is None:
@@ -215,10 +223,8 @@ class Runs:
 
     def _forget(self, actor: _Actor) -> None:
         self._actors.pop(actor.run_id, None)
-        if actor.state is not None:
-            key = (actor.state.run.namespace, actor.state.run.workflow_id)
-            if self._latest.get(key) == actor.run_id:
-                del self._latest[key]
+        if actor.workflow is not None and self._latest.get(actor.workflow) == actor.run_id:
+            del self._latest[actor.workflow]
 
     def _turn(self, actor: _Actor) -> None:
         """Decides what waits, unless the run is busy."""
@@ -228,17 +234,17 @@ class Runs:
             actor.busy = True
             self._background.spawn(self._load(actor), f"load {actor.run_id}")
             return
-        visits, actor.visits = actor.visits, []
-        for visit in visits:
-            visit(actor.state)
-        if actor.waiting:
+        # A visit may stimulate the run: from then on the rest waits for that commit.
+        while actor.visits and not actor.busy:
+            _call(actor.visits.popleft(), actor.state)
+        if actor.waiting and not actor.busy:
             self._decide(actor, actor.state)
 
     async def _load(self, actor: _Actor) -> None:
         error: Exception | None = None
         try:
             actor.state = await self._store.load_run(actor.run_id)
-        except DomainError as failure:
+        except Exception as failure:  # noqa: BLE001 - whoever waits for the run must hear of it
             error = failure
         actor.busy = False
         if actor.state is not None:
@@ -250,12 +256,11 @@ class Runs:
             again_us = self._clock.now_us() + _LOAD_RETRY_US
             self._clock.call_at(again_us, lambda: self._turn(actor))
         else:
-            self._actors.pop(actor.run_id, None)
-            visits, actor.visits = actor.visits, []
-            for visit in visits:
-                visit(None)
+            self._forget(actor)
+            while actor.visits:
+                _call(actor.visits.popleft(), None)
         while actor.waiting:
-            actor.waiting.popleft().reject(missing)
+            _reject(actor.waiting.popleft(), missing)
 
     def _decide(self, actor: _Actor, state: RunState) -> None:
         now_us = self._clock.now_us()
@@ -334,7 +339,8 @@ class Runs:
         """Takes runs that were just created into memory, unless someone loaded them meanwhile."""
         for state in states:
             actor = self._actor(state.run.run_id)
-            self._latest[state.run.namespace, state.run.workflow_id] = state.run.run_id
+            actor.workflow = (state.run.namespace, state.run.workflow_id)
+            self._latest[actor.workflow] = state.run.run_id
             if actor.state is None and not actor.busy:
                 actor.state = state
 
@@ -378,13 +384,13 @@ class Runs:
                     if stimulus.request
                     else None
                 )
-            except DomainError as error:
-                stimulus.reject(error)
+            except Exception as error:  # noqa: BLE001 - the run must not stay busy for ever
+                _reject(stimulus, error)
                 continue
             if answer is None:
                 again.append(stimulus)
             else:
-                stimulus.resolve(answer)
+                self._resolve([(stimulus, answer)])
         actor.waiting.extendleft(reversed(again))
         actor.busy = False
         self._turn(actor)
@@ -447,4 +453,14 @@ def _answer(
 def _reject(stimulus: Stimulus, error: Exception) -> None:
     if not isinstance(error, DomainError | RequestRecorded | StaleVersion):
         _log.error("a decision failed", exc_info=error)
-    stimulus.reject(error)
+    try:
+        stimulus.reject(error)
+    except Exception:  # noqa: BLE001 - one lost answer must not take the others along
+        _log.exception("a refusal could not be delivered")
+
+
+def _call(visit: Visit, state: RunState | None) -> None:
+    try:
+        visit(state)
+    except Exception:  # noqa: BLE001 - one visitor must not take the others along
+        _log.exception("a visit failed")

@@ -23,7 +23,7 @@ from perdure_server.engine.background import Background
 from perdure_server.engine.ports import Clock, Ids
 from perdure_server.engine.records import status_of
 from perdure_server.engine.requests import RequestKey, recorded_answer, request_key
-from perdure_server.engine.runs import Runs, Stimulus, answer_as
+from perdure_server.engine.runs import Runs, Stimulus
 from perdure_server.store.contract import Store
 
 Resolve = Callable[[Any], None]
@@ -47,6 +47,7 @@ class Starts:
     def begin(self, request: StartWorkflowRequest, resolve: Resolve, reject: Reject) -> None:
         """Starts a workflow; `resolve` gets a StartWorkflowResponse once the run is durable.
 
+        The answer to a request that was answered before comes encoded: its run may be closed.
         `request` is checked. Without a workflow id it gets one, made from its request id if it has
         one, so that a repetition means the same workflow.
         """
@@ -92,7 +93,7 @@ class Starts:
         A race with others is run again, a bounded number of times.
         """
         try:
-            resolve(answer_as(StartWorkflowResponse, await self._settle(request, key)))
+            resolve(await self._settle(request, key))
         except Exception as error:  # noqa: BLE001 - every outcome belongs to the caller
             reject(error)
 

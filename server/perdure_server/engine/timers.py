@@ -42,6 +42,8 @@ class Timers:
         self._window = Alarms[str](clock, lambda _key, _due: self._load())
         self._last: Timer | None = None
         """The last timer of the window; None when the window has all timers."""
+        self._filling = False
+        """Whether a window is being read: what is committed meanwhile may not be in it."""
 
     async def rebuild(self) -> None:
         """Loads the first window."""
@@ -58,7 +60,8 @@ class Timers:
 
     def set(self, timer: Timer) -> None:
         """Takes in a timer that was committed."""
-        if self._last is None or timer.due_at_us <= self._last.due_at_us:
+        in_window = self._last is None or timer.due_at_us <= self._last.due_at_us
+        if in_window or self._filling:
             self._alarms.set((timer.run_id, timer.kind, timer.seq), timer.due_at_us)
 
     def clear(self, run_id: str, kind: TimerKind, seq: int) -> None:
@@ -85,7 +88,11 @@ class Timers:
             self._window.set("window", self._clock.now_us() + _RETRY_US)
 
     async def _fill(self) -> None:
-        timers = await self._store.due_timers(after=self._last, limit=limits.TIMER_WINDOW)
+        self._filling = True
+        try:
+            timers = await self._store.due_timers(after=self._last, limit=limits.TIMER_WINDOW)
+        finally:
+            self._filling = False
         self._last = timers[-1] if len(timers) == limits.TIMER_WINDOW else None
         for timer in timers:
             self._alarms.set((timer.run_id, timer.kind, timer.seq), timer.due_at_us)

@@ -103,6 +103,7 @@ class WorkStreams:
         reader = asyncio.create_task(self._read(requests, session, outbox), name="read work stream")
         try:
             self._receive(first, session, outbox)
+            self._dispatcher.remind(session)
             self._dispatcher.serve(session)
             async for message in self._write(outbox, session):
                 yield message

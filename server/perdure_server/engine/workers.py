@@ -99,7 +99,7 @@ class Workers:
         for report in request.reports:
             future: asyncio.Future[pb.ReportResult] = loop.create_future()
             futures.append(future)
-            self._reports.report(session, report, future.set_result)
+            self._reports.report(session, report, stimulus_of(future, _nothing).resolve)
         return pb.ReportResponse(results=await asyncio.gather(*futures))
 
     async def get_workflow_task_history(self, request: pb.GetWorkflowTaskHistoryRequest) -> bytes:
@@ -182,7 +182,7 @@ class Workers:
         token = TaskToken.decode(request.task_token)
         details = request.details if request.HasField("details") else None
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        waiter = stimulus_of(future, lambda _draft, _now: None)
+        waiter = stimulus_of(future, _nothing)
         self._heartbeats.beat(token, details, waiter.resolve, waiter.reject)
         return pb.HeartbeatActivityResponse(cancel_requested=bool(await future))
 
@@ -359,6 +359,10 @@ def _registered_info(registration: _Registration) -> pb.WorkerInfo:
         last_heartbeat_at=to_timestamp(registration.heard_at_us),
         registered_at=to_timestamp(registration.since_us),
     )
+
+
+def _nothing(_draft: Any, _now_us: int) -> None:
+    """Decides nothing: for waiters that only need a future's ends."""
 
 
 def _slots(workflow_tasks: int, activity_tasks: int) -> pb.WorkSlots:

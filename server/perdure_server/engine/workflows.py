@@ -39,7 +39,7 @@ from perdure_server.engine.requests import (
     recorded_answer,
     request_key,
 )
-from perdure_server.engine.results import Results, result_of
+from perdure_server.engine.results import Results, Ticket, result_of
 from perdure_server.engine.runs import Runs, Stimulus, answer_as, stimulus_of
 from perdure_server.engine.starts import Starts
 from perdure_server.store.contract import ListFilter, RunSummary, Store
@@ -75,6 +75,11 @@ class Workflows:
         self._dispatcher = dispatcher
         self._clock = clock
         self._background = background
+
+    @property
+    def waiting(self) -> int:
+        """How many callers wait for a workflow to close."""
+        return len(self._results)
 
     async def start(self, request: pb.StartWorkflowRequest) -> pb.StartWorkflowResponse:
         """Starts a workflow."""
@@ -190,7 +195,7 @@ class Workflows:
     def begin_execute(
         self,
         request: pb.StartWorkflowRequest,
-        token: object,
+        ticket: Ticket,
         resolve: Resolve,
         reject: Reject,
     ) -> None:
@@ -199,16 +204,16 @@ class Workflows:
         def started(answer: pb.StartWorkflowResponse | bytes) -> None:
             response = answer_as(pb.StartWorkflowResponse, answer)
             if response.started and isinstance(answer, pb.StartWorkflowResponse):
-                self._results.add(response.run_id, token, resolve)
+                self._results.add(response.run_id, ticket, resolve)
             else:
-                self._spawn_wait(response.run_id, token, resolve, reject)
+                self._spawn_wait(response.run_id, ticket, resolve, reject)
 
         self._starts.begin(request, started, reject)
 
     def begin_result(
         self,
         request: pb.GetWorkflowResultRequest,
-        token: object,
+        ticket: Ticket,
         resolve: Resolve,
         reject: Reject,
     ) -> None:
@@ -218,7 +223,7 @@ class Workflows:
         if run_id is not None and self._runs.is_open(
             run_id, request.namespace, request.workflow_id
         ):
-            self._results.add(run_id, token, resolve)
+            self._results.add(run_id, ticket, resolve)
             return
 
         async def find_and_wait() -> None:
@@ -227,7 +232,7 @@ class Workflows:
             except DomainError as error:
                 reject(error)
                 return
-            self._spawn_wait(run_id, token, resolve, reject)
+            self._spawn_wait(run_id, ticket, resolve, reject)
 
         self._background.spawn(find_and_wait(), "find result")
 
@@ -257,9 +262,9 @@ class Workflows:
             request, decision, kind=pb.CancelWorkflowResponse, resolve=resolve, reject=reject
         )
 
-    def forget(self, token: object) -> None:
+    def forget(self, ticket: Ticket) -> None:
         """Drops a result that is no longer waited for."""
-        self._results.remove(token)
+        self._results.drop(ticket)
 
     def _begin(
         self,
@@ -354,20 +359,21 @@ class Workflows:
             summary = await self._summary(summary.run.next_run_id)
         return summary
 
-    def _spawn_wait(self, run_id: str, token: object, resolve: Resolve, reject: Reject) -> None:
+    def _spawn_wait(self, run_id: str, ticket: Ticket, resolve: Resolve, reject: Reject) -> None:
         async def look() -> None:
             last_id = run_id
             while True:
-                self._results.add(last_id, token, resolve)
+                self._results.add(last_id, ticket, resolve)
                 try:
                     summary = await self._last(last_id)
                 except DomainError as error:
-                    self._results.remove(token)
-                    reject(error)
+                    if self._results.remove(ticket):
+                        reject(error)
                     return
                 if summary.closed is None and summary.run.run_id == last_id:
                     return
-                self._results.remove(token)
+                if not self._results.remove(ticket):
+                    return
                 if summary.closed is not None:
                     resolve(result_of(summary.run, summary.closed))
                     return
@@ -382,12 +388,12 @@ class Workflows:
             return result_of(summary.run, summary.closed)
         future: asyncio.Future[pb.GetWorkflowResultResponse] = _future()
         if wait_us:
-            waiter = stimulus_of(future, _nothing)
-            self._spawn_wait(summary.run.run_id, future, waiter.resolve, waiter.reject)
+            waiter, ticket = stimulus_of(future, _nothing), Ticket()
+            self._spawn_wait(summary.run.run_id, ticket, waiter.resolve, waiter.reject)
             try:
                 await asyncio.wait([future], timeout=wait_us / 1e6)
             finally:
-                self._results.remove(future)
+                self._results.drop(ticket)
         if future.done():
             return future.result()
         run = (await self._last(run_id)).run
