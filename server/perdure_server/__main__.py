@@ -77,6 +77,7 @@ def dev(
     *,
     data: Data = None,
     grpc: Grpc = None,
+    insecure: Insecure = False,
     log_level: LogLevel = None,
     grace_seconds: GraceSeconds = None,
 ) -> None:
@@ -86,6 +87,7 @@ def dev(
             os.environ,
             data=data,
             grpc=grpc,
+            insecure=insecure,
             log_level=log_level,
             grace_seconds=grace_seconds,
             default_log_level="warning",

@@ -73,8 +73,8 @@ async def running_engine(store: Store, clock: Clock, ids: Ids) -> AsyncIterator[
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(store.close)
         engine = Engine(store, clock, ids)
-        await engine.start()
         stack.push_async_callback(engine.stop)
+        await engine.start()
         yield engine
 
 

@@ -162,7 +162,7 @@ CASES: list[tuple[Callable[[Any], None], type[Message], dict[str, Any], dict[str
         worker_checks.check_watch,
         watch_service_pb2.WatchRequest,
         {"kinds": ["workflow_completed"]},
-        {"namespace": LONG, "workflow_id": LONG, "workflow_type": LONG, "kinds": [""]},
+        {"namespace": LONG, "workflow_id": LONG, "workflow_type": LONG, "kinds": ["nonsense"]},
     ),
     (
         worker_checks.check_watch_workflow,
@@ -199,6 +199,12 @@ def test_a_bad_field_is_named(
     with pytest.raises(InvalidRequest) as caught:
         check(request_type(**{**good, field: value}))
     assert field in caught.value.field or caught.value.field.startswith("priority")
+
+
+def test_a_session_must_not_look_like_a_poll() -> None:
+    hello = worker_service_pb2.WorkHello(session_id="poll:me", task_queue="q")
+    with pytest.raises(InvalidRequest, match="kept for polls"):
+        worker_checks.check_hello(hello)
 
 
 def test_a_workflow_task_may_be_named_by_its_worker() -> None:

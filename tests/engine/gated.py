@@ -9,7 +9,10 @@ from tests.support.model_store import ModelStore
 
 
 class GatedStore(ModelStore):
-    """Calls named in a closed gate are done, and answered when it opens."""
+    """Calls named in a closed gate are answered when it opens.
+
+    Writes and timers are done before it, a summary is read behind it.
+    """
 
     def __init__(self):
         super().__init__()
@@ -39,7 +42,8 @@ class GatedStore(ModelStore):
         return await self._pass("due_timers", await super().due_timers(**options))
 
     async def summarize_run(self, run_id):
-        return await self._pass("summarize_run", await super().summarize_run(run_id))
+        await self._pass("summarize_run", None)
+        return await super().summarize_run(run_id)
 
     async def load_run(self, run_id):
         if self.refuse_with is not None:

@@ -10,12 +10,13 @@ from perdure.v1 import workflow_service_pb2 as pb
 from perdure_server.core.errors import (
     RequestIdReused,
     RunContended,
+    ShuttingDown,
     StaleVersion,
     StoreUnavailable,
     WorkflowClosed,
     WorkflowNotFound,
 )
-from tests.engine.rig import Rig, complete, running, settle, timer
+from tests.engine.rig import Rig, complete, payload, running, settle, timer
 from tests.support.clock import ManualClock
 from tests.support.model_store import ModelStore
 
@@ -191,3 +192,27 @@ async def test_a_result_arrives_whenever_it_was_asked_for(rig):
     await hand.command(hand.workflow_tasks[0], complete("42"))
     late = await rig.engine.workflows.get_result(request)
     assert (await early).result.data == late.result.data == b"42"
+
+
+async def test_a_server_that_leaves_ends_the_waits_for_results(rig):
+    await rig.start()
+    request = pb.GetWorkflowResultRequest(workflow_id="w", wait={"seconds": 60})
+    waiting = asyncio.create_task(rig.engine.workflows.get_result(request))
+    await settle()
+    await rig.engine.drain()
+    with pytest.raises(ShuttingDown):
+        await waiting
+
+
+async def test_a_page_of_large_runs_is_cut_to_one_message(rig):
+    big = payload('"' + "x" * 1_500_000 + '"')
+    for number in range(5):
+        await rig.start(f"w{number}", input=big)
+    pages, token = [], ""
+    while True:
+        page = await rig.engine.workflows.list(pb.ListWorkflowsRequest(page_token=token))
+        assert page.ByteSize() < 4 * 1024 * 1024
+        pages.append([run.workflow_id for run in page.workflows])
+        if not (token := page.next_page_token):
+            break
+    assert pages == [["w4", "w3"], ["w2", "w1"], ["w0"]]

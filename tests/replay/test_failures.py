@@ -168,3 +168,27 @@ def test_an_error_by_reason_keeps_what_the_server_said():
 def test_the_tree_in_the_docstring_names_classes_that_exist():
     named = set(re.findall(r"\b[A-Z]\w+Error\b", errors.__doc__))
     assert all(hasattr(errors, name) for name in named)
+
+
+def test_a_group_is_explained_by_its_first_exception():
+    error = raised(ExceptionGroup("two", [ValueError("a"), KeyError("b")]))
+    error.__suppress_context__ = True  # as a TaskGroup raises it
+    assert to_failure(error, CONVERTER).cause.type == "ValueError"
+
+
+def test_a_recorded_cause_is_cut_where_the_server_would_refuse_it():
+    recorded = Failure(type="inner", message="m" * 30_000)
+    recorded.cause.CopyFrom(Failure(type="innermost", message="m" * 40_000))
+    recorded.cause.details.data = b"d" * 100_000  # is bounded by itself
+    failure = to_failure(to_error(recorded, CONVERTER), CONVERTER)
+    assert failure.cause.type == "inner"
+    assert not failure.cause.HasField("cause")
+
+
+def test_details_are_lost_however_a_converter_fails():
+    class Broken(Converter):
+        def encode(self, value):
+            raise RuntimeError("no key")
+
+    failure = to_failure(ApplicationError("no", details=1), Broken())
+    assert failure.message == "no (its details were lost: no key)"

@@ -258,3 +258,14 @@ async def test_an_embedded_engine_that_cannot_start_says_why(tmp_path):
         with pytest.raises(Exception, match="cannot start"):
             async with Client.embedded(tmp_path / "app.db"):
                 pass
+
+
+async def test_a_client_that_was_left_says_so(address):
+    client = Client.connect(address)
+    async with client:
+        handle = client.get_handle("w")
+    for call in (client.start("w"), handle.result(), handle.describe()):
+        with pytest.raises(RuntimeError, match="the client is not open"):
+            await call
+    with pytest.raises(RuntimeError, match="entered once"):
+        await client.__aenter__()

@@ -9,6 +9,7 @@ import pytest
 from perdure import _link, _stream
 from perdure._link import Link
 from perdure.errors import from_reason
+from perdure.v1.payload_pb2 import Payload
 from perdure.v1.task_pb2 import ActivityTask, WorkflowTask
 from perdure.v1.worker_service_pb2 import (
     ActivityCancelNotice,
@@ -259,3 +260,20 @@ async def test_an_outage_is_logged_once(link, stream, transport, caplog):
     (await transport.accept()).say(WorkResponse(welcome=WorkWelcome()))
 
     assert caplog.text.count("the worker lost its server") == 1
+
+
+async def test_heartbeats_of_an_outage_become_one(transport, link):
+    stream = await transport.accept()
+    await stream.request()
+    stream.say(WorkResponse(welcome=WorkWelcome()))
+    for details in (b"1", b"2", None):
+        payload = None if details is None else Payload(data=details)
+        beat = ActivityHeartbeat(details=payload)
+        link.report(TaskReport(task_token="1", activity_heartbeat=beat))
+    request = await stream.request_with("reports")
+    assert [report.activity_heartbeat.details.data for report in request.reports] == [b"2"]
+    report_id = request.reports[0].report_id
+    stream.say(WorkResponse(results=[ReportResult(report_id=report_id)], pong=1))
+    while not link.settled:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    assert link._heartbeats == {}

@@ -384,3 +384,82 @@ async def last_task_failure(client, handle):
         )
         if answer.pending_workflow_task.HasField("last_failure"):
             return answer.pending_workflow_task.last_failure
+
+
+async def test_code_that_is_left_is_ended_inside_of_its_workflow(client, serve):
+    ended, attempts = [], []
+
+    @activity
+    async def refund() -> None:
+        ended.append("the activity ran outside of a workflow")
+
+    @workflow(task_queue="work")
+    async def loops() -> int:
+        async def helps() -> None:
+            try:
+                await go_on.wait()
+            finally:
+                ended.append(workflow.info().run_id)
+                await refund()
+
+        attempts.append(1)
+        if len(attempts) == 2:
+            return 2
+        helping = asyncio.create_task(helps())
+        await asyncio.sleep(0)
+        while not ended:
+            pass
+        return await helping
+
+    async with serve(loops, workflow_task_timeout=timedelta(milliseconds=100)):
+        handle = await client.start(loops)
+        assert await handle.result() == 2
+    assert ended == [handle.run_id]
+
+
+async def test_a_worker_that_leaves_ends_a_thread_that_never_waits(client, serve):
+    computing, ended = threading.Event(), threading.Event()
+
+    @workflow(task_queue="work")
+    async def loops() -> None:
+        computing.set()
+        try:
+            while True:
+                pass
+        finally:
+            ended.set()
+
+    async with serve(loops, drain_timeout=timedelta(0)):
+        await client.start(loops)
+        await asyncio.to_thread(computing.wait)
+    assert await asyncio.to_thread(ended.wait, 10)
+
+
+async def test_leaving_in_a_hurry_ends_the_worker_too(client, activities, seen):
+    call = calling(activities["waits_to_be_cancelled"])
+    worker = Worker(client, "work", [call], list(activities.values()))
+    running = asyncio.create_task(worker.run())
+    await client.start(call)
+    await seen["started"].wait()
+    running.cancel()
+    while not worker.shift._link._draining:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    await seen["cancelled"].wait()
+
+
+async def test_a_start_goes_where_the_worker_of_the_client_is(client):
+    @workflow
+    async def checkout(order: str) -> str:
+        return order
+
+    async with Worker(client, "shop", [checkout]):
+        handle = await client.start(checkout, "o", id="o-1")
+        assert await handle.result() == "o"
+        assert (await handle.describe()).task_queue == "shop"
+        # Two queues leave it open which one is meant.
+        Worker(client, "other", [checkout])
+        handle = await client.start(checkout, "o", id="o-2")
+        assert (await handle.describe()).task_queue == "default"

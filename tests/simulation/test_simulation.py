@@ -26,5 +26,6 @@ def test_a_world_keeps_its_promises(seeds: range) -> None:
         try:
             simulate(seed)
         except BaseException as error:
-            error.add_note(f"again: .venv/bin/pytest tests/simulation --seed {seed}")
+            again = f"pytest tests/simulation/test_simulation.py --seed {seed}"
+            error.add_note(f"this seed alone: .venv/bin/{again}")
             raise

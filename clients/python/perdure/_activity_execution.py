@@ -69,6 +69,9 @@ class Execution:
 
     def run_sync(self) -> TaskReport:
         """Runs a sync activity and returns its report; whatever it raises is one."""
+        if self.stop_reason:
+            # It waited for a thread; like an async one it is not begun any more.
+            return self.failed(asyncio.CancelledError())
         try:
             enter_activity(self._context)
             arguments = self.activity.signature.arguments(self._input, self._converter)

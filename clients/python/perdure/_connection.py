@@ -49,6 +49,8 @@ class Connection:
         self.converter: Final = converter
         self.uses_session: Final = use_session
         self.home: Final = HomeLoop()
+        self.task_queues: Final[dict[str, set[str]]] = {}
+        """Where this client's own workers serve a workflow type."""
         self._patience_s = patience_s
         self._call_ids = itertools.count(1)
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -31,7 +31,8 @@ MESSAGE_BYTES_MAX: Final = 4 * 1024
 STACK_BYTES_MAX: Final = 16 * 1024
 CAUSE_STACK_BYTES_MAX: Final = 4 * 1024
 CAUSES_MAX: Final = 5
-"""A message and a stack of 20 KiB and five causes of 8 KiB stay below the server's 64 KiB."""
+FAILURE_BYTES_MAX: Final = 64 * 1024
+"""The server's bound for a failure with its causes; recorded failures can make it longer."""
 
 _CLOSED_ERRORS: Final[dict[str, type[WorkflowError]]] = {
     "CANCELLED": WorkflowCancelledError,
@@ -42,7 +43,10 @@ _CLOSED_ERRORS: Final[dict[str, type[WorkflowError]]] = {
 
 def to_failure(error: BaseException, converter: Converter) -> Failure:
     """Describes an exception, its stack and its causes as a message; never raises."""
-    return _describe(error, converter, stack_bytes=STACK_BYTES_MAX, causes=CAUSES_MAX)
+    failure = _describe(error, converter, stack_bytes=STACK_BYTES_MAX, causes=CAUSES_MAX)
+    while _bytes_without_details(failure) > FAILURE_BYTES_MAX:
+        _drop_innermost_cause(failure)
+    return failure
 
 
 def to_error(failure: Failure, converter: Converter) -> FailureError:
@@ -125,14 +129,31 @@ def _add_wishes(failure: Failure, error: ApplicationError, converter: Converter)
     if error.details is not None:
         try:
             failure.details.CopyFrom(converter.encode(error.details))
-        except PayloadError as problem:
+        except Exception as problem:  # noqa: BLE001 -- a converter of the author may raise anything
             failure.message += f" (its details were lost: {_cut(str(problem), 512)})"
 
 
 def _cause(error: BaseException) -> BaseException | None:
-    if error.__cause__ is not None or error.__suppress_context__:
+    if error.__cause__ is not None:
         return error.__cause__
-    return error.__context__
+    if isinstance(error, BaseExceptionGroup):
+        # The group itself says nothing; that of a TaskGroup mostly holds one.
+        return error.exceptions[0]
+    return None if error.__suppress_context__ else error.__context__
+
+
+def _bytes_without_details(failure: Failure) -> int:
+    size = failure.ByteSize() - failure.details.ByteSize()
+    while failure.HasField("cause"):
+        failure = failure.cause
+        size -= failure.details.ByteSize()
+    return size
+
+
+def _drop_innermost_cause(failure: Failure) -> None:
+    while failure.cause.HasField("cause"):
+        failure = failure.cause
+    failure.ClearField("cause")
 
 
 def _message(error: BaseException) -> str:

@@ -111,6 +111,8 @@ class Link:
         self._report_id = 0
         self._unanswered: dict[int, _Unanswered] = {}
         self._due: deque[int] = deque()
+        self._heartbeats: dict[str, int] = {}
+        """The unanswered heartbeat of each task: a newer one takes its place."""
         self._evicted: list[str] = []
         self._received_batch = 0
         self._acknowledged_batch = 0
@@ -158,6 +160,8 @@ class Link:
             self._workflows.drop_runs((run_id,))
         if report.HasField("workflow_task_failed"):
             self.task_failure = report.workflow_task_failed.failure
+        if report.HasField("activity_heartbeat"):
+            self._replace_heartbeat(report)
         self._report_id += 1
         report.report_id = self._report_id
         self._unanswered[self._report_id] = _Unanswered(report, size, run_id)
@@ -254,6 +258,8 @@ class Link:
         if unanswered is None:
             return
         token = unanswered.report.task_token
+        if self._heartbeats.get(token) == result.report_id:
+            del self._heartbeats[token]
         if result.cancel_requested:
             self._activities.cancel(token, "CANCEL_REQUESTED")
         if not result.reason:
@@ -265,6 +271,13 @@ class Link:
         _log.error("a report was refused: %s: %s", result.reason, result.message)
         if unanswered.report.WhichOneof("report") in _REPLACEABLE_KINDS:
             self.report(_instead_of(unanswered.report, result.reason, result.message))
+
+    def _replace_heartbeat(self, report: TaskReport) -> None:
+        """Forgets the task's unanswered heartbeat, so that an outage does not pile them up."""
+        earlier = self._unanswered.pop(self._heartbeats.get(report.task_token, 0), None)
+        if earlier is not None and not report.activity_heartbeat.HasField("details"):
+            report.activity_heartbeat.CopyFrom(earlier.report.activity_heartbeat)
+        self._heartbeats[report.task_token] = self._report_id + 1
 
     def _repeat(self, report_id: int) -> None:
         if report_id in self._unanswered and report_id not in self._due:

@@ -39,6 +39,8 @@ class StartOptions(TypedDict, total=False):
     """How a workflow is started; every word may be left out.
 
     `id` is made up when it is left out, and so is `request_id`, which makes repeating safe.
+    `task_queue` is by default that of the workflow, else that of the worker which was made with
+    the same client and runs the workflow, else `default`.
     """
 
     id: str
@@ -292,7 +294,8 @@ class Client:
         if isinstance(workflow, str):
             name, task_queue = workflow, None
         else:
-            name, task_queue = workflow.name, workflow.task_queue
+            name = workflow.name
+            task_queue = workflow.task_queue or self._queue_of_own_worker(name)
             value = workflow.signature.value_of(value, {})
         retry = options.get("retry")
         return pb.StartWorkflowRequest(
@@ -310,6 +313,11 @@ class Client:
             start_delay=to_duration(options.get("start_delay")),
             priority=options.get("priority"),
         )
+
+    def _queue_of_own_worker(self, name: str) -> str | None:
+        """Where the one worker of this client serves the type; None when that is not clear."""
+        queues = self.connection.task_queues.get(name, set())
+        return next(iter(queues)) if len(queues) == 1 else None
 
 
 def _enum(prefix: str, name: str | None) -> str | None:

@@ -114,6 +114,7 @@ class Worker:
         self._hello: Final = self._options.hello(self._connection.namespace)
         for workflow in workflows:
             workflow.warn_of_forbidden_calls()
+            self._connection.task_queues.setdefault(workflow.name, set()).add(task_queue)
 
     @classmethod
     def of(cls, client: Client, options: WorkerOptions) -> Self:
@@ -208,12 +209,16 @@ class Shift:
 
     async def end(self) -> None:
         """Finishes what is in work, stops what takes too long, and disconnects."""
-        self._link.drain()
-        await self._wait(self._drain_s)
-        self._activities.stop()
-        await self._wait(_FLUSH_S)
-        self._workflows.stop()
-        await self._link.close()
+        try:
+            self._link.drain()
+            await self._wait(self._drain_s)
+            self._activities.stop()
+            await self._wait(_FLUSH_S)
+        finally:
+            # Also when the one who leaves is in a hurry and cancels the wait.
+            self._activities.stop()
+            self._workflows.stop()
+            await self._link.close()
 
     def _may_leave(self) -> bool:
         # A server that is away and is owed nothing need not come back for us.

@@ -36,6 +36,8 @@ OUTGOING_BATCH_BYTES_MAX: Final = 4 * 1024 * 1024
 """One message to a client: the default receive limit of gRPC clients."""
 TASK_HISTORY_BYTES_MAX: Final = 1024 * 1024
 """History sent with a workflow task; the rest is fetched by page token."""
+OUTBOX_BYTES_MAX: Final = 4 * OUTGOING_BATCH_BYTES_MAX
+"""What may wait for one stream to be read before nothing more is read from it."""
 PAGE_SIZE_MAX: Final = 1_000
 PAGE_SIZE_DEFAULT: Final = 50
 WAIT_US_MAX: Final = 300 * SECOND_US

@@ -8,7 +8,9 @@ Reports are checked where they are decided, since each stands or falls alone.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
+from perdure.v1.history_pb2 import HistoryEvent
 from perdure.v1.watch_service_pb2 import WatchRequest, WatchWorkflowRequest
 from perdure.v1.worker_service_pb2 import (
     CompleteWorkflowTaskRequest,
@@ -31,12 +33,20 @@ from perdure_server.core.fields import (
     check_wait,
     require_id,
 )
-from perdure_server.core.limits import COMMANDS_MAX, SLOTS_MAX, TYPES_MAX
+from perdure_server.core.limits import COMMANDS_MAX, POLL_SESSION_PREFIX, SLOTS_MAX, TYPES_MAX
+
+EVENT_KINDS: Final = frozenset(
+    field.name for field in HistoryEvent.DESCRIPTOR.oneofs_by_name["event"].fields
+)
+"""What an event can be: the names of the oneof."""
 
 
 def check_hello(hello: WorkHello) -> None:
     """Checks the first message of Work."""
     require_id("hello.session_id", hello.session_id)
+    if hello.session_id.startswith(POLL_SESSION_PREFIX):
+        problem = f"begins with {POLL_SESSION_PREFIX!r}, which is kept for polls"
+        raise InvalidRequest(problem, "hello.session_id")
     check_id("hello.identity", hello.identity)
     check_id("hello.namespace", hello.namespace)
     require_id("hello.task_queue", hello.task_queue)
@@ -121,7 +131,9 @@ def check_watch(request: WatchRequest) -> None:
     check_id("namespace", request.namespace)
     check_id("workflow_id", request.workflow_id)
     check_id("workflow_type", request.workflow_type)
-    _check_types("kinds", request.kinds)
+    for index, kind in enumerate(request.kinds):
+        if kind not in EVENT_KINDS:
+            raise InvalidRequest(f"is {kind!r}, which no event is", f"kinds[{index}]")
 
 
 def check_watch_workflow(request: WatchWorkflowRequest) -> None:

@@ -98,6 +98,7 @@ class _ClientSession:
                     self.outbox.put(pb.SessionResponse(pong=request.ping).SerializeToString())
                 for call in request.calls:
                     self._begin(call)
+                await self.outbox.room()
         except Exception as error:  # noqa: BLE001 - the stream must end with it, not hang
             self.outbox.end(error)
             return

@@ -133,10 +133,14 @@ class Engine:
         await self._timers.rebuild()
 
     async def drain(self) -> None:
-        """Ends the worker streams and the polls; what they hold stays leased. Unary calls go on."""
+        """Ends the worker streams, the polls and the waits for results.
+
+        What workers hold stays leased. Calls that do not wait go on.
+        """
         leaving = ShuttingDown("the server is stopping; connect again")
         self.sessions.close(leaving)
         self._polls.close(leaving)
+        self.workflows.close(leaving)
 
     async def stop(self) -> None:
         """Commits what is under way and ends every background task."""

@@ -15,7 +15,8 @@ from perdure_server.core import limits
 class Outbox:
     """Encoded parts of a message, joined when the stream is ready to write.
 
-    It is bounded by what causes parts: tasks by slots, results by reports.
+    It is bounded by what causes parts: tasks by slots, and everything else by what is read from the
+    other side, which waits for `room`.
     """
 
     def __init__(self) -> None:
@@ -24,6 +25,9 @@ class Outbox:
         self._error: Exception | None = None
         self._ended = False
         self._batch = 0
+        self._bytes = 0
+        self._room = asyncio.Event()
+        self._room.set()
 
     def put(self, part: bytes, sent: Callable[[int], None] | None = None) -> None:
         """Adds an encoded field.
@@ -31,7 +35,14 @@ class Outbox:
         `sent` is given for tasks: it is called with the batch that carries the part.
         """
         self._parts.append((part, sent))
+        self._bytes += len(part)
+        if self._bytes > limits.OUTBOX_BYTES_MAX:
+            self._room.clear()
         self._ready.set()
+
+    async def room(self) -> None:
+        """Waits until the other side has read so much that more may be caused."""
+        await self._room.wait()
 
     def end(self, error: Exception | None = None) -> None:
         """Ends the stream after what is waiting, with `error` at once if one is given."""
@@ -67,6 +78,9 @@ class Outbox:
             size += len(part)
             if sent is not None:
                 callbacks.append(sent)
+        self._bytes -= size
+        if self._bytes <= limits.OUTBOX_BYTES_MAX:
+            self._room.set()
         if not callbacks:
             return b"".join(taken), 0
         self._batch += 1

@@ -202,8 +202,9 @@ class Runs:
     def _actor(self, run_id: str) -> _Actor:
         actor = self._actors.get(run_id)
         if actor is None:
-            actor = self._actors[run_id] = _Actor(run_id)
+            # First, lest the new one, for which nothing waits yet, is the one that is forgotten.
             self._evict()
+            actor = self._actors[run_id] = _Actor(run_id)
         else:
             self._actors.move_to_end(run_id)
         return actor
@@ -213,7 +214,7 @@ class Runs:
 
         A few busy ones at the cold end are passed over.
         """
-        if len(self._actors) <= limits.HOT_RUNS_MAX:
+        if len(self._actors) < limits.HOT_RUNS_MAX:
             return
         for run_id in [run_id for run_id, _ in zip(self._actors, range(16), strict=False)]:
             actor = self._actors[run_id]

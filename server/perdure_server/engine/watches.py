@@ -73,7 +73,9 @@ class Watches:
             request.namespace, request.workflow_id, request.run_id or None
         )
         if run_id is None:
-            raise WorkflowNotFound(f"there is no workflow {request.workflow_id!r}")
+            raise WorkflowNotFound(
+                f"there is no workflow {request.workflow_id!r} in namespace {request.namespace!r}"
+            )
         wanted = WatchFilter(request.namespace, request.workflow_id, run_id)
         subscription = self._hub.subscribe(wanted)
         try:

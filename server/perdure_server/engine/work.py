@@ -148,6 +148,7 @@ class WorkStreams:
         try:
             async for request in requests:
                 self._receive(request, session, outbox)
+                await outbox.room()
         except Exception as error:  # noqa: BLE001 - the stream must end with it, not hang
             outbox.end(error)
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from google.protobuf.message import Message
@@ -49,6 +49,8 @@ Reject = Callable[[Exception], None]
 Decision = Callable[[Draft, int], Message]
 
 _PENDING_MAX = 1_000
+_RECORD_BYTES = 2 * limits.ID_BYTES_MAX
+"""Room for what a listed run carries besides its input and its end."""
 _LIST_PAGE = "1:"
 """Begins the page tokens of lists; the run id after which the page begins follows."""
 _HISTORY_FIELD = pb.GetWorkflowHistoryResponse.HISTORY_FIELD_NUMBER
@@ -75,11 +77,17 @@ class Workflows:
         self._dispatcher = dispatcher
         self._clock = clock
         self._background = background
+        self._waits: dict[Ticket, Reject] = {}
 
     @property
     def waiting(self) -> int:
         """How many callers wait for a workflow to close."""
         return len(self._results)
+
+    def close(self, error: DomainError) -> None:
+        """Ends the calls that wait for a result."""
+        for reject in self._waits.values():
+            reject(error)
 
     async def start(self, request: pb.StartWorkflowRequest) -> pb.StartWorkflowResponse:
         """Starts a workflow."""
@@ -119,10 +127,12 @@ class Workflows:
             workflow_type=request.workflow_type or None,
         )
         before = _before(request.page_token)
-        page = await self._store.list_runs(where, before=before, limit=size + 1)
+        found = await self._store.list_runs(where, before=before, limit=size + 1)
+        page = _that_fit(found[:size])
+        more = len(page) < len(found)
         return pb.ListWorkflowsResponse(
-            workflows=[workflow_of(summary) for summary in page[:size]],
-            next_page_token=_LIST_PAGE + page[size - 1].run.run_id if len(page) > size else "",
+            workflows=[workflow_of(summary) for summary in page],
+            next_page_token=_LIST_PAGE + page[-1].run.run_id if more else "",
         )
 
     async def get_history(self, request: pb.GetWorkflowHistoryRequest) -> bytes:
@@ -389,11 +399,13 @@ class Workflows:
         future: asyncio.Future[pb.GetWorkflowResultResponse] = _future()
         if wait_us:
             waiter, ticket = stimulus_of(future, _nothing), Ticket()
+            self._waits[ticket] = waiter.reject
             self._spawn_wait(summary.run.run_id, ticket, waiter.resolve, waiter.reject)
             try:
                 await asyncio.wait([future], timeout=wait_us / 1e6)
             finally:
                 self._results.drop(ticket)
+                del self._waits[ticket]
         if future.done():
             return future.result()
         run = (await self._last(run_id)).run
@@ -421,6 +433,18 @@ class Workflows:
             info = pending_activity(state.activities[seq], task, reason, now_us)
             response.pending_activities.append(info)
         response.pending_timers.extend(pending_timers(state, _PENDING_MAX))
+
+
+def _that_fit(page: Sequence[RunSummary]) -> list[RunSummary]:
+    """Returns the first runs of a page whose inputs and ends fit into one message; at least one."""
+    size = 0
+    fit: list[RunSummary] = []
+    for summary in page:
+        size += len(summary.started) + len(summary.closed or b"") + _RECORD_BYTES
+        if fit and size > limits.OUTGOING_BATCH_BYTES_MAX:
+            break
+        fit.append(summary)
+    return fit
 
 
 def _before(page_token: str) -> str | None:

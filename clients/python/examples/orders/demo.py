@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import sys
 import tempfile
 from collections import Counter
@@ -57,6 +58,10 @@ class Progress:
 
 async def main() -> int:
     """Runs the demonstration; returns the exit code."""
+    this = asyncio.current_task()
+    assert this is not None
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, this.cancel)
     console = Console(highlight=False)
     with tempfile.TemporaryDirectory(prefix="perdure-orders-") as folder:
         log = Path(folder, "complaints.log")
@@ -167,5 +172,5 @@ def _money(cents: int) -> str:
 if __name__ == "__main__":
     try:
         sys.exit(asyncio.run(main()))
-    except KeyboardInterrupt:
+    except asyncio.CancelledError:
         sys.exit("The demonstration was stopped.")

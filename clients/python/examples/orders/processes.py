@@ -41,6 +41,7 @@ class Processes:
         async with asyncio.timeout(PATIENCE_S):
             line = (await self._server.stdout.readline()).decode()
         if not line:
+            await self._server.wait()
             raise StartError("the server did not start")
         # It says: Perdure serves gRPC on 127.0.0.1:12345, data in ...
         self.address = line.split(" on ")[1].split(",")[0]
@@ -80,8 +81,9 @@ class Processes:
     async def _start(self, *arguments: str) -> Process:
         with contextlib.ExitStack() as files:
             log = None if self._log is None else files.enter_context(self._log.open("a"))
+            # A group of its own: Ctrl-C reaches only the parent, which stops the worker first.
             return await asyncio.create_subprocess_exec(
-                sys.executable, *arguments, stdout=PIPE, stderr=log
+                sys.executable, *arguments, stdout=PIPE, stderr=log, process_group=0
             )
 
 

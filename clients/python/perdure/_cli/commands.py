@@ -32,8 +32,7 @@ def run() -> int:
     except Ended as ended:
         return ended.exit_code
     except UnavailableError as error:
-        reason = error.reason or f"does a server run there? see --address, {ADDRESS_VARIABLE}"
-        print(f"perdure: {error} ({reason})", file=sys.stderr)
+        print(f"perdure: {_unavailable_text(error)}", file=sys.stderr)
     except RpcError as error:
         print(f"perdure: {error} ({error.reason or error.code})", file=sys.stderr)
     except KeyboardInterrupt:
@@ -43,6 +42,13 @@ def run() -> int:
     else:
         return 0
     return EXIT_ERROR
+
+
+def _unavailable_text(error: UnavailableError) -> str:
+    if error.reason:
+        return f"{error} ({error.reason})"
+    # No server said this, so the text is gRPC's own.
+    return f"no answer; does a server run there? see --address, {ADDRESS_VARIABLE} ({error})"
 
 
 @app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
+from typing import Final
 
 from google.protobuf.json_format import MessageToDict
 
@@ -19,6 +20,16 @@ from perdure.v1.watch_service_pb2 import (
     WatchWorkflowResponse,
 )
 from perdure.v1.workflow_service_pb2 import GetWorkflowHistoryRequest, GetWorkflowHistoryResponse
+
+KINDS: Final = frozenset(
+    field.name for field in HistoryEvent.DESCRIPTOR.oneofs_by_name["event"].fields
+)
+"""The kinds of events that this version knows."""
+_HIDDEN: Final = frozenset({"execution_started_at", "first_run_id", "options", "seed"})
+"""What a program needs and a person does not; JSON shows it."""
+_WIDTHS: Final = (4, 24, max(map(len, KINDS)), 0)
+"""Of number, time, kind and content."""
+_ID_WIDTH: Final = 12
 
 
 async def history_events(
@@ -47,7 +58,7 @@ async def follow_run(transport: Transport, request: WatchWorkflowRequest, output
             if output is Output.JSON:
                 show.print_json(show.to_json(answer))
             else:
-                print(event_line(answer.event), flush=True)
+                show.print_row(event_cells(answer.event), _WIDTHS)
 
 
 async def follow_namespace(transport: Transport, request: WatchRequest, output: Output) -> None:
@@ -59,7 +70,8 @@ async def follow_namespace(transport: Transport, request: WatchRequest, output: 
             if output is Output.JSON:
                 show.print_json(show.to_json(answer))
             elif answer.kind:
-                print(f"{answer.workflow_id}  {event_line(answer.event)}", flush=True)
+                cells = (answer.workflow_id, *event_cells(answer.event))
+                show.print_row(cells, (_ID_WIDTH, *_WIDTHS))
 
 
 def exported_history(workflow_id: str, events: Sequence[HistoryEvent]) -> dict[str, object]:
@@ -68,13 +80,8 @@ def exported_history(workflow_id: str, events: Sequence[HistoryEvent]) -> dict[s
     return {"workflow_id": workflow_id, **exported}
 
 
-def event_line(event: HistoryEvent) -> str:
-    """Returns an event as one line: number, time, kind, content."""
-    return "  ".join(event_cells(event))
-
-
 def event_cells(event: HistoryEvent) -> tuple[str, str, str, str]:
     """Returns number, time, kind and content of an event."""
     kind = event.WhichOneof("event") or ""
-    content = show.gist(getattr(event, kind)) if kind else ""
+    content = show.gist(getattr(event, kind), hidden=_HIDDEN) if kind else ""
     return str(event.seq), show.time_text(event.timestamp), kind, content

@@ -39,7 +39,10 @@ def parse_span(text: str) -> timedelta:
     if match is None:
         raise typer.BadParameter(f"{text!r} is not a span of time: use 90, 1.5s, 10m, 2h or 30d")
     number, unit = match.groups()
-    return timedelta(seconds=float(number) * _UNIT_SECONDS[unit or ""])
+    try:
+        return timedelta(seconds=float(number) * _UNIT_SECONDS[unit or ""])
+    except OverflowError:
+        raise typer.BadParameter(f"{text!r} is longer than any span that can be kept") from None
 
 
 def parse_payload(text: str | None) -> Payload | None:
@@ -55,6 +58,14 @@ def parse_payload(text: str | None) -> Payload | None:
     return Payload(data=text.encode())
 
 
+def _checked_address(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal():
+        # Without this, gRPC would try another port in silence.
+        raise typer.BadParameter(f"{text!r} is not an address: use HOST:PORT")
+    return text
+
+
 def _read(path: Path) -> str:
     try:
         return path.read_text()
@@ -64,7 +75,12 @@ def _read(path: Path) -> str:
 
 Address = Annotated[
     str,
-    typer.Option(envvar=ADDRESS_VARIABLE, metavar="HOST:PORT", help="The server."),
+    typer.Option(
+        envvar=ADDRESS_VARIABLE,
+        metavar="HOST:PORT",
+        help="The server.",
+        callback=_checked_address,
+    ),
 ]
 Namespace = Annotated[str, typer.Option(envvar="PERDURE_NAMESPACE", help="The namespace.")]
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="Tables, or JSON.")]

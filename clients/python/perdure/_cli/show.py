@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 from google.protobuf.duration_pb2 import Duration
@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from perdure._cli.options import Output
 from perdure.v1.payload_pb2 import Payload
@@ -59,6 +60,16 @@ def print_fields(fields: Iterable[tuple[str, str]]) -> None:
     _print(table)
 
 
+def print_row(cells: Sequence[str], widths: Sequence[int]) -> None:
+    """Prints one row of a table that grows; on a terminal in columns and on one line."""
+    console = Console()
+    if not console.is_terminal:
+        print("  ".join(cells), flush=True)
+        return
+    columns = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
+    console.print(Text("  ".join(columns)), no_wrap=True, overflow="ellipsis")
+
+
 def _print(table: Table) -> None:
     console = Console()
     if console.is_terminal:
@@ -80,7 +91,7 @@ def time_text(moment: Timestamp) -> str:
     """Returns an instant in UTC to the millisecond; empty when unset."""
     if not moment.ByteSize():
         return ""
-    return moment.ToDatetime().isoformat(sep=" ", timespec="milliseconds")
+    return moment.ToDatetime().isoformat(sep=" ", timespec="milliseconds") + "Z"
 
 
 def enum_text(message: Message, field: str) -> str:
@@ -94,9 +105,13 @@ def to_json(message: Message) -> Any:
     return _message_json(message, _all_fields)
 
 
-def gist(message: Message) -> str:
-    """Returns what is set in a message as one line of JSON."""
-    return compact(_message_json(message, _set_fields))
+def gist(message: Message, *, hidden: Collection[str] = ()) -> str:
+    """Returns what is set in a message as one line of JSON, fields named in `hidden` left out."""
+
+    def shown_fields(part: Message) -> Iterator[tuple[Field, Any]]:
+        return ((field, value) for field, value in part.ListFields() if field.name not in hidden)
+
+    return compact(_message_json(message, shown_fields))
 
 
 def _message_json(message: Message, fields_of: FieldsOf) -> Any:
@@ -117,10 +132,6 @@ def _all_fields(message: Message) -> Iterator[tuple[Field, Any]]:
         elif field.containing_oneof is None:
             # Of a choice only what was chosen is shown.
             yield field, None
-
-
-def _set_fields(message: Message) -> Iterable[tuple[Field, Any]]:
-    return message.ListFields()
 
 
 def _payload_json(payload: Payload) -> Any:

@@ -19,6 +19,9 @@ from perdure.v1.workflow_service_pb2 import GetWorkflowResultRequest, GetWorkflo
 
 POLL_SECONDS: Final = 60.0
 """One long poll; the next follows at once."""
+PATIENCE_SECONDS: Final = 120.0
+"""How long a server that has answered may be away."""
+RETRY_SECONDS: Final = 0.5
 OPEN_STATUSES: Final = frozenset(
     {
         WorkflowStatus.WORKFLOW_STATUS_PENDING,
@@ -53,18 +56,30 @@ async def _wait(
 ) -> GetWorkflowResultResponse:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + (limit.total_seconds() if limit is not None else float("inf"))
-    while True:
-        wait_s = max(0.0, min(POLL_SECONDS, deadline - loop.time()))
-        request.wait.FromTimedelta(timedelta(seconds=wait_s))
-        answer = await call_once(
-            transport,
-            "WorkflowService/GetWorkflowResult",
-            request,
-            GetWorkflowResultResponse,
-            timeout_s=wait_s + CALL_SECONDS,
-        )
-        if answer.status not in OPEN_STATUSES or loop.time() >= deadline:
-            return answer
+    # The first question is answered at once; from then on a server that restarts is waited for.
+    answer, heard = await _ask(transport, request, 0.0), loop.time()
+    while answer.status in OPEN_STATUSES and loop.time() < deadline:
+        try:
+            wait_s = max(0.0, min(POLL_SECONDS, deadline - loop.time()))
+            answer, heard = await _ask(transport, request, wait_s), loop.time()
+        except RpcError as error:
+            if error.code != "UNAVAILABLE" or loop.time() - heard > PATIENCE_SECONDS:
+                raise
+            await asyncio.sleep(RETRY_SECONDS)
+    return answer
+
+
+async def _ask(
+    transport: Transport, request: GetWorkflowResultRequest, wait_s: float
+) -> GetWorkflowResultResponse:
+    request.wait.FromTimedelta(timedelta(seconds=wait_s))
+    return await call_once(
+        transport,
+        "WorkflowService/GetWorkflowResult",
+        request,
+        GetWorkflowResultResponse,
+        timeout_s=wait_s + CALL_SECONDS,
+    )
 
 
 async def _narrate(

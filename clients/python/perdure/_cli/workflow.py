@@ -12,6 +12,7 @@ from perdure._cli import show
 from perdure._cli.calls import ask, call_once, talk
 from perdure._cli.description import print_description
 from perdure._cli.events import (
+    KINDS,
     event_cells,
     exported_history,
     follow_namespace,
@@ -193,7 +194,7 @@ def history(
     namespace: Namespace = DEFAULT_NAMESPACE,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Prints the history of one run."""
+    """Prints the history of one run; with --output json in full."""
     request = pb.GetWorkflowHistoryRequest(
         namespace=namespace, workflow_id=workflow_id, run_id=run_id
     )
@@ -308,7 +309,7 @@ def terminate(
 
 @app.command()
 def watch(
-    workflow_id: Annotated[str, typer.Argument(metavar="[ID]", help="One workflow only.")] = "",
+    workflow_id: Annotated[str, typer.Argument(metavar="ID", help="One workflow only.")] = "",
     *,
     workflow_type: Annotated[str, typer.Option("--type", help="Only this type.")] = "",
     kind: Annotated[list[str] | None, typer.Option(help="Only this kind of event.")] = None,
@@ -318,6 +319,11 @@ def watch(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Prints events as they are committed; of one workflow its history first, until it closes."""
+    if unknown := set(kind or ()) - KINDS:
+        raise typer.BadParameter(
+            f"{', '.join(sorted(unknown))}: there is no such kind of event;"
+            f" use {', '.join(sorted(KINDS))}"
+        )
     if workflow_id and not (workflow_type or kind or after):
         run = watching.WatchWorkflowRequest(namespace=namespace, workflow_id=workflow_id)
         talk(address, lambda transport: follow_run(transport, run, output))

@@ -1,0 +1,50 @@
+"""Worlds that found a defect: they live now, and the frequent ones are shown to be found again."""
+
+from __future__ import annotations
+
+from unittest.mock import patch
+
+import pytest
+
+from tests.simulation.defects import DEFECTS
+from tests.simulation.world import simulate
+
+SEEDS = {
+    "a task that cannot be sent stays leased": 19,
+    "a cache miss reported twice takes two slots": 685,
+    "tasks counted before the clock was set back are lost": 77,
+    "of tasks in back-off before a restart only the first is claimed": 6,
+    "a request repeated after the end is refused": 0,
+    "a run is evicted while its history is fetched": 791,
+}
+FREQUENT = [
+    "a task that cannot be sent stays leased",
+    "of tasks in back-off before a restart only the first is claimed",
+    "a request repeated after the end is refused",
+]
+SEARCHED = 300
+"""Another engine lives other worlds: from the seed on, so many are searched for the defect."""
+
+
+@pytest.mark.parametrize("name", SEEDS)
+def test_a_world_lives_that_had_a_defect(name: str) -> None:
+    simulate(SEEDS[name])
+
+
+@pytest.mark.parametrize("name", FREQUENT)
+def test_the_defect_would_be_found_again(name: str) -> None:
+    owner, attribute, defect = DEFECTS[name]
+    with patch.object(owner, attribute, defect):
+        assert any(fails(SEEDS[name] + step) for step in range(SEARCHED))
+
+
+def test_every_defect_has_its_seed() -> None:
+    assert set(SEEDS) == set(DEFECTS)
+
+
+def fails(seed: int) -> bool:
+    try:
+        simulate(seed)
+    except (AssertionError, ExceptionGroup):
+        return True
+    return False
