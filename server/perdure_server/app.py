@@ -67,12 +67,14 @@ def run(config: Config, ready: Callable[[str], None]) -> None:
 
 
 @contextlib.asynccontextmanager
-async def running_engine(store: Store, clock: Clock, ids: Ids) -> AsyncIterator[Engine]:
+async def running_engine(
+    store: Store, clock: Clock, ids: Ids, *, workers_return: bool = True
+) -> AsyncIterator[Engine]:
     """Opens the store and runs an engine on it; ends both in reverse order."""
     await store.open()
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(store.close)
-        engine = Engine(store, clock, ids)
+        engine = Engine(store, clock, ids, workers_return=workers_return)
         stack.push_async_callback(engine.stop)
         await engine.start()
         yield engine

@@ -71,7 +71,7 @@ async def open_embedded(path: Path | str) -> AsyncIterator[EmbeddedServer]:
 @asynccontextmanager
 async def open_on_store(store: Store, clock: Clock, ids: Ids) -> AsyncIterator[EmbeddedServer]:
     """Runs a server on any store, with the time and ids it is given."""
-    async with running_engine(store, clock, ids) as engine:
+    async with running_engine(store, clock, ids, workers_return=False) as engine:
         rpcs = rpcs_of_engine(engine)
         try:
             yield EmbeddedServer({f"{_short(rpc.service)}/{rpc.name}": rpc for rpc in rpcs})

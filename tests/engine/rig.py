@@ -105,10 +105,10 @@ class HandWorker:
 class Rig:
     """The engine with its clock and its store."""
 
-    def __init__(self, store, clock):
+    def __init__(self, store, clock, **options):
         self.store = store
         self.clock = clock
-        self.engine = Engine(store, clock, SequentialIds())
+        self.engine = Engine(store, clock, SequentialIds(), **options)
         self.workers = []
 
     async def worker(self, session_id="s1", **options):
@@ -141,10 +141,10 @@ class Rig:
 
 
 @asynccontextmanager
-async def running(store=None, clock=None):
+async def running(store=None, clock=None, **options):
     """Runs a rig on a store that is open or new."""
     fresh = store is None
-    rig = Rig(store or ModelStore(), clock or ManualClock())
+    rig = Rig(store or ModelStore(), clock or ManualClock(), **options)
     if fresh:
         await rig.store.open()
     await rig.engine.start()

@@ -150,6 +150,18 @@ async def test_a_restart_gives_up_workers_that_do_not_return():
         assert [task.attempt for task in other.activity_tasks] == [2]
 
 
+async def test_workers_of_the_same_process_died_with_it():
+    async with running() as rig:
+        hand = await rig.worker()
+        await rig.start()
+        await hand.command(hand.workflow_tasks[0], schedule())
+        store, clock = rig.store, rig.clock
+    async with running(store, clock, workers_return=False) as rig:
+        other = await rig.worker("other")
+        await rig.advance(1)
+        assert [task.attempt for task in other.activity_tasks] == [2]
+
+
 async def test_a_restart_dispatches_what_was_ready():
     async with running() as rig:
         await rig.start("a")

@@ -116,6 +116,21 @@ async def test_an_abandoned_call_is_not_sent_again(transport, session, asking):
     assert (await kept).run_id == "run b"
 
 
+async def test_the_server_is_told_of_an_abandoned_call(transport, session, asking, monkeypatch):
+    monkeypatch.setattr(_session, "CALLS_MAX", 1)
+    asking(**start("a"))
+    kept = asking(**start("b"))
+    stream = await transport.accept()
+    assert [call.call_id for call in (await stream.request()).calls] == [1]
+    session.abandon(1)
+    second = await stream.request()
+    assert list(second.abandoned_call_ids) == [1]
+    calls = [*second.calls] or [*(await stream.request()).calls]
+    assert [call.call_id for call in calls] == [2]
+    stream.say(reply(2, "run b"))
+    assert (await kept).run_id == "run b"
+
+
 async def test_only_so_many_calls_wait_at_the_server(transport, asking, monkeypatch):
     monkeypatch.setattr(_session, "CALLS_MAX", 2)
     outcomes = [asking(**start(f"w{number}")) for number in range(3)]

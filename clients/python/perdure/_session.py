@@ -38,7 +38,8 @@ class Session:
         self._patience_s = patience_s
         self._pending: dict[int, _Pending] = {}
         self._due: deque[int] = deque()
-        self._sent = 0
+        self._abandoned: list[int] = []
+        self._sent: set[int] = set()
         self._conversation = Conversation[SessionRequest, SessionResponse](
             transport, "WorkflowService/Session", self
         )
@@ -56,8 +57,12 @@ class Session:
         self._conversation.wake()
 
     def abandon(self, call_id: int) -> None:
-        """Forgets a call whose caller has left; what it asked for may still happen."""
+        """Forgets a call whose caller has left, and tells the server; it may still happen."""
         self._pending.pop(call_id, None)
+        if call_id in self._sent:
+            self._sent.remove(call_id)
+            self._abandoned.append(call_id)
+            self._conversation.wake()
 
     async def close(self) -> None:
         """Leaves the stream. Calls that still wait are told so."""
@@ -81,18 +86,19 @@ class Session:
     def opening(self, ping: int) -> SessionRequest:
         """Returns the first message of a stream: the unanswered calls again, oldest first."""
         self._due = deque(self._pending)
-        self._sent = 0
+        self._abandoned.clear()
+        self._sent.clear()
         return self._batch(ping)
 
     def next_request(self, ping: int) -> SessionRequest | None:
         """Returns the calls that are due."""
-        return self._batch(ping) if ping or self._due else None
+        return self._batch(ping) if ping or self._due or self._abandoned else None
 
     def received(self, response: SessionResponse) -> None:
         """Hands out replies."""
         for reply in response.replies:
             pending = self._pending.pop(reply.call_id, None)
-            self._sent -= 1
+            self._sent.discard(reply.call_id)
             if pending is None:
                 continue
             kind = reply.WhichOneof("reply")
@@ -118,12 +124,13 @@ class Session:
     def _batch(self, ping: int) -> SessionRequest:
         calls: list[SessionCall] = []
         size = 0
-        while self._due and self._sent < CALLS_MAX and size < BATCH_BYTES_MAX:
+        while self._due and len(self._sent) < CALLS_MAX and size < BATCH_BYTES_MAX:
             pending = self._pending.get(self._due.popleft())
             if pending is not None:
                 calls.append(pending.call)
                 size += pending.size
-                self._sent += 1
-        if self._due and self._sent < CALLS_MAX:
+                self._sent.add(pending.call.call_id)
+        if self._due and len(self._sent) < CALLS_MAX:
             self._conversation.wake()
-        return SessionRequest(calls=calls, ping=ping)
+        abandoned, self._abandoned = self._abandoned, []
+        return SessionRequest(calls=calls, ping=ping, abandoned_call_ids=abandoned)

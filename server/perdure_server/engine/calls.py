@@ -83,7 +83,8 @@ class _ClientSession:
     def __init__(self, calls: SessionCalls, to_status: ToStatus) -> None:
         self._calls = calls
         self._to_status = to_status
-        self._open: set[Ticket] = set()
+        self._open: dict[Ticket, int] = {}
+        self._tickets: dict[int, Ticket] = {}
         self._read_all = False
         self.outbox = Outbox()
 
@@ -98,6 +99,8 @@ class _ClientSession:
                     self.outbox.put(pb.SessionResponse(pong=request.ping).SerializeToString())
                 for call in request.calls:
                     self._begin(call)
+                for call_id in request.abandoned_call_ids:
+                    self._abandon(call_id)
                 await self.outbox.room()
         except Exception as error:  # noqa: BLE001 - the stream must end with it, not hang
             self.outbox.end(error)
@@ -112,7 +115,8 @@ class _ClientSession:
 
     def _begin(self, call: pb.SessionCall) -> None:
         ticket, kind = Ticket(), call.WhichOneof("call")
-        self._open.add(ticket)
+        self._open[ticket] = call.call_id
+        self._tickets[call.call_id] = ticket
 
         def resolve(answer: Any) -> None:
             self._reply(ticket, pb.SessionReply(call_id=call.call_id, **{str(kind): answer}))
@@ -150,12 +154,22 @@ class _ClientSession:
             case _:
                 raise InvalidRequest("nothing is set; say what is asked", "call")
 
+    def _abandon(self, call_id: int) -> None:
+        ticket = self._tickets.get(call_id)
+        if ticket is not None and self._end(ticket):
+            self._calls.forget(ticket)
+
     def _reply(self, ticket: Ticket, reply: pb.SessionReply) -> None:
-        if ticket not in self._open:
-            return
-        self._open.remove(ticket)
-        self.outbox.put(field(_REPLIES, reply.SerializeToString()))
-        self._end_when_done()
+        if self._end(ticket):
+            self.outbox.put(field(_REPLIES, reply.SerializeToString()))
+            self._end_when_done()
+
+    def _end(self, ticket: Ticket) -> bool:
+        """Ends a call; False when it had ended before."""
+        call_id = self._open.pop(ticket, None)
+        if call_id is not None and self._tickets.get(call_id) is ticket:
+            del self._tickets[call_id]
+        return call_id is not None
 
     def _status(self, error: Exception) -> Status:
         if not isinstance(error, DomainError):

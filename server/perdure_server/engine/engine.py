@@ -40,9 +40,16 @@ _RETRY_US = 1_000_000
 
 
 class Engine:
-    """Runs workflows over a store that is open. `start` once, then `drain` and `stop` once."""
+    """Runs workflows over a store that is open. `start` once, then `drain` and `stop` once.
 
-    def __init__(self, store: Store, clock: Clock, ids: Ids) -> None:
+    `workers_return` says whether workers of an earlier process may still live: then their leases
+    stand for 10 seconds. Workers that lived in the engine's own process died with it.
+    """
+
+    def __init__(
+        self, store: Store, clock: Clock, ids: Ids, *, workers_return: bool = True
+    ) -> None:
+        self._workers_return = workers_return
         self._store = store
         self._clock = clock
         self._background = Background()
@@ -129,6 +136,8 @@ class Engine:
             if task.lease_until_us is not None:
                 self._leases.set((task.run_id, task.kind, task.seq), task.lease_until_us)
         self.sessions.start()
+        if not self._workers_return:
+            self.sessions.forsake()
         await self._dispatcher.rebuild()
         await self._timers.rebuild()
 

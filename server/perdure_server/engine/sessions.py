@@ -91,6 +91,14 @@ class Sessions:
             session.used[task.kind] += 1
             self._dispatcher.hold(session, held)
 
+    def forsake(self) -> None:
+        """Gives up every session without a stream at once: its worker cannot come back."""
+        for session in list(self._sessions.values()):
+            if session.sink is None:
+                self._remove(session)
+                for held in list(session.held.values()):
+                    self._drop(held)
+
     def attach(
         self, spec: SessionSpec, sink: Sink, *, held: Sequence[str] = (), cached: Mapping[str, int]
     ) -> tuple[Session, list[str]]:

@@ -228,12 +228,14 @@ class TerminateWorkflowResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class SessionRequest(_message.Message):
-    __slots__ = ("calls", "ping")
+    __slots__ = ("calls", "ping", "abandoned_call_ids")
     CALLS_FIELD_NUMBER: _ClassVar[int]
     PING_FIELD_NUMBER: _ClassVar[int]
+    ABANDONED_CALL_IDS_FIELD_NUMBER: _ClassVar[int]
     calls: _containers.RepeatedCompositeFieldContainer[SessionCall]
     ping: int
-    def __init__(self, calls: _Optional[_Iterable[_Union[SessionCall, _Mapping]]] = ..., ping: _Optional[int] = ...) -> None: ...
+    abandoned_call_ids: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, calls: _Optional[_Iterable[_Union[SessionCall, _Mapping]]] = ..., ping: _Optional[int] = ..., abandoned_call_ids: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class SessionCall(_message.Message):
     __slots__ = ("call_id", "start", "execute", "signal", "result", "cancel")
