@@ -399,6 +399,8 @@ class Workflows:
         future: asyncio.Future[pb.GetWorkflowResultResponse] = _future()
         if wait_us:
             waiter, ticket = stimulus_of(future, _nothing), Ticket()
+            # A caller that left as the server did is not there to look at the refusal.
+            future.add_done_callback(_look)
             self._waits[ticket] = waiter.reject
             self._spawn_wait(summary.run.run_id, ticket, waiter.resolve, waiter.reject)
             try:
@@ -471,6 +473,11 @@ def _bad_page_token() -> InvalidPageToken:
 
 def _future() -> asyncio.Future[Any]:
     return asyncio.get_running_loop().create_future()
+
+
+def _look(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()
 
 
 def _nothing(_draft: Draft, _now_us: int) -> None:
