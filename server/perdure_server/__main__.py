@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from perdure_server import app
-from perdure_server.config import Config, ConfigError, read_config
+from perdure_server.config import DEFAULT_LOG_LEVEL, Config, ConfigError, read_config
 from perdure_server.core.errors import SchemaTooNew, StoreInUse, StoreUnavailable
 from perdure_server.logs import STANDARD_ERROR, logging_to
 
@@ -50,49 +50,41 @@ def main() -> None:
         sys.exit(f"perdure: {error}")
 
 
-@cli.command()
-def server(
-    *,
-    data: Data = None,
-    grpc: Grpc = None,
-    insecure: Insecure = False,
-    log_level: LogLevel = None,
-    grace_seconds: GraceSeconds = None,
-) -> None:
-    """Serves until it is told to stop; logs every call as JSON."""
-    _serve(
-        read_config(
-            os.environ,
-            data=data,
-            grpc=grpc,
-            insecure=insecure,
-            log_level=log_level,
-            grace_seconds=grace_seconds,
+def _add_command(name: str, *, log_level_default: str, description: str) -> None:
+    """Adds a command that serves; the two differ only in what they log."""
+
+    @cli.command(name, help=description)
+    def serve(
+        *,
+        data: Data = None,
+        grpc: Grpc = None,
+        insecure: Insecure = False,
+        log_level: LogLevel = None,
+        grace_seconds: GraceSeconds = None,
+    ) -> None:
+        _serve(
+            read_config(
+                os.environ,
+                data=data,
+                grpc=grpc,
+                insecure=insecure,
+                log_level=log_level,
+                grace_seconds=grace_seconds,
+                default_log_level=log_level_default,
+            )
         )
-    )
 
 
-@cli.command()
-def dev(
-    *,
-    data: Data = None,
-    grpc: Grpc = None,
-    insecure: Insecure = False,
-    log_level: LogLevel = None,
-    grace_seconds: GraceSeconds = None,
-) -> None:
-    """Serves for development: everything in one folder, and only trouble is logged."""
-    _serve(
-        read_config(
-            os.environ,
-            data=data,
-            grpc=grpc,
-            insecure=insecure,
-            log_level=log_level,
-            grace_seconds=grace_seconds,
-            default_log_level="warning",
-        )
-    )
+_add_command(
+    "server",
+    log_level_default=DEFAULT_LOG_LEVEL,
+    description="Serves until it is told to stop; logs every call as JSON.",
+)
+_add_command(
+    "dev",
+    log_level_default="warning",
+    description="Serves for development: everything in one folder, and only trouble is logged.",
+)
 
 
 def _serve(config: Config) -> None:

@@ -7,6 +7,7 @@ history is damaged. The queue that the commands wait in is `journal.py`.
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, ClassVar, Final, TypeAlias
@@ -87,7 +88,7 @@ NOTE: Final[Table] = {
 """Cancellations and the closing command, which are never undone."""
 
 
-class Request:
+class Request(ABC):
     """Something that workflow code asked for; `source` is the line that asked."""
 
     __slots__ = ("seq", "source", "state")
@@ -114,17 +115,17 @@ class Request:
             )
         self.state = state
 
+    @abstractmethod
     def describe(self) -> str:
         """The command in words."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fits(self, recorded: Any) -> bool:
         """Tells whether an event of the right kind records this command."""
-        raise NotImplementedError
 
+    @abstractmethod
     def to_proto(self) -> Command:
         """Makes the message."""
-        raise NotImplementedError
 
 
 class ActivityRequest(Request):
