@@ -4,10 +4,13 @@ import pytest
 
 from perdure.v1.payload_pb2 import Payload
 from perdure.v1.workflow_service_pb2 import StartWorkflowRequest
-from perdure_server.core.decide import normalize_start
+from perdure_server.core.decide import decide_replacement, decide_taken_id, normalize_start
+from perdure_server.core.draft import Draft, NextRun
+from perdure_server.core.errors import WorkflowAlreadyExists, WorkflowNotFound
 from perdure_server.core.limits import SECOND_US
 from perdure_server.core.model import RunStatus, TaskKind, TimerKind
 from perdure_server.core.retry import resolve_policy
+from perdure_server.core.start import TakenId
 from perdure_server.core.times import to_timestamp
 from tests.core.life import START_US, Life, attempts, seconds
 
@@ -83,3 +86,61 @@ def test_what_is_absent_stays_absent(field: str) -> None:
 
 def test_a_start_without_input_has_one_task() -> None:
     assert list(Life().state.tasks) == [(TaskKind.WORKFLOW, 0)]
+
+
+CONFLICT, REUSE = "CONFLICT_POLICY_", "REUSE_POLICY_"
+
+
+@pytest.mark.parametrize(
+    ("policy", "outcome"),
+    [
+        ("UNSPECIFIED", None),
+        ("FAIL", None),
+        ("USE_EXISTING", TakenId.USE_EXISTING),
+        ("TERMINATE_EXISTING", TakenId.TERMINATE_EXISTING),
+    ],
+)
+def test_the_conflict_policy_judges_an_open_run(policy: str, outcome: TakenId | None) -> None:
+    request = StartWorkflowRequest(workflow_id="o-1", conflict_policy=CONFLICT + policy)
+    if outcome is not None:
+        assert decide_taken_id(request, Life().run) is outcome
+        return
+    with pytest.raises(WorkflowAlreadyExists, match="is open as run run-1"):
+        decide_taken_id(request, Life().run)
+
+
+@pytest.mark.parametrize(
+    ("policy", "status", "allowed"),
+    [
+        ("UNSPECIFIED", RunStatus.FAILED, False),
+        ("REJECT_DUPLICATE", RunStatus.FAILED, False),
+        ("ALLOW_DUPLICATE", RunStatus.COMPLETED, True),
+        ("ALLOW_DUPLICATE_FAILED_ONLY", RunStatus.COMPLETED, False),
+        ("ALLOW_DUPLICATE_FAILED_ONLY", RunStatus.TERMINATED, True),
+    ],
+)
+def test_the_reuse_policy_judges_a_closed_run(
+    policy: str, status: RunStatus, *, allowed: bool
+) -> None:
+    request = StartWorkflowRequest(workflow_id="o-1", reuse_policy=REUSE + policy)
+    latest = Life().run.copy()
+    latest.status = status
+    if allowed:
+        assert decide_taken_id(request, latest) is TakenId.START_NEXT
+        return
+    with pytest.raises(WorkflowAlreadyExists, match=f"exists and is {status}"):
+        decide_taken_id(request, latest)
+
+
+def test_a_replacement_ends_one_run_and_opens_the_next() -> None:
+    life = Life()
+    request = normalize_start(StartWorkflowRequest(workflow_id="o-1", workflow_type="checkout"))
+    draft = Draft(life.state)
+    new = NextRun("run-2", 22)
+    following = decide_replacement(draft, request, new=new, now_us=life.now_us)
+    assert draft.run.status is RunStatus.TERMINATED
+    assert (following.run.run_id, following.run.generation) == ("run-2", 2)
+    assert draft.next_runs == [following]
+    assert following.change().put_tasks
+    with pytest.raises(WorkflowNotFound):
+        decide_replacement(draft, request, new=new, now_us=life.now_us)

@@ -13,7 +13,11 @@ from typing import Any, Final
 from perdure.v1.command_pb2 import Command
 from perdure.v1.failure_pb2 import Failure, TimeoutType
 from perdure.v1.payload_pb2 import Payload
-from perdure.v1.workflow_service_pb2 import CancelWorkflowRequest, SignalWorkflowRequest
+from perdure.v1.workflow_service_pb2 import (
+    CancelWorkflowRequest,
+    SignalWorkflowRequest,
+    StartWorkflowRequest,
+)
 from perdure_server.core import (
     activity,
     cancellation,
@@ -34,7 +38,7 @@ from perdure_server.core.errors import (
 )
 from perdure_server.core.limits import COMMANDS_MAX
 from perdure_server.core.model import RunStatus, Task, TaskKind, Timer, TimerKind
-from perdure_server.core.start import decide_start, normalize_start
+from perdure_server.core.start import decide_start, decide_taken_id, normalize_start
 from perdure_server.core.token import TaskToken
 
 __all__ = [
@@ -45,8 +49,10 @@ __all__ = [
     "decide_commands",
     "decide_heartbeat",
     "decide_lease_expired",
+    "decide_replacement",
     "decide_signal",
     "decide_start",
+    "decide_taken_id",
     "decide_task_lost",
     "decide_terminate",
     "decide_timer_due",
@@ -92,6 +98,20 @@ def decide_terminate(draft: Draft, reason: str, now_us: int) -> None:
     """Ends the run. Raises `WorkflowNotFound` when it has ended."""
     _require_open(draft)
     closing.terminate(draft, reason, now_us)
+
+
+def decide_replacement(
+    draft: Draft, request: StartWorkflowRequest, *, new: NextRun, now_us: int
+) -> Draft:
+    """Ends the run for a start of the same workflow id, and returns the run that follows it.
+
+    Both are one commit. Raises `WorkflowNotFound` when the run has ended.
+    """
+    decide_terminate(draft, "terminated by a start of the same workflow id", now_us)
+    following = decide_start(request, new=new, generation=draft.run.generation + 1, now_us=now_us)
+    following.settle(now_us, new)
+    draft.next_runs.append(following)
+    return following
 
 
 def decide_commands(

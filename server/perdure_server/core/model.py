@@ -8,7 +8,7 @@ fails leaves nothing behind.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from operator import attrgetter
 from typing import Final
@@ -180,6 +180,28 @@ class Task:
     worker_identity: str = ""
     leased_at_us: int | None = None
     lease_until_us: int | None = None
+
+    def leased_to(
+        self,
+        session_id: str,
+        worker_identity: str,
+        *,
+        now_us: int,
+        poll_lease_us: int | None = None,
+    ) -> Task:
+        """Returns the task as handed out now, under the next lease number.
+
+        `poll_lease_us` bounds the lease of a poll on a task that has no limit of its own.
+        """
+        limit_us = poll_lease_us if self.lease_limit_us is None else self.lease_limit_us
+        return replace(
+            self,
+            session_id=session_id,
+            worker_identity=worker_identity,
+            lease=self.lease + 1,
+            leased_at_us=now_us,
+            lease_until_us=None if limit_us is None else now_us + limit_us,
+        )
 
     @property
     def lane(self) -> Lane:

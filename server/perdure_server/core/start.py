@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from perdure.v1.history_pb2 import WorkflowStarted
+from perdure.v1.workflow_pb2 import ConflictPolicy, ReusePolicy
 from perdure.v1.workflow_service_pb2 import StartWorkflowRequest
 from perdure_server.core.draft import Draft, NextRun
+from perdure_server.core.errors import WorkflowAlreadyExists
 from perdure_server.core.limits import NAMESPACE_DEFAULT, PRIORITY_DEFAULT, TASK_QUEUE_DEFAULT
 from perdure_server.core.model import Run, RunStatus
 from perdure_server.core.opening import open_run
@@ -22,6 +26,40 @@ def normalize_start(request: StartWorkflowRequest) -> StartWorkflowRequest:
     normal.task_queue = request.task_queue or TASK_QUEUE_DEFAULT
     normal.priority = request.priority or PRIORITY_DEFAULT
     return normal
+
+
+class TakenId(StrEnum):
+    """What a start does whose workflow id has a run already."""
+
+    START_NEXT = "START_NEXT"
+    """The latest run is closed: another follows it."""
+    USE_EXISTING = "USE_EXISTING"
+    """The open run is the answer."""
+    TERMINATE_EXISTING = "TERMINATE_EXISTING"
+    """The open run is terminated, and another follows it in the same commit."""
+
+
+def decide_taken_id(request: StartWorkflowRequest, latest: Run) -> TakenId:
+    """Returns what the policies of a start say about the latest run of its workflow id.
+
+    Raises `WorkflowAlreadyExists` when they forbid another.
+    """
+    if latest.status.is_closed:
+        if not _may_reuse(request.reuse_policy, latest.status):
+            raise WorkflowAlreadyExists(
+                f"workflow {request.workflow_id!r} exists and is {latest.status}; choose another"
+                " id or a reuse policy"
+            )
+        return TakenId.START_NEXT
+    match request.conflict_policy:
+        case ConflictPolicy.CONFLICT_POLICY_USE_EXISTING:
+            return TakenId.USE_EXISTING
+        case ConflictPolicy.CONFLICT_POLICY_TERMINATE_EXISTING:
+            return TakenId.TERMINATE_EXISTING
+    raise WorkflowAlreadyExists(
+        f"workflow {request.workflow_id!r} is open as run {latest.run_id}; choose another id or a"
+        " conflict policy"
+    )
 
 
 def decide_start(
@@ -49,6 +87,12 @@ def decide_start(
     )
     open_run(draft, _started(request, new, now_us), now_us)
     return draft
+
+
+def _may_reuse(policy: ReusePolicy, status: RunStatus) -> bool:
+    if policy == ReusePolicy.REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY:
+        return status is not RunStatus.COMPLETED
+    return policy == ReusePolicy.REUSE_POLICY_ALLOW_DUPLICATE
 
 
 def _started(request: StartWorkflowRequest, new: NextRun, now_us: int) -> WorkflowStarted:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from perdure_server.core import limits
@@ -251,16 +251,11 @@ class Dispatcher:
         if session is None:
             return None
         session.used[task.kind] += 1
-        limit_us = task.lease_limit_us
-        if limit_us is None and session.by_time:
-            limit_us = limits.WORKFLOW_TASK_POLL_LEASE_US
-        leased = replace(
-            task,
-            session_id=session.session_id,
-            worker_identity=session.identity,
-            lease=task.lease + 1,
-            leased_at_us=now_us,
-            lease_until_us=None if limit_us is None else now_us + limit_us,
+        leased = task.leased_to(
+            session.session_id,
+            session.identity,
+            now_us=now_us,
+            poll_lease_us=session.poll_lease_us,
         )
         return Match(session, leased)
 
@@ -359,7 +354,7 @@ class Dispatcher:
                 limit=limit,
                 session_id=session.session_id,
                 worker_identity=session.identity,
-                poll_lease_us=limits.WORKFLOW_TASK_POLL_LEASE_US if session.by_time else None,
+                poll_lease_us=session.poll_lease_us,
             )
             reserved.append((session, claim))
         return reserved

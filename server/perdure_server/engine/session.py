@@ -78,6 +78,11 @@ class Session:
     unacknowledged: deque[tuple[int, int]] = field(default_factory=deque)
     """Batches written and not acknowledged, with the monotonic instant of the write."""
 
+    @property
+    def poll_lease_us(self) -> int | None:
+        """How long a lease lasts on a task without a limit of its own; None: with the session."""
+        return limits.WORKFLOW_TASK_POLL_LEASE_US if self.by_time else None
+
     def takes(self, lane: Lane) -> bool:
         """Whether the session serves a lane."""
         if (lane.namespace, lane.queue) != (self.namespace, self.queue):

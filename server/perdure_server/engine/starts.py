@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable
 from typing import Any
 
-from perdure.v1.workflow_pb2 import ConflictPolicy, ReusePolicy
 from perdure.v1.workflow_service_pb2 import StartWorkflowRequest, StartWorkflowResponse
 from perdure_server.core import decide, limits
 from perdure_server.core.draft import Draft
@@ -18,7 +17,8 @@ from perdure_server.core.errors import (
     WorkflowClosed,
     WorkflowNotFound,
 )
-from perdure_server.core.model import Run, RunStatus
+from perdure_server.core.model import Run
+from perdure_server.core.start import TakenId
 from perdure_server.engine.background import Background
 from perdure_server.engine.ports import Clock, Ids
 from perdure_server.engine.records import status_of
@@ -120,19 +120,13 @@ class Starts:
         summary = await self._store.summarize_run(run_id)
         if summary is None:
             raise _Raced
-        latest = summary.run
-        if latest.status.is_closed:
-            _check_reuse(request, latest)
-            return await self._create_once(request, key, latest.generation + 1)
-        match request.conflict_policy:
-            case ConflictPolicy.CONFLICT_POLICY_USE_EXISTING:
+        match decide.decide_taken_id(request, summary.run):
+            case TakenId.START_NEXT:
+                return await self._create_once(request, key, summary.run.generation + 1)
+            case TakenId.USE_EXISTING:
                 return await self._ask(run_id, lambda d, _now: _existing(d), key)
-            case ConflictPolicy.CONFLICT_POLICY_TERMINATE_EXISTING:
+            case TakenId.TERMINATE_EXISTING:
                 return await self._ask(run_id, lambda d, now: self._replace(d, request, now), key)
-        raise WorkflowAlreadyExists(
-            f"workflow {request.workflow_id!r} is open as run {run_id}; choose another id or a"
-            " conflict policy"
-        )
 
     async def _ask(
         self, run_id: str, decision: Callable[[Draft, int], Any], key: RequestKey | None
@@ -143,12 +137,8 @@ class Starts:
     def _replace(
         self, draft: Draft, request: StartWorkflowRequest, now_us: int
     ) -> StartWorkflowResponse:
-        """Terminates the open run and starts the next one in the same commit."""
-        decide.decide_terminate(draft, "terminated by a start of the same workflow id", now_us)
-        following = self._new_run(request, draft.run.generation + 1)
-        following.settle(now_us, self._runs.next_run())
-        draft.next_runs.append(following)
-        return _started(following.run)
+        new = self._runs.next_run()
+        return _started(decide.decide_replacement(draft, request, new=new, now_us=now_us).run)
 
     async def _create_once(
         self, request: StartWorkflowRequest, key: RequestKey | None, generation: int
@@ -165,19 +155,6 @@ class Starts:
 
 class _Raced(DomainError):
     """Another start or an ending came first; look again."""
-
-
-def _check_reuse(request: StartWorkflowRequest, latest: Run) -> None:
-    policy = request.reuse_policy
-    if policy == ReusePolicy.REUSE_POLICY_ALLOW_DUPLICATE:
-        return
-    failed_only = policy == ReusePolicy.REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY
-    if failed_only and latest.status is not RunStatus.COMPLETED:
-        return
-    raise WorkflowAlreadyExists(
-        f"workflow {request.workflow_id!r} exists and is {latest.status}; choose another id or a"
-        " reuse policy"
-    )
 
 
 def _started(run: Run) -> StartWorkflowResponse:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import sqlite3
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import replace
 from typing import Final
 
 from perdure_server.core.changeset import Changeset, RunChange
@@ -151,7 +150,15 @@ class Group:
                 room = claim.limit - len(found)
                 rows = self._select("ready_tasks", *lane, priority, now_us, room)
                 found.extend(map(to_task, rows))
-        leased = [_lease(task, claim, now_us) for task in found]
+        leased = [
+            task.leased_to(
+                claim.session_id,
+                claim.worker_identity,
+                now_us=now_us,
+                poll_lease_us=claim.poll_lease_us,
+            )
+            for task in found
+        ]
         self._write("put_task", [from_task(task) for task in leased])
         return leased
 
@@ -180,15 +187,3 @@ def _keys(changeset: Changeset) -> list[Hashable]:
         if not change.expected_version:
             keys.append((run.namespace, run.workflow_id, run.generation))
     return keys
-
-
-def _lease(task: Task, claim: ClaimRequest, now_us: int) -> Task:
-    limit_us = claim.poll_lease_us if task.lease_limit_us is None else task.lease_limit_us
-    return replace(
-        task,
-        session_id=claim.session_id,
-        worker_identity=claim.worker_identity,
-        leased_at_us=now_us,
-        lease=task.lease + 1,
-        lease_until_us=None if limit_us is None else now_us + limit_us,
-    )
