@@ -309,6 +309,36 @@ class SessionReplacedError(RpcError):
     REASON = "SESSION_REPLACED"
 
 
+class NamespaceNotFoundError(RpcError):
+    """No namespace has this name."""
+
+    REASON = "NAMESPACE_NOT_FOUND"
+
+
+class NamespaceAlreadyExistsError(RpcError):
+    """A namespace of this name exists."""
+
+    REASON = "NAMESPACE_ALREADY_EXISTS"
+
+
+class NamespaceInUseError(RpcError):
+    """The namespace still has runs, or is the one that always exists."""
+
+    REASON = "NAMESPACE_IN_USE"
+
+
+class ApiKeyNotFoundError(RpcError):
+    """No API key has this prefix."""
+
+    REASON = "API_KEY_NOT_FOUND"
+
+
+class UnauthenticatedError(RpcError):
+    """The call carries no API key, or one that is unknown or revoked."""
+
+    REASON = "UNAUTHENTICATED"
+
+
 class WatcherTooSlowError(RpcError):
     """The watcher fell behind by more than the bound; resume from the last cursor."""
 
@@ -368,6 +398,11 @@ RPC_ERRORS: dict[str, type[RpcError]] = {
         StaleTaskError,
         WorkerNotFoundError,
         SessionReplacedError,
+        NamespaceNotFoundError,
+        NamespaceAlreadyExistsError,
+        NamespaceInUseError,
+        ApiKeyNotFoundError,
+        UnauthenticatedError,
         WatcherTooSlowError,
         RunContendedError,
         StoreBusyError,

@@ -67,6 +67,16 @@ class WorkflowService:
         checks.check_terminate(request)
         return await self._workflows.terminate(request)
 
+    async def ScheduleActivity(self, request: pb.ScheduleActivityRequest) -> Answer:
+        """Schedules an activity of a run from outside its code."""
+        checks.check_schedule_activity(request)
+        return await self._workflows.schedule_activity(request)
+
+    async def GetActivity(self, request: pb.GetActivityRequest) -> Answer:
+        """Returns one activity."""
+        checks.check_get_activity(request)
+        return await self._workflows.get_activity(request)
+
     def Session(self, requests: AsyncIterator[pb.SessionRequest]) -> Answers:
         """Carries many calls of one client; the engine checks each as the methods above do."""
         return self._workflows.session(requests, to_status)

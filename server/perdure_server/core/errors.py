@@ -9,8 +9,11 @@ DomainError
 │   ├── InvalidPageToken      ├── StaleTask
 │   ├── InvalidCursor         ├── SessionReplaced
 │   └── RequestIdReused       ├── CursorExpired
-├── WatcherTooSlow            ├── RunContended
-├── ShuttingDown              └── StoreError
+├── NamespaceNotFound         ├── ApiKeyNotFound
+├── NamespaceAlreadyExists    ├── Unauthenticated
+├── NamespaceInUse            ├── RunContended
+├── WatcherTooSlow            └── StoreError
+├── ShuttingDown                  │
 └── (store only) StaleVersion     ├── StoreBusy
     RequestRecorded               └── StoreUnavailable
     StoreInUse, SchemaTooNew
@@ -140,6 +143,36 @@ class WatcherTooSlow(DomainError):
     """The watcher fell behind by more than the bound."""
 
     reason = "WATCHER_TOO_SLOW"
+
+
+class NamespaceNotFound(DomainError):
+    """No namespace has this name."""
+
+    reason = "NAMESPACE_NOT_FOUND"
+
+
+class NamespaceAlreadyExists(DomainError):
+    """A namespace of this name exists."""
+
+    reason = "NAMESPACE_ALREADY_EXISTS"
+
+
+class NamespaceInUse(DomainError):
+    """The namespace still has runs, or is the one that always exists."""
+
+    reason = "NAMESPACE_IN_USE"
+
+
+class ApiKeyNotFound(DomainError):
+    """No API key has this prefix."""
+
+    reason = "API_KEY_NOT_FOUND"
+
+
+class Unauthenticated(DomainError):
+    """The call carries no API key, or one that is unknown or revoked."""
+
+    reason = "UNAUTHENTICATED"
 
 
 class RunContended(DomainError):

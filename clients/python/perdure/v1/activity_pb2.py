@@ -26,20 +26,41 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from perdure.v1 import failure_pb2 as perdure_dot_v1_dot_failure__pb2
 from perdure.v1 import payload_pb2 as perdure_dot_v1_dot_payload__pb2
+from perdure.v1 import rest_pb2 as perdure_dot_v1_dot_rest__pb2
 from perdure.v1 import retry_policy_pb2 as perdure_dot_v1_dot_retry__policy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19perdure/v1/activity.proto\x12\nperdure.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18perdure/v1/failure.proto\x1a\x18perdure/v1/payload.proto\x1a\x1dperdure/v1/retry_policy.proto\"\xbc\x04\n\x08\x41\x63tivity\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\ntask_queue\x18\x03 \x01(\t\x12*\n\x06status\x18\x04 \x01(\x0e\x32\x1a.perdure.v1.ActivityStatus\x12\x0f\n\x07\x61ttempt\x18\x05 \x01(\x05\x12,\n\x07options\x18\x06 \x01(\x0b\x32\x1b.perdure.v1.ActivityOptions\x12\"\n\x05input\x18\x07 \x01(\x0b\x32\x13.perdure.v1.Payload\x12\x30\n\x0cscheduled_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstarted_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0fnext_attempt_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x0clast_failure\x18\x0b \x01(\x0b\x32\x13.perdure.v1.Failure\x12.\n\x11heartbeat_details\x18\x0c \x01(\x0b\x32\x13.perdure.v1.Payload\x12\x35\n\x11last_heartbeat_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10\x63\x61ncel_requested\x18\x0e \x01(\x08\x12\x17\n\x0fworker_identity\x18\x0f \x01(\t\x12\x16\n\x0ewaiting_reason\x18\x10 \x01(\t\"\xad\x02\n\x0f\x41\x63tivityOptions\x12-\n\x0cretry_policy\x18\x01 \x01(\x0b\x32\x17.perdure.v1.RetryPolicy\x12<\n\x19schedule_to_start_timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x39\n\x16start_to_close_timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12<\n\x19schedule_to_close_timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x34\n\x11heartbeat_timeout\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration*\x8c\x01\n\x0e\x41\x63tivityStatus\x12\x1f\n\x1b\x41\x43TIVITY_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x41\x43TIVITY_STATUS_PENDING\x10\x01\x12\x1b\n\x17\x41\x43TIVITY_STATUS_RUNNING\x10\x02\x12\x1f\n\x1b\x41\x43TIVITY_STATUS_BACKING_OFF\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19perdure/v1/activity.proto\x12\nperdure.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18perdure/v1/failure.proto\x1a\x18perdure/v1/payload.proto\x1a\x15perdure/v1/rest.proto\x1a\x1dperdure/v1/retry_policy.proto\"\x8f\t\n\x08\x41\x63tivity\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\ntask_queue\x18\x03 \x01(\t\x12*\n\x06status\x18\x04 \x01(\x0e\x32\x1a.perdure.v1.ActivityStatus\x12\x0f\n\x07\x61ttempt\x18\x05 \x01(\x05\x12\x34\n\x07options\x18\x06 \x01(\x0b\x32\x1b.perdure.v1.ActivityOptionsB\x06\xca\xf3\x18\x02\x10\x01\x12\"\n\x05input\x18\x07 \x01(\x0b\x32\x13.perdure.v1.Payload\x12\x30\n\x0cscheduled_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstarted_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0fnext_attempt_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x0clast_failure\x18\x0b \x01(\x0b\x32\x13.perdure.v1.Failure\x12.\n\x11heartbeat_details\x18\x0c \x01(\x0b\x32\x13.perdure.v1.Payload\x12K\n\x11last_heartbeat_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x14\xca\xf3\x18\x10\n\x0elast_heartbeat\x12\x18\n\x10\x63\x61ncel_requested\x18\x0e \x01(\x08\x12)\n\x0fworker_identity\x18\x0f \x01(\tB\x10\xca\xf3\x18\x0c\n\nclaimed_by\x12\x16\n\x0ewaiting_reason\x18\x10 \x01(\t\x12\x1d\n\x0b\x61\x63tivity_id\x18\x11 \x01(\tB\x08\xca\xf3\x18\x04\n\x02id\x12\x13\n\x0bworkflow_id\x18\x12 \x01(\t\x12\x0e\n\x06run_id\x18\x13 \x01(\t\x12#\n\x06result\x18\x14 \x01(\x0b\x32\x13.perdure.v1.Payload\x12,\n\x07\x66\x61ilure\x18\x15 \x01(\x0b\x32\x13.perdure.v1.FailureB\x06\xca\xf3\x18\x02\x30\x01\x12\x30\n\x0c\x63ompleted_at\x18\x16 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x65xternal\x18\x17 \x01(\x08:\xc5\x02\xca\xf3\x18\xc0\x02\n\x02id\n\x0bworkflow_id\n\x06run_id\n\x03seq\n\x04name\n\ntask_queue\n\x05input\n\x06status\n\x06result\n\x05\x65rror\n\x07\x61ttempt\n\x0cmax_attempts\n\x15initial_interval_secs\n\x13\x62\x61\x63koff_coefficient\n\x11max_interval_secs\n\x13start_to_close_secs\n\x16schedule_to_close_secs\n\x16heartbeat_timeout_secs\n\nclaimed_by\n\x0cscheduled_at\n\nstarted_at\n\x0c\x63ompleted_at\n\x0elast_heartbeat\n\x11heartbeat_details\"\x8c\x03\n\x0f\x41\x63tivityOptions\x12\x35\n\x0cretry_policy\x18\x01 \x01(\x0b\x32\x17.perdure.v1.RetryPolicyB\x06\xca\xf3\x18\x02\x10\x01\x12Z\n\x19schedule_to_start_timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x1c\xca\xf3\x18\x18\n\x16schedule_to_start_secs\x12T\n\x16start_to_close_timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x19\xca\xf3\x18\x15\n\x13start_to_close_secs\x12Z\n\x19schedule_to_close_timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x1c\xca\xf3\x18\x18\n\x16schedule_to_close_secs\x12\x34\n\x11heartbeat_timeout\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration*\x85\x02\n\x0e\x41\x63tivityStatus\x12\x1f\n\x1b\x41\x43TIVITY_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x41\x43TIVITY_STATUS_PENDING\x10\x01\x12\x1b\n\x17\x41\x43TIVITY_STATUS_RUNNING\x10\x02\x12\x1f\n\x1b\x41\x43TIVITY_STATUS_BACKING_OFF\x10\x03\x12\x1d\n\x19\x41\x43TIVITY_STATUS_COMPLETED\x10\x04\x12\x1a\n\x16\x41\x43TIVITY_STATUS_FAILED\x10\x05\x12\x1d\n\x19\x41\x43TIVITY_STATUS_CANCELLED\x10\x06\x12\x1d\n\x19\x41\x43TIVITY_STATUS_TIMED_OUT\x10\x07\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'perdure.v1.activity_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ACTIVITYSTATUS']._serialized_start=1069
-  _globals['_ACTIVITYSTATUS']._serialized_end=1209
-  _globals['_ACTIVITY']._serialized_start=190
-  _globals['_ACTIVITY']._serialized_end=762
-  _globals['_ACTIVITYOPTIONS']._serialized_start=765
-  _globals['_ACTIVITYOPTIONS']._serialized_end=1066
+  _globals['_ACTIVITY'].fields_by_name['options']._loaded_options = None
+  _globals['_ACTIVITY'].fields_by_name['options']._serialized_options = b'\312\363\030\002\020\001'
+  _globals['_ACTIVITY'].fields_by_name['last_heartbeat_at']._loaded_options = None
+  _globals['_ACTIVITY'].fields_by_name['last_heartbeat_at']._serialized_options = b'\312\363\030\020\n\016last_heartbeat'
+  _globals['_ACTIVITY'].fields_by_name['worker_identity']._loaded_options = None
+  _globals['_ACTIVITY'].fields_by_name['worker_identity']._serialized_options = b'\312\363\030\014\n\nclaimed_by'
+  _globals['_ACTIVITY'].fields_by_name['activity_id']._loaded_options = None
+  _globals['_ACTIVITY'].fields_by_name['activity_id']._serialized_options = b'\312\363\030\004\n\002id'
+  _globals['_ACTIVITY'].fields_by_name['failure']._loaded_options = None
+  _globals['_ACTIVITY'].fields_by_name['failure']._serialized_options = b'\312\363\030\0020\001'
+  _globals['_ACTIVITY']._loaded_options = None
+  _globals['_ACTIVITY']._serialized_options = b'\312\363\030\300\002\n\002id\n\013workflow_id\n\006run_id\n\003seq\n\004name\n\ntask_queue\n\005input\n\006status\n\006result\n\005error\n\007attempt\n\014max_attempts\n\025initial_interval_secs\n\023backoff_coefficient\n\021max_interval_secs\n\023start_to_close_secs\n\026schedule_to_close_secs\n\026heartbeat_timeout_secs\n\nclaimed_by\n\014scheduled_at\n\nstarted_at\n\014completed_at\n\016last_heartbeat\n\021heartbeat_details'
+  _globals['_ACTIVITYOPTIONS'].fields_by_name['retry_policy']._loaded_options = None
+  _globals['_ACTIVITYOPTIONS'].fields_by_name['retry_policy']._serialized_options = b'\312\363\030\002\020\001'
+  _globals['_ACTIVITYOPTIONS'].fields_by_name['schedule_to_start_timeout']._loaded_options = None
+  _globals['_ACTIVITYOPTIONS'].fields_by_name['schedule_to_start_timeout']._serialized_options = b'\312\363\030\030\n\026schedule_to_start_secs'
+  _globals['_ACTIVITYOPTIONS'].fields_by_name['start_to_close_timeout']._loaded_options = None
+  _globals['_ACTIVITYOPTIONS'].fields_by_name['start_to_close_timeout']._serialized_options = b'\312\363\030\025\n\023start_to_close_secs'
+  _globals['_ACTIVITYOPTIONS'].fields_by_name['schedule_to_close_timeout']._loaded_options = None
+  _globals['_ACTIVITYOPTIONS'].fields_by_name['schedule_to_close_timeout']._serialized_options = b'\312\363\030\030\n\026schedule_to_close_secs'
+  _globals['_ACTIVITYSTATUS']._serialized_start=1782
+  _globals['_ACTIVITYSTATUS']._serialized_end=2043
+  _globals['_ACTIVITY']._serialized_start=213
+  _globals['_ACTIVITY']._serialized_end=1380
+  _globals['_ACTIVITYOPTIONS']._serialized_start=1383
+  _globals['_ACTIVITYOPTIONS']._serialized_end=1779
 # @@protoc_insertion_point(module_scope)

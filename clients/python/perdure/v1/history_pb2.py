@@ -27,56 +27,105 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from perdure.v1 import activity_pb2 as perdure_dot_v1_dot_activity__pb2
 from perdure.v1 import failure_pb2 as perdure_dot_v1_dot_failure__pb2
 from perdure.v1 import payload_pb2 as perdure_dot_v1_dot_payload__pb2
+from perdure.v1 import rest_pb2 as perdure_dot_v1_dot_rest__pb2
 from perdure.v1 import retry_policy_pb2 as perdure_dot_v1_dot_retry__policy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18perdure/v1/history.proto\x12\nperdure.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19perdure/v1/activity.proto\x1a\x18perdure/v1/failure.proto\x1a\x18perdure/v1/payload.proto\x1a\x1dperdure/v1/retry_policy.proto\"3\n\x07History\x12(\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x18.perdure.v1.HistoryEvent\"\x92\t\n\x0cHistoryEvent\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12-\n\ttimestamp\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x37\n\x10workflow_started\x18\n \x01(\x0b\x32\x1b.perdure.v1.WorkflowStartedH\x00\x12;\n\x12workflow_completed\x18\x0b \x01(\x0b\x32\x1d.perdure.v1.WorkflowCompletedH\x00\x12\x35\n\x0fworkflow_failed\x18\x0c \x01(\x0b\x32\x1a.perdure.v1.WorkflowFailedH\x00\x12;\n\x12workflow_cancelled\x18\r \x01(\x0b\x32\x1d.perdure.v1.WorkflowCancelledH\x00\x12=\n\x13workflow_terminated\x18\x0e \x01(\x0b\x32\x1e.perdure.v1.WorkflowTerminatedH\x00\x12:\n\x12workflow_timed_out\x18\x0f \x01(\x0b\x32\x1c.perdure.v1.WorkflowTimedOutH\x00\x12H\n\x19workflow_cancel_requested\x18\x10 \x01(\x0b\x32#.perdure.v1.WorkflowCancelRequestedH\x00\x12\x35\n\x0fsignal_received\x18\x14 \x01(\x0b\x32\x1a.perdure.v1.SignalReceivedH\x00\x12\x46\n\x18workflow_awaiting_signal\x18\x15 \x01(\x0b\x32\".perdure.v1.WorkflowAwaitingSignalH\x00\x12;\n\x12\x61\x63tivity_scheduled\x18\x1e \x01(\x0b\x32\x1d.perdure.v1.ActivityScheduledH\x00\x12;\n\x12\x61\x63tivity_completed\x18\x1f \x01(\x0b\x32\x1d.perdure.v1.ActivityCompletedH\x00\x12\x35\n\x0f\x61\x63tivity_failed\x18  \x01(\x0b\x32\x1a.perdure.v1.ActivityFailedH\x00\x12:\n\x12\x61\x63tivity_timed_out\x18! \x01(\x0b\x32\x1c.perdure.v1.ActivityTimedOutH\x00\x12;\n\x12\x61\x63tivity_cancelled\x18\" \x01(\x0b\x32\x1d.perdure.v1.ActivityCancelledH\x00\x12H\n\x19\x61\x63tivity_cancel_requested\x18# \x01(\x0b\x32#.perdure.v1.ActivityCancelRequestedH\x00\x12\x35\n\x0ftimer_scheduled\x18( \x01(\x0b\x32\x1a.perdure.v1.TimerScheduledH\x00\x12-\n\x0btimer_fired\x18) \x01(\x0b\x32\x16.perdure.v1.TimerFiredH\x00\x12\x35\n\x0ftimer_cancelled\x18* \x01(\x0b\x32\x1a.perdure.v1.TimerCancelledH\x00\x42\x07\n\x05\x65vent\"\xbf\x03\n\x0fWorkflowStarted\x12\x15\n\rworkflow_type\x18\x01 \x01(\t\x12\x12\n\ntask_queue\x18\x02 \x01(\t\x12\"\n\x05input\x18\x03 \x01(\x0b\x32\x13.perdure.v1.Payload\x12\x0c\n\x04seed\x18\x04 \x01(\x04\x12\x0f\n\x07\x61ttempt\x18\x05 \x01(\x05\x12-\n\x0cretry_policy\x18\x06 \x01(\x0b\x32\x17.perdure.v1.RetryPolicy\x12\x34\n\x11\x65xecution_timeout\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0brun_timeout\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x17\n\x0fprevious_run_id\x18\t \x01(\t\x12\x14\n\x0c\x66irst_run_id\x18\n \x01(\t\x12\x38\n\x14\x65xecution_started_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x0bstart_delay\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x10\n\x08priority\x18\r \x01(\x05\"p\n\x11WorkflowCompleted\x12#\n\x06result\x18\x01 \x01(\x0b\x32\x13.perdure.v1.Payload\x12\x36\n\x11unhandled_signals\x18\x02 \x03(\x0b\x32\x1b.perdure.v1.UnhandledSignal\"\x83\x01\n\x0eWorkflowFailed\x12$\n\x07\x66\x61ilure\x18\x01 \x01(\x0b\x32\x13.perdure.v1.Failure\x12\x36\n\x11unhandled_signals\x18\x02 \x03(\x0b\x32\x1b.perdure.v1.UnhandledSignal\x12\x13\n\x0bnext_run_id\x18\x03 \x01(\t\"[\n\x11WorkflowCancelled\x12\x36\n\x11unhandled_signals\x18\x01 \x03(\x0b\x32\x1b.perdure.v1.UnhandledSignal\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\\\n\x12WorkflowTerminated\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x36\n\x11unhandled_signals\x18\x02 \x03(\x0b\x32\x1b.perdure.v1.UnhandledSignal\"\x8e\x01\n\x10WorkflowTimedOut\x12-\n\x0ctimeout_type\x18\x01 \x01(\x0e\x32\x17.perdure.v1.TimeoutType\x12\x36\n\x11unhandled_signals\x18\x02 \x03(\x0b\x32\x1b.perdure.v1.UnhandledSignal\x12\x13\n\x0bnext_run_id\x18\x03 \x01(\t\"9\n\x0fUnhandledSignal\x12\x11\n\tevent_seq\x18\x01 \x01(\x03\x12\x13\n\x0bsignal_name\x18\x02 \x01(\t\"W\n\x17WorkflowCancelRequested\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12,\n\x08\x64\x65\x61\x64line\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"K\n\x0eSignalReceived\x12\x13\n\x0bsignal_name\x18\x01 \x01(\t\x12$\n\x07payload\x18\x02 \x01(\x0b\x32\x13.perdure.v1.Payload\"R\n\x16WorkflowAwaitingSignal\x12\x10\n\x08wait_seq\x18\x01 \x01(\x03\x12\x13\n\x0bsignal_name\x18\x02 \x01(\t\x12\x11\n\ttimer_seq\x18\x03 \x01(\x03\"\xaf\x01\n\x11\x41\x63tivityScheduled\x12\x14\n\x0c\x61\x63tivity_seq\x18\x01 \x01(\x03\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\ntask_queue\x18\x03 \x01(\t\x12\"\n\x05input\x18\x04 \x01(\x0b\x32\x13.perdure.v1.Payload\x12,\n\x07options\x18\x05 \x01(\x0b\x32\x1b.perdure.v1.ActivityOptions\x12\x10\n\x08priority\x18\x06 \x01(\x05\"|\n\x11\x41\x63tivityCompleted\x12\x14\n\x0c\x61\x63tivity_seq\x18\x01 \x01(\x03\x12\x0c\n\x04name\x18\x02 \x01(\t\x12#\n\x06result\x18\x03 \x01(\x0b\x32\x13.perdure.v1.Payload\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\x05\x12\r\n\x05lease\x18\x05 \x01(\x03\"z\n\x0e\x41\x63tivityFailed\x12\x14\n\x0c\x61\x63tivity_seq\x18\x01 \x01(\x03\x12\x0c\n\x04name\x18\x02 \x01(\t\x12$\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x13.perdure.v1.Failure\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\x05\x12\r\n\x05lease\x18\x05 \x01(\x03\"m\n\x10\x41\x63tivityTimedOut\x12\x14\n\x0c\x61\x63tivity_seq\x18\x01 \x01(\x03\x12\x0c\n\x04name\x18\x02 \x01(\t\x12$\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x13.perdure.v1.Failure\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\x05\"}\n\x11\x41\x63tivityCancelled\x12\x14\n\x0c\x61\x63tivity_seq\x18\x01 \x01(\x03\x12\x0c\n\x04name\x18\x02 \x01(\t\x12$\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x13.perdure.v1.Failure\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\x05\x12\r\n\x05lease\x18\x05 \x01(\x03\"/\n\x17\x41\x63tivityCancelRequested\x12\x14\n\x0c\x61\x63tivity_seq\x18\x01 \x01(\x03\"}\n\x0eTimerScheduled\x12\x11\n\ttimer_seq\x18\x01 \x01(\x03\x12+\n\x07\x66ire_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x1f\n\nTimerFired\x12\x11\n\ttimer_seq\x18\x01 \x01(\x03\"#\n\x0eTimerCancelled\x12\x11\n\ttimer_seq\x18\x01 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18perdure/v1/history.proto\x12\nperdure.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19perdure/v1/activity.proto\x1a\x18perdure/v1/failure.proto\x1a\x18perdure/v1/payload.proto\x1a\x15perdure/v1/rest.proto\x1a\x1dperdure/v1/retry_policy.proto\"A\n\x07History\x12(\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x18.perdure.v1.HistoryEvent:\x0c\xca\xf3\x18\x08\x12\x06\x65vents\"\xd8\t\n\x0cHistoryEvent\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12-\n\ttimestamp\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x37\n\x10workflow_started\x18\n \x01(\x0b\x32\x1b.perdure.v1.WorkflowStartedH\x00\x12;\n\x12workflow_completed\x18\x0b \x01(\x0b\x32\x1d.perdure.v1.WorkflowCompletedH\x00\x12\x35\n\x0fworkflow_failed\x18\x0c \x01(\x0b\x32\x1a.perdure.v1.WorkflowFailedH\x00\x12;\n\x12workflow_cancelled\x18\r \x01(\x0b\x32\x1d.perdure.v1.WorkflowCancelledH\x00\x12=\n\x13workflow_terminated\x18\x0e \x01(\x0b\x32\x1e.perdure.v1.WorkflowTerminatedH\x00\x12:\n\x12workflow_timed_out\x18\x0f \x01(\x0b\x32\x1c.perdure.v1.WorkflowTimedOutH\x00\x12H\n\x19workflow_cancel_requested\x18\x10 \x01(\x0b\x32#.perdure.v1.WorkflowCancelRequestedH\x00\x12\x35\n\x0fsignal_received\x18\x14 \x01(\x0b\x32\x1a.perdure.v1.SignalReceivedH\x00\x12\x46\n\x18workflow_awaiting_signal\x18\x15 \x01(\x0b\x32\".perdure.v1.WorkflowAwaitingSignalH\x00\x12;\n\x12\x61\x63tivity_scheduled\x18\x1e \x01(\x0b\x32\x1d.perdure.v1.ActivityScheduledH\x00\x12;\n\x12\x61\x63tivity_completed\x18\x1f \x01(\x0b\x32\x1d.perdure.v1.ActivityCompletedH\x00\x12\x35\n\x0f\x61\x63tivity_failed\x18  \x01(\x0b\x32\x1a.perdure.v1.ActivityFailedH\x00\x12:\n\x12\x61\x63tivity_timed_out\x18! \x01(\x0b\x32\x1c.perdure.v1.ActivityTimedOutH\x00\x12;\n\x12\x61\x63tivity_cancelled\x18\" \x01(\x0b\x32\x1d.perdure.v1.ActivityCancelledH\x00\x12H\n\x19\x61\x63tivity_cancel_requested\x18# \x01(\x0b\x32#.perdure.v1.ActivityCancelRequestedH\x00\x12\x35\n\x0ftimer_scheduled\x18( \x01(\x0b\x32\x1a.perdure.v1.TimerScheduledH\x00\x12-\n\x0btimer_fired\x18) \x01(\x0b\x32\x16.perdure.v1.TimerFiredH\x00\x12\x35\n\x0ftimer_cancelled\x18* \x01(\x0b\x32\x1a.perdure.v1.TimerCancelledH\x00:)\xca\xf3\x18%\n\x03seq\n\nevent_type\n\x07payload\n\ttimestampB\"\n\x05\x65vent\x12\x19\xca\xf3\x18\x15\n\nevent_type\x12\x07payload\"\xcc\x03\n\x0fWorkflowStarted\x12\x15\n\rworkflow_type\x18\x01 \x01(\t\x12\x12\n\ntask_queue\x18\x02 \x01(\t\x12\"\n\x05input\x18\x03 \x01(\x0b\x32\x13.perdure.v1.Payload\x12\x0c\n\x04seed\x18\x04 \x01(\x04\x12\x0f\n\x07\x61ttempt\x18\x05 \x01(\x05\x12-\n\x0cretry_policy\x18\x06 \x01(\x0b\x32\x17.perdure.v1.RetryPolicy\x12\x34\n\x11\x65xecution_timeout\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0brun_timeout\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x17\n\x0fprevious_run_id\x18\t \x01(\t\x12\x14\n\x0c\x66irst_run_id\x18\n \x01(\t\x12\x38\n\x14\x65xecution_started_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x0bstart_delay\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x10\n\x08priority\x18\r \x01(\x05:\x0b\xca\xf3\x18\x07\x12\x05input\"~\n\x11WorkflowCompleted\x12#\n\x06result\x18\x01 \x01(\x0b\x32\x13.perdure.v1.Payload\x12\x36\n\x11unhandled_signals\x18\x02 \x03(\x0b\x32\x1b.perdure.v1.UnhandledSignal:\x0c\xca\xf3\x18\x08\x12\x06result\"\x98\x01\n\x0eWorkflowFailed\x12,\n\x07\x66\x61ilure\x18\x01 \x01(\x0b\x32\x13.perdure.v1.FailureB\x06\xca\xf3\x18\x02\x30\x01\x12\x36\n\x11unhandled_signals\x18\x02 \x03(\x0b\x32\x1b.perdure.v1.UnhandledSignal\x12\x13\n\x0bnext_run_id\x18\x03 \x01(\t:\x0b\xca\xf3\x18\x07\n\x05\x65rror\"c\n\x11WorkflowCancelled\x12\x36\n\x11unhandled_signals\x18\x01 \x03(\x0b\x32\x1b.perdure.v1.UnhandledSignal\x12\x0e\n\x06reason\x18\x02 \x01(\t:\x06\xca\xf3\x18\x02\x30\x01\"j\n\x12WorkflowTerminated\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x36\n\x11unhandled_signals\x18\x02 \x03(\x0b\x32\x1b.perdure.v1.UnhandledSignal:\x0c\xca\xf3\x18\x08\n\x06reason\"\xa2\x01\n\x10WorkflowTimedOut\x12-\n\x0ctimeout_type\x18\x01 \x01(\x0e\x32\x17.perdure.v1.TimeoutType\x12\x36\n\x11unhandled_signals\x18\x02 \x03(\x0b\x32\x1b.perdure.v1.UnhandledSignal\x12\x13\n\x0bnext_run_id\x18\x03 \x01(\t:\x12\xca\xf3\x18\x0e\n\x0ctimeout_type\"9\n\x0fUnhandledSignal\x12\x11\n\tevent_seq\x18\x01 \x01(\x03\x12\x13\n\x0bsignal_name\x18\x02 \x01(\t\"m\n\x17WorkflowCancelRequested\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12,\n\x08\x64\x65\x61\x64line\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp:\x14\xca\xf3\x18\x10\n\x06reason*\x06reason\"Y\n\x0eSignalReceived\x12!\n\x0bsignal_name\x18\x01 \x01(\tB\x0c\xca\xf3\x18\x08\n\x06signal\x12$\n\x07payload\x18\x02 \x01(\x0b\x32\x13.perdure.v1.Payload\"\x81\x01\n\x16WorkflowAwaitingSignal\x12\x10\n\x08wait_seq\x18\x01 \x01(\x03\x12!\n\x0bsignal_name\x18\x02 \x01(\tB\x0c\xca\xf3\x18\x08\n\x06signal\x12\x19\n\ttimer_seq\x18\x03 \x01(\x03\x42\x06\xca\xf3\x18\x02\x38\x01:\x17\xca\xf3\x18\x13\n\x06signal\n\ttimer_seq\"\x80\x02\n\x11\x41\x63tivityScheduled\x12\x14\n\x0c\x61\x63tivity_seq\x18\x01 \x01(\x03\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\ntask_queue\x18\x03 \x01(\t\x12\"\n\x05input\x18\x04 \x01(\x0b\x32\x13.perdure.v1.Payload\x12,\n\x07options\x18\x05 \x01(\x0b\x32\x1b.perdure.v1.ActivityOptions\x12\x10\n\x08priority\x18\x06 \x01(\x05\x12\x18\n\x08\x65xternal\x18\x07 \x01(\x08\x42\x06\xca\xf3\x18\x02\x38\x01:5\xca\xf3\x18\x31\n\x0c\x61\x63tivity_seq\n\x04name\n\ntask_queue\n\x05input\n\x08\x65xternal\"\x9e\x01\n\x11\x41\x63tivityCompleted\x12\x14\n\x0c\x61\x63tivity_seq\x18\x01 \x01(\x03\x12\x0c\n\x04name\x18\x02 \x01(\t\x12#\n\x06result\x18\x03 \x01(\x0b\x32\x13.perdure.v1.Payload\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\x05\x12\r\n\x05lease\x18\x05 \x01(\x03: \xca\xf3\x18\x1c\n\x0c\x61\x63tivity_seq\n\x04name\n\x06result\"\xac\x01\n\x0e\x41\x63tivityFailed\x12\x14\n\x0c\x61\x63tivity_seq\x18\x01 \x01(\x03\x12\x0c\n\x04name\x18\x02 \x01(\t\x12,\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x13.perdure.v1.FailureB\x06\xca\xf3\x18\x02\x30\x01\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\x05\x12\r\n\x05lease\x18\x05 \x01(\x03:(\xca\xf3\x18$\n\x0c\x61\x63tivity_seq\n\x04name\n\x05\x65rror\n\x07\x61ttempt\"\x9f\x01\n\x10\x41\x63tivityTimedOut\x12\x14\n\x0c\x61\x63tivity_seq\x18\x01 \x01(\x03\x12\x0c\n\x04name\x18\x02 \x01(\t\x12,\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x13.perdure.v1.FailureB\x06\xca\xf3\x18\x02\x30\x01\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\x05:(\xca\xf3\x18$\n\x0c\x61\x63tivity_seq\n\x04name\n\x05\x65rror\n\x07\x61ttempt\"\xaf\x01\n\x11\x41\x63tivityCancelled\x12\x14\n\x0c\x61\x63tivity_seq\x18\x01 \x01(\x03\x12\x0c\n\x04name\x18\x02 \x01(\t\x12,\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x13.perdure.v1.FailureB\x06\xca\xf3\x18\x02\x30\x01\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\x05\x12\r\n\x05lease\x18\x05 \x01(\x03:(\xca\xf3\x18$\n\x0c\x61\x63tivity_seq\n\x04name\n\x05\x65rror\n\x07\x61ttempt\"/\n\x17\x41\x63tivityCancelRequested\x12\x14\n\x0c\x61\x63tivity_seq\x18\x01 \x01(\x03\"}\n\x0eTimerScheduled\x12\x11\n\ttimer_seq\x18\x01 \x01(\x03\x12+\n\x07\x66ire_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x1f\n\nTimerFired\x12\x11\n\ttimer_seq\x18\x01 \x01(\x03\"#\n\x0eTimerCancelled\x12\x11\n\ttimer_seq\x18\x01 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'perdure.v1.history_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_HISTORY']._serialized_start=215
-  _globals['_HISTORY']._serialized_end=266
-  _globals['_HISTORYEVENT']._serialized_start=269
-  _globals['_HISTORYEVENT']._serialized_end=1439
-  _globals['_WORKFLOWSTARTED']._serialized_start=1442
-  _globals['_WORKFLOWSTARTED']._serialized_end=1889
-  _globals['_WORKFLOWCOMPLETED']._serialized_start=1891
-  _globals['_WORKFLOWCOMPLETED']._serialized_end=2003
-  _globals['_WORKFLOWFAILED']._serialized_start=2006
-  _globals['_WORKFLOWFAILED']._serialized_end=2137
-  _globals['_WORKFLOWCANCELLED']._serialized_start=2139
-  _globals['_WORKFLOWCANCELLED']._serialized_end=2230
-  _globals['_WORKFLOWTERMINATED']._serialized_start=2232
-  _globals['_WORKFLOWTERMINATED']._serialized_end=2324
-  _globals['_WORKFLOWTIMEDOUT']._serialized_start=2327
-  _globals['_WORKFLOWTIMEDOUT']._serialized_end=2469
-  _globals['_UNHANDLEDSIGNAL']._serialized_start=2471
-  _globals['_UNHANDLEDSIGNAL']._serialized_end=2528
-  _globals['_WORKFLOWCANCELREQUESTED']._serialized_start=2530
-  _globals['_WORKFLOWCANCELREQUESTED']._serialized_end=2617
-  _globals['_SIGNALRECEIVED']._serialized_start=2619
-  _globals['_SIGNALRECEIVED']._serialized_end=2694
-  _globals['_WORKFLOWAWAITINGSIGNAL']._serialized_start=2696
-  _globals['_WORKFLOWAWAITINGSIGNAL']._serialized_end=2778
-  _globals['_ACTIVITYSCHEDULED']._serialized_start=2781
-  _globals['_ACTIVITYSCHEDULED']._serialized_end=2956
-  _globals['_ACTIVITYCOMPLETED']._serialized_start=2958
-  _globals['_ACTIVITYCOMPLETED']._serialized_end=3082
-  _globals['_ACTIVITYFAILED']._serialized_start=3084
-  _globals['_ACTIVITYFAILED']._serialized_end=3206
-  _globals['_ACTIVITYTIMEDOUT']._serialized_start=3208
-  _globals['_ACTIVITYTIMEDOUT']._serialized_end=3317
-  _globals['_ACTIVITYCANCELLED']._serialized_start=3319
-  _globals['_ACTIVITYCANCELLED']._serialized_end=3444
-  _globals['_ACTIVITYCANCELREQUESTED']._serialized_start=3446
-  _globals['_ACTIVITYCANCELREQUESTED']._serialized_end=3493
-  _globals['_TIMERSCHEDULED']._serialized_start=3495
-  _globals['_TIMERSCHEDULED']._serialized_end=3620
-  _globals['_TIMERFIRED']._serialized_start=3622
-  _globals['_TIMERFIRED']._serialized_end=3653
-  _globals['_TIMERCANCELLED']._serialized_start=3655
-  _globals['_TIMERCANCELLED']._serialized_end=3690
+  _globals['_HISTORY']._loaded_options = None
+  _globals['_HISTORY']._serialized_options = b'\312\363\030\010\022\006events'
+  _globals['_HISTORYEVENT'].oneofs_by_name['event']._loaded_options = None
+  _globals['_HISTORYEVENT'].oneofs_by_name['event']._serialized_options = b'\312\363\030\025\n\nevent_type\022\007payload'
+  _globals['_HISTORYEVENT']._loaded_options = None
+  _globals['_HISTORYEVENT']._serialized_options = b'\312\363\030%\n\003seq\n\nevent_type\n\007payload\n\ttimestamp'
+  _globals['_WORKFLOWSTARTED']._loaded_options = None
+  _globals['_WORKFLOWSTARTED']._serialized_options = b'\312\363\030\007\022\005input'
+  _globals['_WORKFLOWCOMPLETED']._loaded_options = None
+  _globals['_WORKFLOWCOMPLETED']._serialized_options = b'\312\363\030\010\022\006result'
+  _globals['_WORKFLOWFAILED'].fields_by_name['failure']._loaded_options = None
+  _globals['_WORKFLOWFAILED'].fields_by_name['failure']._serialized_options = b'\312\363\030\0020\001'
+  _globals['_WORKFLOWFAILED']._loaded_options = None
+  _globals['_WORKFLOWFAILED']._serialized_options = b'\312\363\030\007\n\005error'
+  _globals['_WORKFLOWCANCELLED']._loaded_options = None
+  _globals['_WORKFLOWCANCELLED']._serialized_options = b'\312\363\030\0020\001'
+  _globals['_WORKFLOWTERMINATED']._loaded_options = None
+  _globals['_WORKFLOWTERMINATED']._serialized_options = b'\312\363\030\010\n\006reason'
+  _globals['_WORKFLOWTIMEDOUT']._loaded_options = None
+  _globals['_WORKFLOWTIMEDOUT']._serialized_options = b'\312\363\030\016\n\014timeout_type'
+  _globals['_WORKFLOWCANCELREQUESTED']._loaded_options = None
+  _globals['_WORKFLOWCANCELREQUESTED']._serialized_options = b'\312\363\030\020\n\006reason*\006reason'
+  _globals['_SIGNALRECEIVED'].fields_by_name['signal_name']._loaded_options = None
+  _globals['_SIGNALRECEIVED'].fields_by_name['signal_name']._serialized_options = b'\312\363\030\010\n\006signal'
+  _globals['_WORKFLOWAWAITINGSIGNAL'].fields_by_name['signal_name']._loaded_options = None
+  _globals['_WORKFLOWAWAITINGSIGNAL'].fields_by_name['signal_name']._serialized_options = b'\312\363\030\010\n\006signal'
+  _globals['_WORKFLOWAWAITINGSIGNAL'].fields_by_name['timer_seq']._loaded_options = None
+  _globals['_WORKFLOWAWAITINGSIGNAL'].fields_by_name['timer_seq']._serialized_options = b'\312\363\030\0028\001'
+  _globals['_WORKFLOWAWAITINGSIGNAL']._loaded_options = None
+  _globals['_WORKFLOWAWAITINGSIGNAL']._serialized_options = b'\312\363\030\023\n\006signal\n\ttimer_seq'
+  _globals['_ACTIVITYSCHEDULED'].fields_by_name['external']._loaded_options = None
+  _globals['_ACTIVITYSCHEDULED'].fields_by_name['external']._serialized_options = b'\312\363\030\0028\001'
+  _globals['_ACTIVITYSCHEDULED']._loaded_options = None
+  _globals['_ACTIVITYSCHEDULED']._serialized_options = b'\312\363\0301\n\014activity_seq\n\004name\n\ntask_queue\n\005input\n\010external'
+  _globals['_ACTIVITYCOMPLETED']._loaded_options = None
+  _globals['_ACTIVITYCOMPLETED']._serialized_options = b'\312\363\030\034\n\014activity_seq\n\004name\n\006result'
+  _globals['_ACTIVITYFAILED'].fields_by_name['failure']._loaded_options = None
+  _globals['_ACTIVITYFAILED'].fields_by_name['failure']._serialized_options = b'\312\363\030\0020\001'
+  _globals['_ACTIVITYFAILED']._loaded_options = None
+  _globals['_ACTIVITYFAILED']._serialized_options = b'\312\363\030$\n\014activity_seq\n\004name\n\005error\n\007attempt'
+  _globals['_ACTIVITYTIMEDOUT'].fields_by_name['failure']._loaded_options = None
+  _globals['_ACTIVITYTIMEDOUT'].fields_by_name['failure']._serialized_options = b'\312\363\030\0020\001'
+  _globals['_ACTIVITYTIMEDOUT']._loaded_options = None
+  _globals['_ACTIVITYTIMEDOUT']._serialized_options = b'\312\363\030$\n\014activity_seq\n\004name\n\005error\n\007attempt'
+  _globals['_ACTIVITYCANCELLED'].fields_by_name['failure']._loaded_options = None
+  _globals['_ACTIVITYCANCELLED'].fields_by_name['failure']._serialized_options = b'\312\363\030\0020\001'
+  _globals['_ACTIVITYCANCELLED']._loaded_options = None
+  _globals['_ACTIVITYCANCELLED']._serialized_options = b'\312\363\030$\n\014activity_seq\n\004name\n\005error\n\007attempt'
+  _globals['_HISTORY']._serialized_start=238
+  _globals['_HISTORY']._serialized_end=303
+  _globals['_HISTORYEVENT']._serialized_start=306
+  _globals['_HISTORYEVENT']._serialized_end=1546
+  _globals['_WORKFLOWSTARTED']._serialized_start=1549
+  _globals['_WORKFLOWSTARTED']._serialized_end=2009
+  _globals['_WORKFLOWCOMPLETED']._serialized_start=2011
+  _globals['_WORKFLOWCOMPLETED']._serialized_end=2137
+  _globals['_WORKFLOWFAILED']._serialized_start=2140
+  _globals['_WORKFLOWFAILED']._serialized_end=2292
+  _globals['_WORKFLOWCANCELLED']._serialized_start=2294
+  _globals['_WORKFLOWCANCELLED']._serialized_end=2393
+  _globals['_WORKFLOWTERMINATED']._serialized_start=2395
+  _globals['_WORKFLOWTERMINATED']._serialized_end=2501
+  _globals['_WORKFLOWTIMEDOUT']._serialized_start=2504
+  _globals['_WORKFLOWTIMEDOUT']._serialized_end=2666
+  _globals['_UNHANDLEDSIGNAL']._serialized_start=2668
+  _globals['_UNHANDLEDSIGNAL']._serialized_end=2725
+  _globals['_WORKFLOWCANCELREQUESTED']._serialized_start=2727
+  _globals['_WORKFLOWCANCELREQUESTED']._serialized_end=2836
+  _globals['_SIGNALRECEIVED']._serialized_start=2838
+  _globals['_SIGNALRECEIVED']._serialized_end=2927
+  _globals['_WORKFLOWAWAITINGSIGNAL']._serialized_start=2930
+  _globals['_WORKFLOWAWAITINGSIGNAL']._serialized_end=3059
+  _globals['_ACTIVITYSCHEDULED']._serialized_start=3062
+  _globals['_ACTIVITYSCHEDULED']._serialized_end=3318
+  _globals['_ACTIVITYCOMPLETED']._serialized_start=3321
+  _globals['_ACTIVITYCOMPLETED']._serialized_end=3479
+  _globals['_ACTIVITYFAILED']._serialized_start=3482
+  _globals['_ACTIVITYFAILED']._serialized_end=3654
+  _globals['_ACTIVITYTIMEDOUT']._serialized_start=3657
+  _globals['_ACTIVITYTIMEDOUT']._serialized_end=3816
+  _globals['_ACTIVITYCANCELLED']._serialized_start=3819
+  _globals['_ACTIVITYCANCELLED']._serialized_end=3994
+  _globals['_ACTIVITYCANCELREQUESTED']._serialized_start=3996
+  _globals['_ACTIVITYCANCELREQUESTED']._serialized_end=4043
+  _globals['_TIMERSCHEDULED']._serialized_start=4045
+  _globals['_TIMERSCHEDULED']._serialized_end=4170
+  _globals['_TIMERFIRED']._serialized_start=4172
+  _globals['_TIMERFIRED']._serialized_end=4203
+  _globals['_TIMERCANCELLED']._serialized_start=4205
+  _globals['_TIMERCANCELLED']._serialized_end=4240
 # @@protoc_insertion_point(module_scope)

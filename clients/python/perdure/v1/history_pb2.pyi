@@ -5,6 +5,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from perdure.v1 import activity_pb2 as _activity_pb2
 from perdure.v1 import failure_pb2 as _failure_pb2
 from perdure.v1 import payload_pb2 as _payload_pb2
+from perdure.v1 import rest_pb2 as _rest_pb2
 from perdure.v1 import retry_policy_pb2 as _retry_policy_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
@@ -173,20 +174,22 @@ class WorkflowAwaitingSignal(_message.Message):
     def __init__(self, wait_seq: _Optional[int] = ..., signal_name: _Optional[str] = ..., timer_seq: _Optional[int] = ...) -> None: ...
 
 class ActivityScheduled(_message.Message):
-    __slots__ = ("activity_seq", "name", "task_queue", "input", "options", "priority")
+    __slots__ = ("activity_seq", "name", "task_queue", "input", "options", "priority", "external")
     ACTIVITY_SEQ_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     TASK_QUEUE_FIELD_NUMBER: _ClassVar[int]
     INPUT_FIELD_NUMBER: _ClassVar[int]
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    EXTERNAL_FIELD_NUMBER: _ClassVar[int]
     activity_seq: int
     name: str
     task_queue: str
     input: _payload_pb2.Payload
     options: _activity_pb2.ActivityOptions
     priority: int
-    def __init__(self, activity_seq: _Optional[int] = ..., name: _Optional[str] = ..., task_queue: _Optional[str] = ..., input: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., options: _Optional[_Union[_activity_pb2.ActivityOptions, _Mapping]] = ..., priority: _Optional[int] = ...) -> None: ...
+    external: bool
+    def __init__(self, activity_seq: _Optional[int] = ..., name: _Optional[str] = ..., task_queue: _Optional[str] = ..., input: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., options: _Optional[_Union[_activity_pb2.ActivityOptions, _Mapping]] = ..., priority: _Optional[int] = ..., external: _Optional[bool] = ...) -> None: ...
 
 class ActivityCompleted(_message.Message):
     __slots__ = ("activity_seq", "name", "result", "attempt", "lease")

@@ -23,15 +23,18 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from perdure.v1 import rest_pb2 as perdure_dot_v1_dot_rest__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dperdure/v1/retry_policy.proto\x12\nperdure.v1\x1a\x1egoogle/protobuf/duration.proto\"\xf6\x01\n\x0bRetryPolicy\x12\x33\n\x10initial_interval\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12 \n\x13\x62\x61\x63koff_coefficient\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12/\n\x0cmax_interval\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x19\n\x0cmax_attempts\x18\x04 \x01(\x05H\x01\x88\x01\x01\x12\x1b\n\x13non_retryable_types\x18\x05 \x03(\tB\x16\n\x14_backoff_coefficientB\x0f\n\r_max_attemptsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dperdure/v1/retry_policy.proto\x12\nperdure.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x15perdure/v1/rest.proto\"\x92\x02\n\x0bRetryPolicy\x12\x33\n\x10initial_interval\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12 \n\x13\x62\x61\x63koff_coefficient\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12/\n\x0cmax_interval\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x19\n\x0cmax_attempts\x18\x04 \x01(\x05H\x01\x88\x01\x01\x12\x37\n\x13non_retryable_types\x18\x05 \x03(\tB\x1a\xca\xf3\x18\x16\n\x14non_retryable_errorsB\x16\n\x14_backoff_coefficientB\x0f\n\r_max_attemptsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'perdure.v1.retry_policy_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RETRYPOLICY']._serialized_start=78
-  _globals['_RETRYPOLICY']._serialized_end=324
+  _globals['_RETRYPOLICY'].fields_by_name['non_retryable_types']._loaded_options = None
+  _globals['_RETRYPOLICY'].fields_by_name['non_retryable_types']._serialized_options = b'\312\363\030\026\n\024non_retryable_errors'
+  _globals['_RETRYPOLICY']._serialized_start=101
+  _globals['_RETRYPOLICY']._serialized_end=375
 # @@protoc_insertion_point(module_scope)

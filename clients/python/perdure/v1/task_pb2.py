@@ -26,17 +26,30 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from perdure.v1 import activity_pb2 as perdure_dot_v1_dot_activity__pb2
 from perdure.v1 import history_pb2 as perdure_dot_v1_dot_history__pb2
 from perdure.v1 import payload_pb2 as perdure_dot_v1_dot_payload__pb2
+from perdure.v1 import rest_pb2 as perdure_dot_v1_dot_rest__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15perdure/v1/task.proto\x12\nperdure.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19perdure/v1/activity.proto\x1a\x18perdure/v1/history.proto\x1a\x18perdure/v1/payload.proto\"\xeb\x01\n\x0cWorkflowTask\x12\x12\n\ntask_token\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x03 \x01(\t\x12\x0e\n\x06run_id\x18\x04 \x01(\t\x12\x15\n\rworkflow_type\x18\x05 \x01(\t\x12\x12\n\ntask_queue\x18\x06 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x07 \x01(\x05\x12\x14\n\x0cprevious_seq\x18\x08 \x01(\x03\x12$\n\x07history\x18\t \x01(\x0b\x32\x13.perdure.v1.History\x12\x17\n\x0fnext_page_token\x18\n \x01(\t\"\xb8\x03\n\x0c\x41\x63tivityTask\x12\x12\n\ntask_token\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x03 \x01(\t\x12\x0e\n\x06run_id\x18\x04 \x01(\t\x12\x15\n\rworkflow_type\x18\x05 \x01(\t\x12\x14\n\x0c\x61\x63tivity_seq\x18\x06 \x01(\x03\x12\x0c\n\x04name\x18\x07 \x01(\t\x12\x12\n\ntask_queue\x18\x08 \x01(\t\x12\"\n\x05input\x18\t \x01(\x0b\x32\x13.perdure.v1.Payload\x12,\n\x07options\x18\n \x01(\x0b\x32\x1b.perdure.v1.ActivityOptions\x12\x0f\n\x07\x61ttempt\x18\x0b \x01(\x05\x12\x30\n\x0cscheduled_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstarted_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x11heartbeat_details\x18\x0e \x01(\x0b\x32\x13.perdure.v1.Payload\x12\x18\n\x10\x63\x61ncel_requested\x18\x0f \x01(\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15perdure/v1/task.proto\x12\nperdure.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19perdure/v1/activity.proto\x1a\x18perdure/v1/history.proto\x1a\x18perdure/v1/payload.proto\x1a\x15perdure/v1/rest.proto\"\xfc\x02\n\x0cWorkflowTask\x12\x12\n\ntask_token\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x03 \x01(\t\x12\x0e\n\x06run_id\x18\x04 \x01(\t\x12\x15\n\rworkflow_type\x18\x05 \x01(\t\x12\x12\n\ntask_queue\x18\x06 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x07 \x01(\x05\x12\x14\n\x0cprevious_seq\x18\x08 \x01(\x03\x12$\n\x07history\x18\t \x01(\x0b\x32\x13.perdure.v1.History\x12\x17\n\x0fnext_page_token\x18\n \x01(\t:\x8e\x01\xca\xf3\x18\x89\x01\n\x0bworkflow_id\n\x06run_id\n\tnamespace\n\rworkflow_type\n\ntask_queue\n\x05input\n\x07history\n\ntask_token\"0\n\x05input\x12\'history.events.0.workflow_started.input\"\xba\x06\n\x0c\x41\x63tivityTask\x12\x1c\n\ntask_token\x18\x01 \x01(\tB\x08\xca\xf3\x18\x04\n\x02id\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x03 \x01(\t\x12\x0e\n\x06run_id\x18\x04 \x01(\t\x12\x15\n\rworkflow_type\x18\x05 \x01(\t\x12\x1f\n\x0c\x61\x63tivity_seq\x18\x06 \x01(\x03\x42\t\xca\xf3\x18\x05\n\x03seq\x12\x0c\n\x04name\x18\x07 \x01(\t\x12\x12\n\ntask_queue\x18\x08 \x01(\t\x12*\n\x05input\x18\t \x01(\x0b\x32\x13.perdure.v1.PayloadB\x06\xca\xf3\x18\x02\x18\x01\x12\x34\n\x07options\x18\n \x01(\x0b\x32\x1b.perdure.v1.ActivityOptionsB\x06\xca\xf3\x18\x02\x10\x01\x12\x0f\n\x07\x61ttempt\x18\x0b \x01(\x05\x12\x30\n\x0cscheduled_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstarted_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x11heartbeat_details\x18\x0e \x01(\x0b\x32\x13.perdure.v1.Payload\x12\x18\n\x10\x63\x61ncel_requested\x18\x0f \x01(\x08:\xda\x02\xca\xf3\x18\xd5\x02\n\x02id\n\x0bworkflow_id\n\x06run_id\n\x03seq\n\x04name\n\ntask_queue\n\x05input\n\x06status\n\x06result\n\x05\x65rror\n\x07\x61ttempt\n\x0cmax_attempts\n\x15initial_interval_secs\n\x13\x62\x61\x63koff_coefficient\n\x11max_interval_secs\n\x13start_to_close_secs\n\x16schedule_to_close_secs\n\x16heartbeat_timeout_secs\n\nclaimed_by\n\x0cscheduled_at\n\nstarted_at\n\x0c\x63ompleted_at\n\x0elast_heartbeat\n\x11heartbeat_details\x1a\x13\n\x06status\x12\t\"RUNNING\"b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'perdure.v1.task_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_WORKFLOWTASK']._serialized_start=150
-  _globals['_WORKFLOWTASK']._serialized_end=385
-  _globals['_ACTIVITYTASK']._serialized_start=388
-  _globals['_ACTIVITYTASK']._serialized_end=828
+  _globals['_WORKFLOWTASK']._loaded_options = None
+  _globals['_WORKFLOWTASK']._serialized_options = b'\312\363\030\211\001\n\013workflow_id\n\006run_id\n\tnamespace\n\rworkflow_type\n\ntask_queue\n\005input\n\007history\n\ntask_token\"0\n\005input\022\'history.events.0.workflow_started.input'
+  _globals['_ACTIVITYTASK'].fields_by_name['task_token']._loaded_options = None
+  _globals['_ACTIVITYTASK'].fields_by_name['task_token']._serialized_options = b'\312\363\030\004\n\002id'
+  _globals['_ACTIVITYTASK'].fields_by_name['activity_seq']._loaded_options = None
+  _globals['_ACTIVITYTASK'].fields_by_name['activity_seq']._serialized_options = b'\312\363\030\005\n\003seq'
+  _globals['_ACTIVITYTASK'].fields_by_name['input']._loaded_options = None
+  _globals['_ACTIVITYTASK'].fields_by_name['input']._serialized_options = b'\312\363\030\002\030\001'
+  _globals['_ACTIVITYTASK'].fields_by_name['options']._loaded_options = None
+  _globals['_ACTIVITYTASK'].fields_by_name['options']._serialized_options = b'\312\363\030\002\020\001'
+  _globals['_ACTIVITYTASK']._loaded_options = None
+  _globals['_ACTIVITYTASK']._serialized_options = b'\312\363\030\325\002\n\002id\n\013workflow_id\n\006run_id\n\003seq\n\004name\n\ntask_queue\n\005input\n\006status\n\006result\n\005error\n\007attempt\n\014max_attempts\n\025initial_interval_secs\n\023backoff_coefficient\n\021max_interval_secs\n\023start_to_close_secs\n\026schedule_to_close_secs\n\026heartbeat_timeout_secs\n\nclaimed_by\n\014scheduled_at\n\nstarted_at\n\014completed_at\n\016last_heartbeat\n\021heartbeat_details\032\023\n\006status\022\t\"RUNNING\"'
+  _globals['_WORKFLOWTASK']._serialized_start=173
+  _globals['_WORKFLOWTASK']._serialized_end=553
+  _globals['_ACTIVITYTASK']._serialized_start=556
+  _globals['_ACTIVITYTASK']._serialized_end=1382
 # @@protoc_insertion_point(module_scope)

@@ -4,6 +4,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from perdure.v1 import activity_pb2 as _activity_pb2
 from perdure.v1 import history_pb2 as _history_pb2
 from perdure.v1 import payload_pb2 as _payload_pb2
+from perdure.v1 import rest_pb2 as _rest_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Mapping as _Mapping

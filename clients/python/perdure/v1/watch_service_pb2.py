@@ -24,27 +24,44 @@ _sym_db = _symbol_database.Default()
 
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from perdure.v1 import history_pb2 as perdure_dot_v1_dot_history__pb2
+from perdure.v1 import rest_pb2 as perdure_dot_v1_dot_rest__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eperdure/v1/watch_service.proto\x12\nperdure.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x18perdure/v1/history.proto\"k\n\x0cWatchRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x15\n\rworkflow_type\x18\x03 \x01(\t\x12\r\n\x05kinds\x18\x04 \x03(\t\x12\r\n\x05\x61\x66ter\x18\x05 \x01(\t\"\xa5\x01\n\rWatchResponse\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x11\n\tnamespace\x18\x03 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x04 \x01(\t\x12\x0e\n\x06run_id\x18\x05 \x01(\t\x12\x15\n\rworkflow_type\x18\x06 \x01(\t\x12\'\n\x05\x65vent\x18\x07 \x01(\x0b\x32\x18.perdure.v1.HistoryEvent\"a\n\x14WatchWorkflowRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x11\n\tafter_seq\x18\x04 \x01(\x03\"P\n\x15WatchWorkflowResponse\x12\'\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x18.perdure.v1.HistoryEvent\x12\x0e\n\x06run_id\x18\x02 \x01(\t2\xfd\x01\n\x0cWatchService\x12]\n\x05Watch\x12\x18.perdure.v1.WatchRequest\x1a\x19.perdure.v1.WatchResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/api/v1/events/stream0\x01\x12\x8d\x01\n\rWatchWorkflow\x12 .perdure.v1.WatchWorkflowRequest\x1a!.perdure.v1.WatchWorkflowResponse\"5\x82\xd3\xe4\x93\x02/\x12-/api/v1/workflows/{workflow_id}/events/stream0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eperdure/v1/watch_service.proto\x12\nperdure.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x18perdure/v1/history.proto\x1a\x15perdure/v1/rest.proto\"\x83\x01\n\x0cWatchRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12!\n\rworkflow_type\x18\x03 \x01(\tB\n\xca\xf3\x18\x06\n\x04type\x12\x19\n\x05kinds\x18\x04 \x03(\tB\n\xca\xf3\x18\x06\n\x04kind\x12\r\n\x05\x61\x66ter\x18\x05 \x01(\t\"\x80\x02\n\rWatchResponse\x12\x18\n\x06\x63ursor\x18\x01 \x01(\tB\x08\xca\xf3\x18\x04\n\x02id\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x11\n\tnamespace\x18\x03 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x04 \x01(\t\x12\x0e\n\x06run_id\x18\x05 \x01(\t\x12\x15\n\rworkflow_type\x18\x06 \x01(\t\x12/\n\x05\x65vent\x18\x07 \x01(\x0b\x32\x18.perdure.v1.HistoryEventB\x06\xca\xf3\x18\x02\x10\x01:G\xca\xf3\x18\x43\n\x02id\n\x04kind\n\tnamespace\n\x0bworkflow_id\n\x06run_id\n\x03seq\n\ttimestamp\n\x07payload\"p\n\x14WatchWorkflowRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x11\n\tafter_seq\x18\x04 \x01(\x03\x12\r\n\x05\x61\x66ter\x18\x05 \x01(\t\"\xf1\x01\n\x15WatchWorkflowResponse\x12/\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x18.perdure.v1.HistoryEventB\x06\xca\xf3\x18\x02\x10\x01\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x18\n\x06\x63ursor\x18\x03 \x01(\tB\x08\xca\xf3\x18\x04\n\x02id\x12\x0c\n\x04kind\x18\x04 \x01(\t\x12\x11\n\tnamespace\x18\x05 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x06 \x01(\t:G\xca\xf3\x18\x43\n\x02id\n\x04kind\n\tnamespace\n\x0bworkflow_id\n\x06run_id\n\x03seq\n\ttimestamp\n\x07payload2\xb3\x02\n\x0cWatchService\x12x\n\x05Watch\x12\x18.perdure.v1.WatchRequest\x1a\x19.perdure.v1.WatchResponse\"8\xca\xf3\x18\x17\"\x15\n\x06\x63ursor\x12\x04kind\"\x05\x61\x66ter\x82\xd3\xe4\x93\x02\x17\x12\x15/api/v1/events/stream0\x01\x12\xa8\x01\n\rWatchWorkflow\x12 .perdure.v1.WatchWorkflowRequest\x1a!.perdure.v1.WatchWorkflowResponse\"P\xca\xf3\x18\x17\"\x15\n\x06\x63ursor\x12\x04kind\"\x05\x61\x66ter\x82\xd3\xe4\x93\x02/\x12-/api/v1/workflows/{workflow_id}/events/stream0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'perdure.v1.watch_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_WATCHREQUEST'].fields_by_name['workflow_type']._loaded_options = None
+  _globals['_WATCHREQUEST'].fields_by_name['workflow_type']._serialized_options = b'\312\363\030\006\n\004type'
+  _globals['_WATCHREQUEST'].fields_by_name['kinds']._loaded_options = None
+  _globals['_WATCHREQUEST'].fields_by_name['kinds']._serialized_options = b'\312\363\030\006\n\004kind'
+  _globals['_WATCHRESPONSE'].fields_by_name['cursor']._loaded_options = None
+  _globals['_WATCHRESPONSE'].fields_by_name['cursor']._serialized_options = b'\312\363\030\004\n\002id'
+  _globals['_WATCHRESPONSE'].fields_by_name['event']._loaded_options = None
+  _globals['_WATCHRESPONSE'].fields_by_name['event']._serialized_options = b'\312\363\030\002\020\001'
+  _globals['_WATCHRESPONSE']._loaded_options = None
+  _globals['_WATCHRESPONSE']._serialized_options = b'\312\363\030C\n\002id\n\004kind\n\tnamespace\n\013workflow_id\n\006run_id\n\003seq\n\ttimestamp\n\007payload'
+  _globals['_WATCHWORKFLOWRESPONSE'].fields_by_name['event']._loaded_options = None
+  _globals['_WATCHWORKFLOWRESPONSE'].fields_by_name['event']._serialized_options = b'\312\363\030\002\020\001'
+  _globals['_WATCHWORKFLOWRESPONSE'].fields_by_name['cursor']._loaded_options = None
+  _globals['_WATCHWORKFLOWRESPONSE'].fields_by_name['cursor']._serialized_options = b'\312\363\030\004\n\002id'
+  _globals['_WATCHWORKFLOWRESPONSE']._loaded_options = None
+  _globals['_WATCHWORKFLOWRESPONSE']._serialized_options = b'\312\363\030C\n\002id\n\004kind\n\tnamespace\n\013workflow_id\n\006run_id\n\003seq\n\ttimestamp\n\007payload'
   _globals['_WATCHSERVICE'].methods_by_name['Watch']._loaded_options = None
-  _globals['_WATCHSERVICE'].methods_by_name['Watch']._serialized_options = b'\202\323\344\223\002\027\022\025/api/v1/events/stream'
+  _globals['_WATCHSERVICE'].methods_by_name['Watch']._serialized_options = b'\312\363\030\027\"\025\n\006cursor\022\004kind\"\005after\202\323\344\223\002\027\022\025/api/v1/events/stream'
   _globals['_WATCHSERVICE'].methods_by_name['WatchWorkflow']._loaded_options = None
-  _globals['_WATCHSERVICE'].methods_by_name['WatchWorkflow']._serialized_options = b'\202\323\344\223\002/\022-/api/v1/workflows/{workflow_id}/events/stream'
-  _globals['_WATCHREQUEST']._serialized_start=102
-  _globals['_WATCHREQUEST']._serialized_end=209
-  _globals['_WATCHRESPONSE']._serialized_start=212
-  _globals['_WATCHRESPONSE']._serialized_end=377
-  _globals['_WATCHWORKFLOWREQUEST']._serialized_start=379
-  _globals['_WATCHWORKFLOWREQUEST']._serialized_end=476
-  _globals['_WATCHWORKFLOWRESPONSE']._serialized_start=478
-  _globals['_WATCHWORKFLOWRESPONSE']._serialized_end=558
-  _globals['_WATCHSERVICE']._serialized_start=561
-  _globals['_WATCHSERVICE']._serialized_end=814
+  _globals['_WATCHSERVICE'].methods_by_name['WatchWorkflow']._serialized_options = b'\312\363\030\027\"\025\n\006cursor\022\004kind\"\005after\202\323\344\223\002/\022-/api/v1/workflows/{workflow_id}/events/stream'
+  _globals['_WATCHREQUEST']._serialized_start=126
+  _globals['_WATCHREQUEST']._serialized_end=257
+  _globals['_WATCHRESPONSE']._serialized_start=260
+  _globals['_WATCHRESPONSE']._serialized_end=516
+  _globals['_WATCHWORKFLOWREQUEST']._serialized_start=518
+  _globals['_WATCHWORKFLOWREQUEST']._serialized_end=630
+  _globals['_WATCHWORKFLOWRESPONSE']._serialized_start=633
+  _globals['_WATCHWORKFLOWRESPONSE']._serialized_end=874
+  _globals['_WATCHSERVICE']._serialized_start=877
+  _globals['_WATCHSERVICE']._serialized_end=1184
 # @@protoc_insertion_point(module_scope)

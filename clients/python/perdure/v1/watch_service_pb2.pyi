@@ -1,5 +1,6 @@
 from google.api import annotations_pb2 as _annotations_pb2
 from perdure.v1 import history_pb2 as _history_pb2
+from perdure.v1 import rest_pb2 as _rest_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -41,21 +42,31 @@ class WatchResponse(_message.Message):
     def __init__(self, cursor: _Optional[str] = ..., kind: _Optional[str] = ..., namespace: _Optional[str] = ..., workflow_id: _Optional[str] = ..., run_id: _Optional[str] = ..., workflow_type: _Optional[str] = ..., event: _Optional[_Union[_history_pb2.HistoryEvent, _Mapping]] = ...) -> None: ...
 
 class WatchWorkflowRequest(_message.Message):
-    __slots__ = ("namespace", "workflow_id", "run_id", "after_seq")
+    __slots__ = ("namespace", "workflow_id", "run_id", "after_seq", "after")
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     WORKFLOW_ID_FIELD_NUMBER: _ClassVar[int]
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     AFTER_SEQ_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     workflow_id: str
     run_id: str
     after_seq: int
-    def __init__(self, namespace: _Optional[str] = ..., workflow_id: _Optional[str] = ..., run_id: _Optional[str] = ..., after_seq: _Optional[int] = ...) -> None: ...
+    after: str
+    def __init__(self, namespace: _Optional[str] = ..., workflow_id: _Optional[str] = ..., run_id: _Optional[str] = ..., after_seq: _Optional[int] = ..., after: _Optional[str] = ...) -> None: ...
 
 class WatchWorkflowResponse(_message.Message):
-    __slots__ = ("event", "run_id")
+    __slots__ = ("event", "run_id", "cursor", "kind", "namespace", "workflow_id")
     EVENT_FIELD_NUMBER: _ClassVar[int]
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    WORKFLOW_ID_FIELD_NUMBER: _ClassVar[int]
     event: _history_pb2.HistoryEvent
     run_id: str
-    def __init__(self, event: _Optional[_Union[_history_pb2.HistoryEvent, _Mapping]] = ..., run_id: _Optional[str] = ...) -> None: ...
+    cursor: str
+    kind: str
+    namespace: str
+    workflow_id: str
+    def __init__(self, event: _Optional[_Union[_history_pb2.HistoryEvent, _Mapping]] = ..., run_id: _Optional[str] = ..., cursor: _Optional[str] = ..., kind: _Optional[str] = ..., namespace: _Optional[str] = ..., workflow_id: _Optional[str] = ...) -> None: ...

@@ -65,7 +65,8 @@ class WatchServiceServicer:
     def WatchWorkflow(self, request, context):
         """Streams the history of one run: what stands, then what is added, to the closing event; then the stream ends.
 
-        Errors: NOT_FOUND / WORKFLOW_NOT_FOUND.
+        The first message is a cursor alone and comes at once. Errors: NOT_FOUND / WORKFLOW_NOT_FOUND, INVALID_ARGUMENT /
+        INVALID_CURSOR.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

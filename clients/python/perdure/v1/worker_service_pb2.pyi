@@ -7,6 +7,7 @@ from perdure.v1 import command_pb2 as _command_pb2
 from perdure.v1 import failure_pb2 as _failure_pb2
 from perdure.v1 import history_pb2 as _history_pb2
 from perdure.v1 import payload_pb2 as _payload_pb2
+from perdure.v1 import rest_pb2 as _rest_pb2
 from perdure.v1 import task_pb2 as _task_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
@@ -183,30 +184,34 @@ class ActivityCancelNotice(_message.Message):
     def __init__(self, task_token: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class StreamTasksRequest(_message.Message):
-    __slots__ = ("worker_id", "namespace", "task_queue", "workflow_types", "activity_types", "slots")
+    __slots__ = ("worker_id", "namespace", "task_queue", "workflow_types", "activity_types", "slots", "received_batch")
     WORKER_ID_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     TASK_QUEUE_FIELD_NUMBER: _ClassVar[int]
     WORKFLOW_TYPES_FIELD_NUMBER: _ClassVar[int]
     ACTIVITY_TYPES_FIELD_NUMBER: _ClassVar[int]
     SLOTS_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_BATCH_FIELD_NUMBER: _ClassVar[int]
     worker_id: str
     namespace: str
     task_queue: str
     workflow_types: _containers.RepeatedScalarFieldContainer[str]
     activity_types: _containers.RepeatedScalarFieldContainer[str]
     slots: WorkSlots
-    def __init__(self, worker_id: _Optional[str] = ..., namespace: _Optional[str] = ..., task_queue: _Optional[str] = ..., workflow_types: _Optional[_Iterable[str]] = ..., activity_types: _Optional[_Iterable[str]] = ..., slots: _Optional[_Union[WorkSlots, _Mapping]] = ...) -> None: ...
+    received_batch: int
+    def __init__(self, worker_id: _Optional[str] = ..., namespace: _Optional[str] = ..., task_queue: _Optional[str] = ..., workflow_types: _Optional[_Iterable[str]] = ..., activity_types: _Optional[_Iterable[str]] = ..., slots: _Optional[_Union[WorkSlots, _Mapping]] = ..., received_batch: _Optional[int] = ...) -> None: ...
 
 class StreamTasksResponse(_message.Message):
-    __slots__ = ("workflow_tasks", "activity_tasks", "cancels")
+    __slots__ = ("workflow_tasks", "activity_tasks", "cancels", "batch")
     WORKFLOW_TASKS_FIELD_NUMBER: _ClassVar[int]
     ACTIVITY_TASKS_FIELD_NUMBER: _ClassVar[int]
     CANCELS_FIELD_NUMBER: _ClassVar[int]
+    BATCH_FIELD_NUMBER: _ClassVar[int]
     workflow_tasks: _containers.RepeatedCompositeFieldContainer[_task_pb2.WorkflowTask]
     activity_tasks: _containers.RepeatedCompositeFieldContainer[_task_pb2.ActivityTask]
     cancels: _containers.RepeatedCompositeFieldContainer[ActivityCancelNotice]
-    def __init__(self, workflow_tasks: _Optional[_Iterable[_Union[_task_pb2.WorkflowTask, _Mapping]]] = ..., activity_tasks: _Optional[_Iterable[_Union[_task_pb2.ActivityTask, _Mapping]]] = ..., cancels: _Optional[_Iterable[_Union[ActivityCancelNotice, _Mapping]]] = ...) -> None: ...
+    batch: int
+    def __init__(self, workflow_tasks: _Optional[_Iterable[_Union[_task_pb2.WorkflowTask, _Mapping]]] = ..., activity_tasks: _Optional[_Iterable[_Union[_task_pb2.ActivityTask, _Mapping]]] = ..., cancels: _Optional[_Iterable[_Union[ActivityCancelNotice, _Mapping]]] = ..., batch: _Optional[int] = ...) -> None: ...
 
 class ReportRequest(_message.Message):
     __slots__ = ("worker_id", "reports")

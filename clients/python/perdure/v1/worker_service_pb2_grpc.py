@@ -132,6 +132,9 @@ class WorkerServiceServicer:
     def StreamTasks(self, request, context):
         """Streams tasks to a small worker, which reports with Report. Its leases hold while it reports or heartbeats at
         least every 10 seconds.
+
+        The first message is empty and comes at once. A worker that comes back names the last batch it has received: the
+        tasks of that batch and of those before it stay its own, all others are handed out again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -25,25 +25,32 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from perdure.v1 import failure_pb2 as perdure_dot_v1_dot_failure__pb2
 from perdure.v1 import payload_pb2 as perdure_dot_v1_dot_payload__pb2
+from perdure.v1 import rest_pb2 as perdure_dot_v1_dot_rest__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19perdure/v1/workflow.proto\x12\nperdure.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18perdure/v1/failure.proto\x1a\x18perdure/v1/payload.proto\"\xcd\x04\n\x08Workflow\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x15\n\rworkflow_type\x18\x04 \x01(\t\x12\x12\n\ntask_queue\x18\x05 \x01(\t\x12*\n\x06status\x18\x06 \x01(\x0e\x32\x1a.perdure.v1.WorkflowStatus\x12\"\n\x05input\x18\x07 \x01(\x0b\x32\x13.perdure.v1.Payload\x12#\n\x06result\x18\x08 \x01(\x0b\x32\x13.perdure.v1.Payload\x12$\n\x07\x66\x61ilure\x18\t \x01(\x0b\x32\x13.perdure.v1.Failure\x12\x0f\n\x07\x61ttempt\x18\n \x01(\x05\x12\x16\n\x0ehistory_length\x18\x0b \x01(\x03\x12.\n\ncreated_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstarted_at\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x63ompleted_at\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10\x63\x61ncel_requested\x18\x10 \x01(\x08\x12\x13\n\x0bnext_run_id\x18\x11 \x01(\t\x12\x17\n\x0fprevious_run_id\x18\x12 \x01(\t\x12\x10\n\x08priority\x18\x13 \x01(\x05\"\x99\x02\n\x13PendingWorkflowTask\x12\x30\n\x0cscheduled_at\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstarted_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\x05\x12\x17\n\x0fworker_identity\x18\x04 \x01(\t\x12)\n\x0clast_failure\x18\x05 \x01(\x0b\x32\x13.perdure.v1.Failure\x12\x16\n\x0ewaiting_reason\x18\x06 \x01(\t\x12\x33\n\x0fnext_attempt_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"H\n\x0cPendingTimer\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12+\n\x07\x66ire_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\xc6\x02\n\x0eWorkflowStatus\x12\x1f\n\x1bWORKFLOW_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17WORKFLOW_STATUS_PENDING\x10\x01\x12\x1b\n\x17WORKFLOW_STATUS_RUNNING\x10\x02\x12\x1a\n\x16WORKFLOW_STATUS_PAUSED\x10\x03\x12\x1d\n\x19WORKFLOW_STATUS_COMPLETED\x10\x04\x12\x1a\n\x16WORKFLOW_STATUS_FAILED\x10\x05\x12\x1d\n\x19WORKFLOW_STATUS_CANCELLED\x10\x06\x12\x1e\n\x1aWORKFLOW_STATUS_TERMINATED\x10\x07\x12\x1d\n\x19WORKFLOW_STATUS_TIMED_OUT\x10\x08\x12$\n WORKFLOW_STATUS_CONTINUED_AS_NEW\x10\t*\x95\x01\n\x0e\x43onflictPolicy\x12\x1f\n\x1b\x43ONFLICT_POLICY_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43ONFLICT_POLICY_FAIL\x10\x01\x12 \n\x1c\x43ONFLICT_POLICY_USE_EXISTING\x10\x02\x12&\n\"CONFLICT_POLICY_TERMINATE_EXISTING\x10\x03*\x9e\x01\n\x0bReusePolicy\x12\x1c\n\x18REUSE_POLICY_UNSPECIFIED\x10\x00\x12!\n\x1dREUSE_POLICY_REJECT_DUPLICATE\x10\x01\x12 \n\x1cREUSE_POLICY_ALLOW_DUPLICATE\x10\x02\x12,\n(REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19perdure/v1/workflow.proto\x12\nperdure.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18perdure/v1/failure.proto\x1a\x18perdure/v1/payload.proto\x1a\x15perdure/v1/rest.proto\"\xc9\x06\n\x08Workflow\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x1d\n\x0bworkflow_id\x18\x02 \x01(\tB\x08\xca\xf3\x18\x04\n\x02id\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x15\n\rworkflow_type\x18\x04 \x01(\t\x12\x12\n\ntask_queue\x18\x05 \x01(\t\x12*\n\x06status\x18\x06 \x01(\x0e\x32\x1a.perdure.v1.WorkflowStatus\x12\"\n\x05input\x18\x07 \x01(\x0b\x32\x13.perdure.v1.Payload\x12#\n\x06result\x18\x08 \x01(\x0b\x32\x13.perdure.v1.Payload\x12,\n\x07\x66\x61ilure\x18\t \x01(\x0b\x32\x13.perdure.v1.FailureB\x06\xca\xf3\x18\x02\x30\x01\x12\x0f\n\x07\x61ttempt\x18\n \x01(\x05\x12\x16\n\x0ehistory_length\x18\x0b \x01(\x03\x12.\n\ncreated_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstarted_at\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x63ompleted_at\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10\x63\x61ncel_requested\x18\x10 \x01(\x08\x12\x13\n\x0bnext_run_id\x18\x11 \x01(\t\x12\x17\n\x0fprevious_run_id\x18\x12 \x01(\t\x12\x10\n\x08priority\x18\x13 \x01(\x05:\xe7\x01\xca\xf3\x18\xe2\x01\n\x02id\n\tnamespace\n\x06run_id\n\rworkflow_type\n\ntask_queue\n\x06status\n\x05input\n\x06result\n\x05\x65rror\n\x07\x66\x61ilure\n\tparent_id\n\x11search_attributes\n\x04memo\n\x07\x61ttempt\n\x0ehistory_length\n\ncreated_at\n\nupdated_at\n\nstarted_at\n\x0c\x63ompleted_at\n\x0b\x61rchived_at\n\x0b\x61rchive_uri\"\x99\x02\n\x13PendingWorkflowTask\x12\x30\n\x0cscheduled_at\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstarted_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\x05\x12\x17\n\x0fworker_identity\x18\x04 \x01(\t\x12)\n\x0clast_failure\x18\x05 \x01(\x0b\x32\x13.perdure.v1.Failure\x12\x16\n\x0ewaiting_reason\x18\x06 \x01(\t\x12\x33\n\x0fnext_attempt_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"H\n\x0cPendingTimer\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12+\n\x07\x66ire_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\xc6\x02\n\x0eWorkflowStatus\x12\x1f\n\x1bWORKFLOW_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17WORKFLOW_STATUS_PENDING\x10\x01\x12\x1b\n\x17WORKFLOW_STATUS_RUNNING\x10\x02\x12\x1a\n\x16WORKFLOW_STATUS_PAUSED\x10\x03\x12\x1d\n\x19WORKFLOW_STATUS_COMPLETED\x10\x04\x12\x1a\n\x16WORKFLOW_STATUS_FAILED\x10\x05\x12\x1d\n\x19WORKFLOW_STATUS_CANCELLED\x10\x06\x12\x1e\n\x1aWORKFLOW_STATUS_TERMINATED\x10\x07\x12\x1d\n\x19WORKFLOW_STATUS_TIMED_OUT\x10\x08\x12$\n WORKFLOW_STATUS_CONTINUED_AS_NEW\x10\t*\x95\x01\n\x0e\x43onflictPolicy\x12\x1f\n\x1b\x43ONFLICT_POLICY_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43ONFLICT_POLICY_FAIL\x10\x01\x12 \n\x1c\x43ONFLICT_POLICY_USE_EXISTING\x10\x02\x12&\n\"CONFLICT_POLICY_TERMINATE_EXISTING\x10\x03*\x9e\x01\n\x0bReusePolicy\x12\x1c\n\x18REUSE_POLICY_UNSPECIFIED\x10\x00\x12!\n\x1dREUSE_POLICY_REJECT_DUPLICATE\x10\x01\x12 \n\x1cREUSE_POLICY_ALLOW_DUPLICATE\x10\x02\x12,\n(REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'perdure.v1.workflow_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_WORKFLOWSTATUS']._serialized_start=1077
-  _globals['_WORKFLOWSTATUS']._serialized_end=1403
-  _globals['_CONFLICTPOLICY']._serialized_start=1406
-  _globals['_CONFLICTPOLICY']._serialized_end=1555
-  _globals['_REUSEPOLICY']._serialized_start=1558
-  _globals['_REUSEPOLICY']._serialized_end=1716
-  _globals['_WORKFLOW']._serialized_start=127
-  _globals['_WORKFLOW']._serialized_end=716
-  _globals['_PENDINGWORKFLOWTASK']._serialized_start=719
-  _globals['_PENDINGWORKFLOWTASK']._serialized_end=1000
-  _globals['_PENDINGTIMER']._serialized_start=1002
-  _globals['_PENDINGTIMER']._serialized_end=1074
+  _globals['_WORKFLOW'].fields_by_name['workflow_id']._loaded_options = None
+  _globals['_WORKFLOW'].fields_by_name['workflow_id']._serialized_options = b'\312\363\030\004\n\002id'
+  _globals['_WORKFLOW'].fields_by_name['failure']._loaded_options = None
+  _globals['_WORKFLOW'].fields_by_name['failure']._serialized_options = b'\312\363\030\0020\001'
+  _globals['_WORKFLOW']._loaded_options = None
+  _globals['_WORKFLOW']._serialized_options = b'\312\363\030\342\001\n\002id\n\tnamespace\n\006run_id\n\rworkflow_type\n\ntask_queue\n\006status\n\005input\n\006result\n\005error\n\007failure\n\tparent_id\n\021search_attributes\n\004memo\n\007attempt\n\016history_length\n\ncreated_at\n\nupdated_at\n\nstarted_at\n\014completed_at\n\013archived_at\n\013archive_uri'
+  _globals['_WORKFLOWSTATUS']._serialized_start=1352
+  _globals['_WORKFLOWSTATUS']._serialized_end=1678
+  _globals['_CONFLICTPOLICY']._serialized_start=1681
+  _globals['_CONFLICTPOLICY']._serialized_end=1830
+  _globals['_REUSEPOLICY']._serialized_start=1833
+  _globals['_REUSEPOLICY']._serialized_end=1991
+  _globals['_WORKFLOW']._serialized_start=150
+  _globals['_WORKFLOW']._serialized_end=991
+  _globals['_PENDINGWORKFLOWTASK']._serialized_start=994
+  _globals['_PENDINGWORKFLOWTASK']._serialized_end=1275
+  _globals['_PENDINGTIMER']._serialized_start=1277
+  _globals['_PENDINGTIMER']._serialized_end=1349
 # @@protoc_insertion_point(module_scope)

@@ -3,6 +3,7 @@ import datetime
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from perdure.v1 import failure_pb2 as _failure_pb2
 from perdure.v1 import payload_pb2 as _payload_pb2
+from perdure.v1 import rest_pb2 as _rest_pb2
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message

@@ -83,6 +83,16 @@ class WorkflowServiceStub:
                 request_serializer=perdure_dot_v1_dot_workflow__service__pb2.TerminateWorkflowRequest.SerializeToString,
                 response_deserializer=perdure_dot_v1_dot_workflow__service__pb2.TerminateWorkflowResponse.FromString,
                 _registered_method=True)
+        self.ScheduleActivity = channel.unary_unary(
+                '/perdure.v1.WorkflowService/ScheduleActivity',
+                request_serializer=perdure_dot_v1_dot_workflow__service__pb2.ScheduleActivityRequest.SerializeToString,
+                response_deserializer=perdure_dot_v1_dot_workflow__service__pb2.ScheduleActivityResponse.FromString,
+                _registered_method=True)
+        self.GetActivity = channel.unary_unary(
+                '/perdure.v1.WorkflowService/GetActivity',
+                request_serializer=perdure_dot_v1_dot_workflow__service__pb2.GetActivityRequest.SerializeToString,
+                response_deserializer=perdure_dot_v1_dot_workflow__service__pb2.GetActivityResponse.FromString,
+                _registered_method=True)
         self.Session = channel.stream_stream(
                 '/perdure.v1.WorkflowService/Session',
                 request_serializer=perdure_dot_v1_dot_workflow__service__pb2.SessionRequest.SerializeToString,
@@ -147,7 +157,7 @@ class WorkflowServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetWorkflowHistory(self, request, context):
-        """Returns the history of one run. Changes nothing.
+        """Returns the history of one run, oldest first or newest first. Changes nothing.
 
         Errors: NOT_FOUND / WORKFLOW_NOT_FOUND, INVALID_ARGUMENT / INVALID_PAGE_TOKEN.
         """
@@ -182,6 +192,27 @@ class WorkflowServiceServicer:
 
         Repeating it with the same `request_id` returns the first answer.
         Errors: NOT_FOUND / WORKFLOW_NOT_FOUND, also for a closed run.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ScheduleActivity(self, request, context):
+        """Schedules an activity of a run from outside its code. It is durable when the call returns.
+
+        A run has at most one such activity of a number: repeating the number returns the one that stands. The code of the
+        workflow neither sees it nor its result. Writes ActivityScheduled.
+        Errors: NOT_FOUND / WORKFLOW_NOT_FOUND, FAILED_PRECONDITION / WORKFLOW_CLOSED, INVALID_ARGUMENT /
+        REQUEST_ID_REUSED, INVALID_ARGUMENT / PAYLOAD_TOO_LARGE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetActivity(self, request, context):
+        """Returns one activity, pending or ended. Changes nothing.
+
+        Errors: NOT_FOUND / ACTIVITY_NOT_FOUND, INVALID_ARGUMENT / INVALID_TASK_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -245,6 +276,16 @@ def add_WorkflowServiceServicer_to_server(servicer, server):
                     servicer.TerminateWorkflow,
                     request_deserializer=perdure_dot_v1_dot_workflow__service__pb2.TerminateWorkflowRequest.FromString,
                     response_serializer=perdure_dot_v1_dot_workflow__service__pb2.TerminateWorkflowResponse.SerializeToString,
+            ),
+            'ScheduleActivity': grpc.unary_unary_rpc_method_handler(
+                    servicer.ScheduleActivity,
+                    request_deserializer=perdure_dot_v1_dot_workflow__service__pb2.ScheduleActivityRequest.FromString,
+                    response_serializer=perdure_dot_v1_dot_workflow__service__pb2.ScheduleActivityResponse.SerializeToString,
+            ),
+            'GetActivity': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetActivity,
+                    request_deserializer=perdure_dot_v1_dot_workflow__service__pb2.GetActivityRequest.FromString,
+                    response_serializer=perdure_dot_v1_dot_workflow__service__pb2.GetActivityResponse.SerializeToString,
             ),
             'Session': grpc.stream_stream_rpc_method_handler(
                     servicer.Session,
@@ -499,6 +540,60 @@ class WorkflowService:
             '/perdure.v1.WorkflowService/TerminateWorkflow',
             perdure_dot_v1_dot_workflow__service__pb2.TerminateWorkflowRequest.SerializeToString,
             perdure_dot_v1_dot_workflow__service__pb2.TerminateWorkflowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ScheduleActivity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/perdure.v1.WorkflowService/ScheduleActivity',
+            perdure_dot_v1_dot_workflow__service__pb2.ScheduleActivityRequest.SerializeToString,
+            perdure_dot_v1_dot_workflow__service__pb2.ScheduleActivityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetActivity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/perdure.v1.WorkflowService/GetActivity',
+            perdure_dot_v1_dot_workflow__service__pb2.GetActivityRequest.SerializeToString,
+            perdure_dot_v1_dot_workflow__service__pb2.GetActivityResponse.FromString,
             options,
             channel_credentials,
             insecure,
