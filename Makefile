@@ -8,8 +8,10 @@ SHELL := bash
 PYTHON ?= python3
 BIN ?= .venv/bin
 GRPC ?= 127.0.0.1:7766
+HTTP ?= 127.0.0.1:8080
 DATA ?= .perdure
 SEEDS ?= 2000
+CASES ?= 200
 
 STUBS := clients/python
 PROTOS := $(wildcard proto/perdure/v1/*.proto)
@@ -19,7 +21,7 @@ ORDERS := clients/python/examples/orders
 PURE := tests/core tests/replay
 
 .PHONY: help setup run demo test test-pure test-rest check lint type proto proto-check \
-	diagrams sim crash bench fmt lock clean
+	rest routes envoy-check diagrams sim fuzz crash bench fmt lock clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' \
@@ -36,7 +38,7 @@ setup: .venv/.stamp ## Create .venv with Perdure and all tools (quick when up to
 	@touch $@
 
 run: setup ## Start the server on SQLite with the example worker, and say what to type next
-	@$(BIN)/python $(ORDERS)/run.py --data $(DATA) --grpc $(GRPC)
+	@$(BIN)/python $(ORDERS)/run.py --data $(DATA) --grpc $(GRPC) --http $(HTTP)
 
 demo: setup ## Run the orders example through kill -9 of its worker and of its server
 	@$(BIN)/python $(ORDERS)/demo.py
@@ -50,7 +52,7 @@ test-pure: setup
 test-rest: setup
 	$(BIN)/pytest -q tests $(addprefix --ignore=,$(PURE))
 
-check: lint type proto-check test ## Everything that continuous integration runs
+check: lint type proto-check envoy-check test ## Everything that continuous integration runs
 
 lint: setup ## Style, formatting, import direction, and the contract's own rules
 	$(BIN)/ruff check .
@@ -65,15 +67,35 @@ lint: setup ## Style, formatting, import direction, and the contract's own rules
 type: setup ## Types, strictly
 	$(BIN)/mypy
 
-proto: setup ## Generate the Python stubs from proto/
+proto: setup ## Generate from proto/ the Python stubs and what REST needs
 	$(call generate,$(STUBS))
+	$(MAKE) --no-print-directory rest
+
+rest: setup ## Derive from the contract what REST needs: Envoy's descriptors and the OpenAPI document
+	$(BIN)/python -m perdure_server.rest.descriptor
+	$(call describe,server/perdure_server/rest/openapi.json)
+
+routes: setup ## Write the table of routes in README.md
+	$(BIN)/python -m tests.rest.routes
 
 proto-check: setup ## Fail when the committed stubs are not what proto/ gives
 	@out=$$(mktemp -d); trap 'rm -rf "$$out"' EXIT; \
 	$(call generate,$$out); \
 	diff -r --exclude=__init__.py --exclude=__pycache__ "$$out/perdure/v1" $(STUBS)/perdure/v1 \
 		|| { echo "The stubs are stale: run 'make proto' and commit." >&2; exit 1; }; \
-	echo "stubs are fresh"
+	echo "stubs are fresh"; \
+	$(BIN)/python -m perdure_server.rest.descriptor "$$out/perdure.pb"; \
+	cmp "$$out/perdure.pb" server/perdure_server/rest/perdure.pb \
+		|| { echo "Envoy's descriptors are stale: run 'make rest' and commit." >&2; exit 1; }; \
+	echo "Envoy's descriptors are fresh"; \
+	$(call describe,"$$out/openapi.json"); \
+	cmp "$$out/openapi.json" server/perdure_server/rest/openapi.json \
+		|| { echo "The OpenAPI document is stale: run 'make rest' and commit." >&2; exit 1; }; \
+	echo "the OpenAPI document is fresh"
+
+envoy-check: setup ## Let Envoy judge envoy.yaml
+	@if envoy=$$(PATH="$(BIN):$$PATH" command -v envoy); then "$$envoy" --mode validate --log-level error -c envoy.yaml; \
+		else echo "there is no Envoy for this platform, so nobody judged envoy.yaml"; fi
 
 # $(1) is the folder that receives perdure/v1. Only services get a _grpc module.
 define generate
@@ -82,11 +104,22 @@ $(BIN)/python -m grpc_tools.protoc -Iproto -Iproto/third_party \
 && $(BIN)/python -m grpc_tools.protoc -Iproto -Iproto/third_party --grpc_python_out=$(1) $(SERVICES)
 endef
 
+# $(1) is the file that receives the OpenAPI document. Its texts are the comments, which the stubs do not have.
+define describe
+contract=$$(mktemp) \
+&& $(BIN)/python -m grpc_tools.protoc -Iproto -Iproto/third_party --include_imports --include_source_info \
+	--descriptor_set_out=$$contract $(PROTOS) \
+&& $(BIN)/python -m perdure_server.rest.openapi $$contract $(1) && rm $$contract
+endef
+
 diagrams: setup ## Draw the state diagrams of server/README.md from the transition tables
 	$(BIN)/python -m tests.tidy.diagrams
 
 sim: setup ## Simulate more seeds: make sim SEEDS=10000
 	$(BIN)/pytest -q tests/simulation --seeds=$(SEEDS) --timeout=0
+
+fuzz: setup ## Try generated requests over REST, for long: make fuzz CASES=500
+	$(BIN)/python -W ignore -m tests.rest.fuzz $(CASES)
 
 crash: setup ## Only the tests that kill the server
 	$(BIN)/pytest -q tests/crash

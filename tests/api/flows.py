@@ -34,6 +34,10 @@ def schedule_activity(seq=1, name="charge", **options):
     )
 
 
+def wait_for(name, seq=1):
+    return Command(wait_for_signal={"seq": seq, "signal_name": name})
+
+
 class Flows:
     """Calls with sensible requests; keyword arguments replace or add fields."""
 
@@ -104,6 +108,15 @@ class Flows:
     async def heartbeat_activity(self, task, **fields):
         request = worker.HeartbeatActivityRequest(task_token=task.task_token, **fields)
         return await self.call("WorkerService/HeartbeatActivity", request)
+
+    async def schedule_outside(self, seq=1, workflow_id="w", **fields):
+        defaults = {"workflow_id": workflow_id, "seq": seq, "name": "audit"}
+        request = pb.ScheduleActivityRequest(**(defaults | fields))
+        return (await self.call("WorkflowService/ScheduleActivity", request)).activity
+
+    async def get_activity(self, activity_id):
+        request = pb.GetActivityRequest(activity_id=activity_id)
+        return (await self.call("WorkflowService/GetActivity", request)).activity
 
     async def activity(self, **options):
         """Starts a workflow that schedules one activity, and takes its task."""

@@ -51,6 +51,8 @@ async def test_reflection_lists_every_service(channel):
         "perdure.v1.WorkflowService",
         "perdure.v1.WorkerService",
         "perdure.v1.WatchService",
+        "perdure.v1.NamespaceService",
+        "perdure.v1.AdminService",
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",
     }

@@ -22,6 +22,7 @@ def test_the_environment_comes_before_defaults():
         "PERDURE_DATA": "/data",
         "PERDURE_GRPC": "0.0.0.0:1",
         "PERDURE_INSECURE": "true",
+        "PERDURE_AUTH": "keys",
         "PERDURE_LOG_LEVEL": "debug",
         "PERDURE_GRACE_SECONDS": "1.5",
     }
@@ -29,6 +30,7 @@ def test_the_environment_comes_before_defaults():
         data=Path("/data"),
         grpc="0.0.0.0:1",
         insecure=True,
+        auth="keys",
         log_level="debug",
         grace_seconds=1.5,
     )
@@ -51,6 +53,9 @@ def test_arguments_come_before_the_environment():
         ({"PERDURE_GRPC": "127.0.0.1:http"}, "HOST:PORT"),
         ({"PERDURE_GRPC": "127.0.0.1:65536"}, "65536"),
         ({"PERDURE_INSECURE": "perhaps"}, "PERDURE_INSECURE"),
+        ({"PERDURE_GRPC": "0.0.0.0:7766"}, "--auth keys"),
+        ({"PERDURE_GRPC": "0.0.0.0:7766", "PERDURE_AUTH": "none"}, "--auth keys"),
+        ({"PERDURE_AUTH": "maybe"}, "maybe"),
         ({"PERDURE_LOG_LEVEL": "loud"}, "loud"),
         ({"PERDURE_GRACE_SECONDS": "soon"}, "PERDURE_GRACE_SECONDS"),
         ({"PERDURE_GRACE_SECONDS": "-1"}, "-1"),
@@ -61,6 +66,12 @@ def test_arguments_come_before_the_environment():
 def test_what_cannot_be_is_refused_by_name(environment, text):
     with pytest.raises(ConfigError, match=text):
         read_config(environment)
+
+
+def test_with_keys_any_address_may_be_listened_on():
+    config = read_config({"PERDURE_AUTH": "keys"}, grpc="0.0.0.0:7766")
+    assert (config.auth, config.insecure) == ("keys", False)
+    assert read_config({"PERDURE_AUTH": "keys"}, auth="none").auth == "none"
 
 
 @pytest.mark.parametrize(

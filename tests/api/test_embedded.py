@@ -47,6 +47,7 @@ async def test_a_stream_of_answers_to_one_request(server):
     request = watching.WatchWorkflowRequest(workflow_id="w")
     answers = server.stream("WatchService/WatchWorkflow", requests(request))
     async with aclosing(answers):
+        assert (await anext(answers)).cursor
         assert (await anext(answers)).event.seq == 1
 
 

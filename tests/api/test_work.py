@@ -162,7 +162,9 @@ async def test_a_stream_of_tasks_feeds_a_worker_that_reports(flows):
         slots={"workflow_tasks": 1},
     )
     async with aclosing(flows.stream("WorkerService/StreamTasks", request)) as batches:
+        assert await anext(batches) == pb.StreamTasksResponse()
         batch = await anext(batches)
+        assert batch.batch == 1
         (task,) = batch.workflow_tasks
         report = pb.TaskReport(
             report_id=1,
@@ -173,6 +175,29 @@ async def test_a_stream_of_tasks_feeds_a_worker_that_reports(flows):
         answer = await flows.call("WorkerService/Report", request)
         assert not answer.results[0].reason
     assert (await flows.result()).HasField("result")
+
+
+async def test_a_stream_of_tasks_keeps_what_was_received(flows):
+    request = pb.StreamTasksRequest(worker_id="me", task_queue=QUEUE)
+    async with aclosing(flows.stream("WorkerService/StreamTasks", request)) as batches:
+        await anext(batches)
+        await flows.start()
+        batch = await anext(batches)
+    request.received_batch = batch.batch
+    async with aclosing(flows.stream("WorkerService/StreamTasks", request)) as batches:
+        assert await anext(batches) == pb.StreamTasksResponse(batch=batch.batch)
+        await flows.complete_workflow_task(batch.workflow_tasks[0], complete_workflow())
+        await flows.start("next")
+        following = await anext(batches)
+    assert [task.workflow_id for task in following.workflow_tasks] == ["next"]
+    assert following.batch == batch.batch + 1
+
+
+async def test_a_stream_of_tasks_refuses_a_batch_out_of_range(flows):
+    request = pb.StreamTasksRequest(worker_id="me", task_queue=QUEUE, received_batch=2**60)
+    async with refused("INVALID_ARGUMENT", "LIMIT_EXCEEDED", "received_batch"):
+        async for _ in flows.stream("WorkerService/StreamTasks", request):
+            pass
 
 
 async def test_a_stream_of_tasks_needs_queue_and_worker(flows):

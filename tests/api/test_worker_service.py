@@ -83,6 +83,24 @@ class TestCompleteWorkflowTask:
         async with refused("FAILED_PRECONDITION", "STALE_TASK"):
             await flows.call("WorkerService/CompleteWorkflowTask", request)
 
+    @pytest.mark.parametrize("state", ["ready", "done", "closed"])
+    async def test_without_a_token_refuses_a_worker_that_holds_nothing(self, flows, state):
+        await flows.start()
+        if state != "ready":
+            task = await flows.poll_workflow_task("me")
+            command = complete_workflow() if state == "closed" else schedule_activity()
+            await flows.complete_workflow_task(task, command)
+        request = pb.CompleteWorkflowTaskRequest(
+            workflow_id="w", worker_id="me", commands=[complete_workflow()]
+        )
+        async with refused("FAILED_PRECONDITION", "STALE_TASK", "'me'"):
+            await flows.call("WorkerService/CompleteWorkflowTask", request)
+
+    async def test_without_a_token_refuses_an_unknown_workflow(self, flows):
+        request = pb.CompleteWorkflowTaskRequest(workflow_id="w", worker_id="me")
+        async with refused("NOT_FOUND", "WORKFLOW_NOT_FOUND"):
+            await flows.call("WorkerService/CompleteWorkflowTask", request)
+
     async def test_refuses_a_task_of_a_closed_run(self, flows):
         await flows.start()
         task = await flows.poll_workflow_task()
@@ -329,6 +347,33 @@ class TestWorkers:
         assert not (await flows.poll_workflow_task(worker_id, wait=None)).task_token
         await flows.start("b", workflow_type="refund")
         assert (await flows.poll_workflow_task(worker_id)).workflow_id == "b"
+
+    async def test_a_registered_worker_gets_only_its_types_of_activity(self, flows):
+        worker_id = await self.register(flows, activity_types=["refund"])
+        await flows.start()
+        task = await flows.poll_workflow_task()
+        commands = [schedule_activity(1), schedule_activity(2, "refund")]
+        await flows.complete_workflow_task(task, *commands)
+        assert (await flows.poll_activity_task(worker_id)).name == "refund"
+        assert not (await flows.poll_activity_task(worker_id, wait=None)).task_token
+        # Who never registered gets whatever is on the queue.
+        assert (await flows.poll_activity_task("nobody")).name == "charge"
+
+    async def test_who_never_registered_gets_every_type(self, flows):
+        await flows.start("a", workflow_type="checkout")
+        await flows.start("b", workflow_type="refund")
+        taken = [(await flows.poll_workflow_task("nobody")).workflow_id for _ in range(2)]
+        assert sorted(taken) == ["a", "b"]
+
+    async def test_a_registration_gives_the_namespace(self, flows):
+        worker_id = await self.register(flows, namespace="other", workflow_types=["checkout"])
+        await flows.start(namespace="other")
+        assert (await flows.poll_workflow_task(worker_id)).namespace == "other"
+        request = pb.CompleteWorkflowTaskRequest(
+            workflow_id="w", worker_id=worker_id, commands=[complete_workflow()]
+        )
+        await flows.call("WorkerService/CompleteWorkflowTask", request)
+        assert (await flows.get(namespace="other")).workflow.status == COMPLETED
 
     async def test_the_list_pages(self, flows):
         ids = {await self.register(flows) for _ in range(3)}

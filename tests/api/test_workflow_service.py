@@ -7,10 +7,13 @@ import asyncio
 import pytest
 
 from perdure.v1 import workflow_service_pb2 as pb
+from perdure.v1.command_pb2 import Command
 from perdure.v1.workflow_pb2 import ConflictPolicy, ReusePolicy, WorkflowStatus
 from tests.api.flows import complete_workflow, json_payload, refused, schedule_activity
 
 MEBIBYTE = 1024 * 1024
+ASC = pb.HistoryOrder.HISTORY_ORDER_ASC
+DESC = pb.HistoryOrder.HISTORY_ORDER_DESC
 PENDING = WorkflowStatus.WORKFLOW_STATUS_PENDING
 RUNNING = WorkflowStatus.WORKFLOW_STATUS_RUNNING
 COMPLETED = WorkflowStatus.WORKFLOW_STATUS_COMPLETED
@@ -183,6 +186,7 @@ class TestGetResult:
         answer = await flows.result()
         assert (answer.run_id, answer.status) == (started.run_id, PENDING)
         assert not answer.HasField("result")
+        assert not answer.closed
 
     async def test_waits_for_the_end(self, flows):
         await flows.start()
@@ -190,14 +194,27 @@ class TestGetResult:
         task = await flows.poll_workflow_task()
         await flows.complete_workflow_task(task, complete_workflow("42"))
         answer = await waiting
-        assert (answer.status, answer.result.data) == (COMPLETED, b"42")
+        assert (answer.status, answer.result.data, answer.closed) == (COMPLETED, b"42", True)
+        assert (await flows.result()) == answer
 
     async def test_tells_why_there_is_no_result(self, flows):
         await flows.start()
         await flows.terminate(reason="wrong order")
         answer = await flows.result()
         assert answer.status == TERMINATED
-        assert "wrong order" in answer.failure.message
+        assert answer.failure.message == "wrong order"
+        assert answer.closed
+
+    async def test_is_open_while_the_workflow_is_tried_again(self, flows):
+        policy = {"max_attempts": 2, "initial_interval": {"nanos": 1_000_000}}
+        first = await flows.start(retry_policy=policy)
+        fail = Command(fail_workflow={"failure": {"message": "no"}})
+        await flows.complete_workflow_task(await flows.poll_workflow_task(), fail)
+        answer = await flows.result(run_id=first.run_id)
+        assert (answer.closed, answer.run_id) == (False, (await flows.get()).workflow.run_id)
+        await flows.complete_workflow_task(await flows.poll_workflow_task(), fail)
+        answer = await flows.result(run_id=first.run_id)
+        assert (answer.closed, answer.failure.message) == (True, "no")
 
     async def test_refuses_an_unknown_workflow(self, flows):
         async with refused("NOT_FOUND", "WORKFLOW_NOT_FOUND"):
@@ -230,6 +247,28 @@ class TestList:
         async with refused("INVALID_ARGUMENT", "INVALID_PAGE_TOKEN"):
             await self.list(flows, page_token="nonsense")
 
+    async def test_passes_over_an_offset(self, flows):
+        for name in "abcde":
+            await flows.start(name, workflow_type="x" if name in "ace" else "y")
+        page = await self.list(flows, offset=2, page_size=2)
+        assert [run.workflow_id for run in page.workflows] == ["c", "b"]
+        # The token stands behind the offset already.
+        page = await self.list(flows, offset=2, page_size=2, page_token=page.next_page_token)
+        assert [run.workflow_id for run in page.workflows] == ["a"]
+        matching = await self.list(flows, offset=1, workflow_type="x")
+        assert [run.workflow_id for run in matching.workflows] == ["c", "a"]
+        for offset in (5, 10_000):
+            beyond = await self.list(flows, offset=offset)
+            assert not beyond.workflows
+            assert not beyond.next_page_token
+
+    @pytest.mark.parametrize(
+        ("offset", "reason"), [(-1, "INVALID_REQUEST"), (10_001, "LIMIT_EXCEEDED")]
+    )
+    async def test_refuses_an_offset_out_of_range(self, flows, offset, reason):
+        async with refused("INVALID_ARGUMENT", reason, "offset"):
+            await self.list(flows, offset=offset)
+
     @pytest.mark.parametrize("page_size", [-1, 1001])
     async def test_refuses_a_page_size_out_of_range(self, flows, page_size):
         with pytest.raises(Exception, match="page_size"):
@@ -254,7 +293,64 @@ class TestGetHistory:
         async with refused("NOT_FOUND", "WORKFLOW_NOT_FOUND"):
             await flows.history()
 
-    @pytest.mark.parametrize("token", ["nonsense", "-1", "9" * 40, "²"])
+    async def test_goes_newest_first(self, flows):
+        await flows.start()
+        for _ in range(70):
+            await flows.signal()
+        await flows.terminate()
+        seqs = [event.seq for event in (await flows.history(order=DESC)).history.events]
+        assert seqs == [*range(72, 0, -1)]
+        seen, token = [], ""
+        while True:
+            page = await flows.history(order=DESC, page_size=50, page_token=token)
+            seen += [event.seq for event in page.history.events]
+            if not (token := page.next_page_token):
+                break
+            assert token == str(seen[-1])
+        assert seen == seqs
+
+    @pytest.mark.parametrize(
+        ("order", "token", "seqs"),
+        [
+            (ASC, "0", [1, 2, 3]),
+            (ASC, "2", [3]),
+            (ASC, "3", []),
+            (ASC, "1000000", []),
+            (DESC, "1000000", [3, 2, 1]),
+            (DESC, "4", [3, 2, 1]),
+            (DESC, "3", [2, 1]),
+            (DESC, "1", []),
+            (DESC, "0", []),
+        ],
+    )
+    async def test_begins_next_to_any_event(self, flows, order, token, seqs):
+        await flows.start()
+        await flows.signal()
+        await flows.terminate()
+        page = await flows.history(order=order, page_token=token)
+        assert [event.seq for event in page.history.events] == seqs
+        assert not page.next_page_token
+
+    @pytest.mark.parametrize("order", [ASC, DESC])
+    async def test_without_a_size_gives_what_fits_into_a_message(self, flows, order):
+        await flows.start()
+        for _ in range(6):
+            await flows.signal(payload={"data": b"1" * MEBIBYTE})
+        seen, token, pages = [], "", 0
+        while pages == 0 or token:
+            page = await flows.history(order=order, page_token=token)
+            assert page.ByteSize() < 4 * MEBIBYTE
+            seen += [event.seq for event in page.history.events]
+            token, pages = page.next_page_token, pages + 1
+        assert pages > 1
+        assert seen == (list(range(1, 8)) if order == ASC else list(range(7, 0, -1)))
+
+    async def test_refuses_an_unknown_order(self, flows):
+        await flows.start()
+        async with refused("INVALID_ARGUMENT", "INVALID_REQUEST", "order"):
+            await flows.history(order=9)
+
+    @pytest.mark.parametrize("token", ["nonsense", "-1", "9" * 40, "²", "٣"])
     async def test_refuses_a_page_token_of_somewhere_else(self, flows, token):
         await flows.start()
         async with refused("INVALID_ARGUMENT", "INVALID_PAGE_TOKEN"):

@@ -20,7 +20,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import scenarios
+from tests.bench import rest, scenarios
 from tests.bench.scenarios import DOORS, SHAPES, Figures
 
 OUTPUT = Path(".bench")
@@ -36,8 +36,13 @@ BARS: tuple[tuple[str, str, str, float], ...] = (
     ("idle", "cpu_percent", "<=", 1.0),
     ("idle", "statements_per_s", "<=", 0.0),
     ("idle", "rss_mb", "<=", 100.0),
+    ("rest/one/32", "share", ">=", 0.7),
+    ("sse/20000", "events", ">=", 20_000),
+    ("sse/20000", "p50_ms", "<=", 10.0),
+    ("sse-idle/500", "added_mb", "<=", 60.0),
+    ("sse-idle/500", "cpu_percent", "<=", 2.0),
 )
-"""The first bar, for two cores, SQLite with synchronous=FULL, and a real worker."""
+"""The bars, for two cores, SQLite with synchronous=FULL, and a real worker."""
 
 
 def plan() -> dict[str, Callable[[], Awaitable[Figures]]]:
@@ -57,6 +62,11 @@ def plan() -> dict[str, Callable[[], Awaitable[Figures]]]:
     jobs["signal"] = _bound(scenarios.signals, 200)
     jobs["timers/1000"] = _bound(scenarios.timers, 1_000)
     jobs["idle"] = _bound(scenarios.idle, 10.0)
+    jobs["rest/one/32"] = _bound(rest.against_unary, 32)
+    jobs["rest-hop"] = _bound(rest.hop, 1_000)
+    jobs["rest-payload/1MiB"] = _bound(rest.payload, 1024 * 1024, 50)
+    jobs["sse/20000"] = _bound(rest.watched, 20_000, 1_000)
+    jobs["sse-idle/500"] = _bound(rest.idle_watchers, 500, 10.0)
     return jobs
 
 

@@ -87,6 +87,11 @@ def peak_rss_mb(pid: int | None) -> float:
     return int(line.split()[1]) / 1024
 
 
+def rss_mb(pid: int) -> float:
+    """Returns the resident size of a process, in MB."""
+    return float(psutil.Process(pid).memory_info().rss) / 1024**2
+
+
 def histories_are_whole(folder: Path, expected: dict[str, int]) -> bool:
     """Checks the database against what was asked: statuses, dense histories, no row left over.
 

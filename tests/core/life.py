@@ -26,6 +26,7 @@ from perdure.v1.payload_pb2 import Payload
 from perdure.v1.retry_policy_pb2 import RetryPolicy
 from perdure.v1.workflow_service_pb2 import (
     CancelWorkflowRequest,
+    ScheduleActivityRequest,
     SignalWorkflowRequest,
     StartWorkflowRequest,
 )
@@ -33,7 +34,7 @@ from perdure_server.core import decide
 from perdure_server.core.draft import Draft, NextRun
 from perdure_server.core.frames import parse_frame
 from perdure_server.core.limits import SECOND_US
-from perdure_server.core.model import EventRow, Run, Task, TaskKind, Timer, TimerKind
+from perdure_server.core.model import Activity, EventRow, Run, Task, TaskKind, Timer, TimerKind
 from perdure_server.core.run import TASK_ACCEPTED
 from perdure_server.core.state import RunState
 from perdure_server.core.times import to_duration
@@ -187,6 +188,15 @@ class Life:
         self.decide(
             lambda draft: decide.decide_timer_due(draft, timer, next_run=NEXT, now_us=self.now_us)
         )
+
+    def schedule_outside(self, seq: int = 1, name: str = "audit", **fields: Any) -> Activity:
+        """Schedules an activity as a caller does, not the code."""
+        request = ScheduleActivityRequest(seq=seq, name=name, **fields)
+        row = self.decide(
+            lambda draft: decide.decide_schedule_activity(draft, request, self.now_us)
+        )
+        assert isinstance(row, Activity)
+        return row
 
     def signal(self, name: str = "go", payload: Payload | None = None) -> int:
         request = SignalWorkflowRequest(signal_name=name, payload=payload)

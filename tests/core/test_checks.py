@@ -7,13 +7,14 @@ import pytest
 from google.protobuf.message import Message
 
 from perdure.v1 import watch_service_pb2, worker_service_pb2, workflow_service_pb2
+from perdure.v1.activity_pb2 import ActivityOptions
 from perdure.v1.command_pb2 import Command
 from perdure.v1.payload_pb2 import Payload
 from perdure.v1.retry_policy_pb2 import RetryPolicy
 from perdure.v1.worker_service_pb2 import TaskReport, WorkSlots
 from perdure_server.core import checks, worker_checks
-from perdure_server.core.errors import InvalidRequest
-from perdure_server.core.limits import PAYLOAD_BYTES_MAX
+from perdure_server.core.errors import InvalidRequest, LimitExceeded
+from perdure_server.core.limits import EXTERNAL_SEQ_MAX, PAYLOAD_BYTES_MAX
 from tests.core.life import seconds
 
 LONG = "x" * 256
@@ -66,13 +67,13 @@ CASES: list[tuple[Callable[[Any], None], type[Message], dict[str, Any], dict[str
         checks.check_list,
         workflow_service_pb2.ListWorkflowsRequest,
         {},
-        {"namespace": LONG, "workflow_type": LONG, "page_size": 1_001, "status": 77},
+        {"namespace": LONG, "workflow_type": LONG, "page_size": 1_001, "status": 77, "offset": -1},
     ),
     (
         checks.check_get_history,
         workflow_service_pb2.GetWorkflowHistoryRequest,
         {"workflow_id": "o"},
-        {**NAMES, "page_size": -1},
+        {**NAMES, "page_size": -1, "order": 7},
     ),
     (
         checks.check_signal,
@@ -93,6 +94,27 @@ CASES: list[tuple[Callable[[Any], None], type[Message], dict[str, Any], dict[str
         {**NAMES, "reason": "x" * 4_097, "request_id": LONG},
     ),
     (
+        checks.check_schedule_activity,
+        workflow_service_pb2.ScheduleActivityRequest,
+        {"workflow_id": "o", "seq": EXTERNAL_SEQ_MAX, "name": "audit"},
+        {
+            **NAMES,
+            "seq": 0,
+            "name": "",
+            "task_queue": LONG,
+            "input": LARGE,
+            "options": ActivityOptions(retry_policy=RetryPolicy(max_attempts=-1)),
+            "priority": 9,
+            "request_id": LONG,
+        },
+    ),
+    (
+        checks.check_get_activity,
+        workflow_service_pb2.GetActivityRequest,
+        {"activity_id": "1x1.1.1.0.run-1"},
+        {"activity_id": ""},
+    ),
+    (
         worker_checks.check_hello,
         worker_service_pb2.WorkHello,
         {"session_id": "s", "task_queue": "q", "workflow_types": ["checkout"]},
@@ -102,7 +124,13 @@ CASES: list[tuple[Callable[[Any], None], type[Message], dict[str, Any], dict[str
         worker_checks.check_stream_tasks,
         worker_service_pb2.StreamTasksRequest,
         {"worker_id": "w", "task_queue": "q"},
-        {"worker_id": "", "namespace": LONG, "task_queue": "", **TYPES},
+        {
+            "worker_id": "",
+            "namespace": LONG,
+            "task_queue": "",
+            "received_batch": 2**53,
+            **TYPES,
+        },
     ),
     (
         worker_checks.check_report,
@@ -161,7 +189,7 @@ CASES: list[tuple[Callable[[Any], None], type[Message], dict[str, Any], dict[str
     (
         worker_checks.check_watch,
         watch_service_pb2.WatchRequest,
-        {"kinds": ["workflow_completed"]},
+        {"kinds": ["workflow_completed", "workflow_running"]},
         {"namespace": LONG, "workflow_id": LONG, "workflow_type": LONG, "kinds": ["nonsense"]},
     ),
     (
@@ -205,8 +233,19 @@ def test_a_session_must_not_look_like_a_poll() -> None:
     hello = worker_service_pb2.WorkHello(session_id="poll:me", task_queue="q")
     with pytest.raises(InvalidRequest, match="kept for polls"):
         worker_checks.check_hello(hello)
+    stream = worker_service_pb2.StreamTasksRequest(worker_id="poll:me", task_queue="q")
+    with pytest.raises(InvalidRequest, match="kept for polls"):
+        worker_checks.check_stream_tasks(stream)
 
 
 def test_a_workflow_task_may_be_named_by_its_worker() -> None:
     request = worker_service_pb2.CompleteWorkflowTaskRequest(workflow_id="o", worker_id="w")
     worker_checks.check_complete_workflow_task(request)
+
+
+def test_the_number_of_an_activity_from_outside_is_bounded() -> None:
+    request = workflow_service_pb2.ScheduleActivityRequest(
+        workflow_id="o", seq=EXTERNAL_SEQ_MAX + 1, name="audit"
+    )
+    with pytest.raises(LimitExceeded, match="the bound is 9007199254740991"):
+        checks.check_schedule_activity(request)

@@ -14,14 +14,17 @@ from perdure_server.core.token import TaskToken
 URL_SAFE = string.ascii_letters + string.digits + "-._~"
 NUMBERS = st.integers(min_value=0, max_value=2**60 - 1)
 RUN_IDS = st.text(alphabet=string.ascii_letters + string.digits + "_-", min_size=1, max_size=255)
-TOKENS = st.builds(
-    TaskToken,
-    RUN_IDS,
-    st.sampled_from(TaskKind),
-    NUMBERS,
-    NUMBERS,
-    lease=NUMBERS,
-    seen_seq=NUMBERS,
+LEASES = {"lease": NUMBERS, "seen_seq": NUMBERS}
+TOKENS = st.one_of(
+    st.builds(TaskToken, RUN_IDS, st.sampled_from(TaskKind), NUMBERS, NUMBERS, **LEASES),
+    st.builds(
+        TaskToken,
+        RUN_IDS,
+        st.just(TaskKind.ACTIVITY),
+        NUMBERS.map(lambda number: -number),
+        NUMBERS,
+        **LEASES,
+    ),
 )
 
 
@@ -35,6 +38,8 @@ def test_a_token_survives_its_text(token: TaskToken) -> None:
 def test_the_form_is_fixed() -> None:
     token = TaskToken("run-1", TaskKind.ACTIVITY, 26, 1, lease=17, seen_seq=3)
     assert token.encode() == "1a1a.1.11.3.run-1"
+    outside = TaskToken("run-1", TaskKind.ACTIVITY, -26, 1, lease=17)
+    assert outside.encode() == "1x1a.1.11.0.run-1"
 
 
 @pytest.mark.parametrize(
@@ -44,7 +49,8 @@ def test_the_form_is_fixed() -> None:
         "1",
         "nonsense",
         "2a1.1.1.0.run-1",
-        "1x1.1.1.0.run-1",
+        "1y1.1.1.0.run-1",
+        "1w-1.1.1.0.run-1",
         "1a-1.1.1.0.run-1",
         "1a1.1.1.0.",
         "1a1.1.1.run-1",
@@ -66,3 +72,9 @@ def test_other_texts_are_refused(text: str) -> None:
 def test_any_text_is_a_token_or_refused(text: str) -> None:
     with contextlib.suppress(InvalidTaskToken):
         TaskToken.decode(text)
+
+
+def test_the_field_that_holds_a_bad_token_is_named() -> None:
+    with pytest.raises(InvalidTaskToken) as caught:
+        TaskToken.decode("nonsense", "activity_id")
+    assert caught.value.field == "activity_id"

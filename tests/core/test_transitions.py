@@ -62,6 +62,20 @@ def ends_of_a_cancelling_activity() -> Life:
     return life
 
 
+def ends_of_activities_from_outside() -> Life:
+    """Before the code has ever run."""
+    life = Life()
+    for seq in (1, 2, 3):
+        life.schedule_outside(seq, options=ONE_ATTEMPT)
+    tokens = [life.lease(TaskKind.ACTIVITY, seq) for seq in (-1, -2, -3)]
+    life.complete(tokens[0])
+    life.fail(tokens[1])
+    life.wait(5)
+    life.expire(tokens[2])
+    life.work(complete())
+    return life
+
+
 def timers() -> Life:
     life = Life()
     life.work(timer(1), timer(2), timer(3))
@@ -127,6 +141,7 @@ def flooded() -> Life:
 SCENARIOS: list[Callable[[], Life]] = [
     ends_of_a_pending_activity,
     ends_of_a_cancelling_activity,
+    ends_of_activities_from_outside,
     timers,
     signals,
     cancelled_unseen,

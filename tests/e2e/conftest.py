@@ -6,14 +6,16 @@ import pytest
 
 from tests.e2e.processes import ServerProcess
 
+QUIET = ("server", "--log-level", "warning")
+
 
 @pytest.fixture
 def start_server(tmp_path):
-    """Starts `perdure dev` on a folder; whatever still runs at the end is killed."""
+    """Starts `perdure server` on a folder; whatever still runs at the end is killed."""
     servers = []
 
     def start(*arguments, data=tmp_path / "data", grpc="127.0.0.1:0"):
-        server = ServerProcess("dev", "--data", str(data), "--grpc", grpc, *arguments)
+        server = ServerProcess(*QUIET, "--data", str(data), "--grpc", grpc, *arguments)
         servers.append(server)
         return server
 
@@ -26,6 +28,6 @@ def start_server(tmp_path):
 def server(tmp_path_factory):
     """One server for all tests of a module."""
     data = str(tmp_path_factory.mktemp("data"))
-    server = ServerProcess("dev", "--data", data, "--grpc", "127.0.0.1:0")
+    server = ServerProcess(*QUIET, "--data", data, "--grpc", "127.0.0.1:0")
     yield server
     server.kill()

@@ -153,7 +153,7 @@ async def test_a_full_disk_is_told_and_passes(server, caller, database):
 
 
 def test_a_second_server_on_the_file_says_why(server, tmp_path):
-    second = perdure("dev", "--data", str(tmp_path / "data"), "--grpc", "127.0.0.1:0")
+    second = perdure("server", "--data", str(tmp_path / "data"), "--grpc", "127.0.0.1:0")
     assert second.returncode == 1
     assert "in use by another server" in second.stderr
     assert server.is_running

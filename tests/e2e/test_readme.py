@@ -16,6 +16,7 @@ def test_the_example_runs(tmp_path: Path) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     perdure = Path(sys.executable).with_name("perdure")
     command = [perdure, "dev", "--data", tmp_path / "data", "--grpc", "127.0.0.1:0"]
+    command += ["--http", "127.0.0.1:0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             (address,) = ADDRESS.findall(server.stdout.readline())

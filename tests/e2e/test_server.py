@@ -39,7 +39,7 @@ def test_what_was_answered_is_there_after_a_restart(start_server, end):
 
 def test_a_second_server_on_the_same_folder_refuses_to_start(start_server, tmp_path):
     start_server()
-    second = perdure("dev", "--data", str(tmp_path / "data"), "--grpc", "127.0.0.1:0")
+    second = perdure("server", "--data", str(tmp_path / "data"), "--grpc", "127.0.0.1:0")
     assert second.returncode == 1
     assert "in use by another server" in second.stderr
     assert second.stderr.count("\n") == 1
@@ -47,7 +47,7 @@ def test_a_second_server_on_the_same_folder_refuses_to_start(start_server, tmp_p
 
 def test_a_second_server_on_the_same_port_refuses_to_start(start_server, tmp_path):
     first = start_server()
-    second = perdure("dev", "--data", str(tmp_path / "other"), "--grpc", first.address)
+    second = perdure("server", "--data", str(tmp_path / "other"), "--grpc", first.address)
     assert second.returncode == 1
     assert second.stderr == (
         f"perdure: cannot listen on {first.address}: another program listens there\n"
@@ -55,7 +55,7 @@ def test_a_second_server_on_the_same_port_refuses_to_start(start_server, tmp_pat
 
 
 def test_an_address_that_others_reach_is_refused(tmp_path):
-    refusal = perdure("dev", "--data", str(tmp_path), "--grpc", "0.0.0.0:0")
+    refusal = perdure("server", "--data", str(tmp_path), "--grpc", "0.0.0.0:0")
     assert refusal.returncode == 1
     assert "--insecure" in refusal.stderr
 
@@ -69,7 +69,7 @@ def test_an_address_that_others_reach_may_be_insisted_on(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").touch()
-    refusal = perdure("dev", "--data", str(tmp_path / "file" / "data"))
+    refusal = perdure("server", "--data", str(tmp_path / "file" / "data"))
     assert refusal.returncode == 1
     assert "cannot be made" in refusal.stderr
 

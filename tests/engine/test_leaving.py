@@ -54,6 +54,11 @@ def execute(workflow_id="w", **fields):
     return {"start": {"workflow_id": workflow_id, "workflow_type": "W", **fields}}
 
 
+async def signal(rig):
+    request = pb.SignalWorkflowRequest(workflow_id="w", signal_name="go")
+    await rig.engine.workflows.signal(request)
+
+
 def poll(**fields):
     defaults = {"task_queue": "default", "worker_id": "p", "wait": {"seconds": 60}}
     return worker.PollWorkflowTaskRequest(**(defaults | fields))
@@ -169,6 +174,53 @@ async def test_a_poll_that_is_cut_off_gives_its_task_back_at_once(rig):
     await settle()
     hand = await rig.worker()
     assert [task.attempt for task in hand.workflow_tasks] == [1]
+
+
+@pytest.mark.parametrize("seen", [False, True])
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_poll_that_is_cut_off_as_its_task_comes_gives_it_back(rig, store, turns, seen):
+    """Whether the task is being leased, read or sent when the caller of the poll leaves."""
+    if seen:
+        hand = await rig.worker()
+        await rig.start("w")
+        await hand.command(hand.workflow_tasks[0])
+        await hand.cut()
+    request = poll(worker_id="q")
+    polling = asyncio.create_task(rig.engine.workers.poll_workflow_task(request))
+    await settle()
+    with store.closed("commit"):
+        stimulus = rig.start("v") if not seen else signal(rig)
+        starting = asyncio.create_task(stimulus)
+        await settle()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    answered = not polling.cancel()
+    await settle()
+    await starting
+    other = await rig.worker("s2")
+    name = "w" if seen else "v"
+    tasks = [(task.workflow_id, task.attempt) for task in other.workflow_tasks]
+    assert tasks == ([] if answered else [(name, 1)])
+
+
+async def test_a_poll_of_activities_that_is_cut_off_gives_its_task_back_at_once(rig):
+    await rig.start()
+    hand = await rig.worker(activities=())
+    request = worker.PollActivityTaskRequest(
+        task_queue="default", worker_id="p", wait={"seconds": 60}
+    )
+    polling = asyncio.create_task(rig.engine.workers.poll_activity_task(request))
+    await settle()
+    await hand.command(hand.workflow_tasks[0], schedule())
+    assert polling.done()
+    polling = asyncio.create_task(rig.engine.workers.poll_activity_task(request))
+    await settle()
+    polling.cancel()
+    await settle()
+    await rig.start("v")
+    await hand.command(hand.workflow_tasks[1], schedule())
+    second = await rig.worker("s2", workflows=())
+    assert [(task.workflow_id, task.attempt) for task in second.activity_tasks] == [("v", 1)]
 
 
 async def test_a_worker_leaves_no_trace_of_what_it_has_done(rig):

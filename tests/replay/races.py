@@ -133,6 +133,18 @@ def first_of_many() -> Rig:
     return rig
 
 
+def activities_from_outside() -> Rig:
+    """They end in every way, before the code has run, beside it and as the run closes."""
+    rig = Rig(workflows.impatient, "o-1")
+    rig.schedule_outside(7).fail(-7).run()
+    rig.schedule_outside(1).schedule_outside(2).schedule_outside(3).after(1).complete(-1, "seen")
+    rig.fire(1).time_out(-2).think()
+    rig.schedule_outside(4).cancel_outside(3).record()
+    rig.after(1).confirm_cancel(-3).complete(2, "refunded o-1").think()
+    rig.schedule_outside(5).record()
+    return rig
+
+
 def failed() -> Rig:
     rig = played(workflows.failing, "o-1")
     rig.fire(1).run()
@@ -159,5 +171,6 @@ RACES: dict[str, Callable[[], Rig]] = {
         group_failed,
         first_of_many,
         failed,
+        activities_from_outside,
     )
 }

@@ -121,6 +121,20 @@ class Rig:
         self.add(activity_cancelled=ActivityCancelled(activity_seq=seq, name=name, failure=what))
         return self
 
+    def schedule_outside(self, number: int = 1, name: str = "audit") -> Rig:
+        """A caller schedules an activity; it ends like any other, under the negative number."""
+        self.activities[-number] = name
+        self.add(
+            activity_scheduled=ActivityScheduled(
+                activity_seq=-number, name=name, task_queue="queue", external=True
+            )
+        )
+        return self
+
+    def cancel_outside(self, number: int = 1) -> Rig:
+        self.add(activity_cancel_requested=ActivityCancelRequested(activity_seq=-number))
+        return self
+
     def fire(self, seq: int = 1) -> Rig:
         self.now_us = max(self.now_us, self.timers.pop(seq))
         self.add(timer_fired=TimerFired(timer_seq=seq))
@@ -273,9 +287,10 @@ def steps_of(command: Command) -> Command:
 
 
 def is_recorded_command(event: HistoryEvent) -> bool:
-    return event.WhichOneof("event") in {
-        "activity_scheduled",
-        "activity_cancel_requested",
+    kind = event.WhichOneof("event")
+    if kind in {"activity_scheduled", "activity_cancel_requested"}:
+        return getattr(event, kind).activity_seq > 0
+    return kind in {
         "timer_scheduled",
         "timer_cancelled",
         "workflow_awaiting_signal",

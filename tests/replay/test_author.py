@@ -91,6 +91,23 @@ def test_the_logger_is_silent_while_replaying(caplog):
     assert caplog.records[-1].message == "outside"
 
 
+def test_an_activity_from_outside_does_not_silence_the_logger(caplog):
+    """Its schedule is no command: what stands before it may be new to the code."""
+
+    @workflow
+    async def shop() -> None:
+        await tick()
+        workflow.logger.info("ticked")
+
+    caplog.set_level(logging.INFO)
+    rig, _ = played(shop)
+    rig.complete(1).schedule_outside(1).complete(-1).think()
+    machine = new_machine(shop)
+    machine.run_task(rig.events)
+    machine.close()
+    assert [record.message for record in caplog.records] == ["ticked", "ticked"]
+
+
 def test_a_workflow_without_input_output_or_steps():
     @workflow
     async def nothing() -> None:

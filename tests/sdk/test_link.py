@@ -277,3 +277,20 @@ async def test_heartbeats_of_an_outage_become_one(transport, link):
     while not link.settled:  # noqa: ASYNC110
         await asyncio.sleep(0)
     assert link._heartbeats == {}
+
+
+@pytest.mark.parametrize("code", ["UNAUTHENTICATED", "PERMISSION_DENIED"])
+async def test_a_server_that_refuses_the_worker_is_not_asked_again(
+    transport, workflows, activities, code, caplog
+):
+    hello = WorkHello(session_id="s", task_queue="shop")
+    link = Link(transport, hello, workflows=workflows, activities=activities)
+    refusal = asyncio.get_running_loop().create_future()
+    link.open(refusal.set_result)
+    (await transport.accept()).end(from_reason("", "no key", code))
+
+    assert (await refusal).code == code
+    assert link.refused is await refusal
+    assert "no key" in caplog.text
+    await link.close()
+    assert transport.streams.empty()

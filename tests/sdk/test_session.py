@@ -159,6 +159,20 @@ async def test_a_server_that_refuses_the_stream_fails_the_calls(transport, askin
     (await transport.accept()).end(from_reason("", "not here", code))
 
     assert (await outcome).code == code
+    assert transport.streams.empty()
+
+
+async def test_a_server_that_refused_is_asked_again_with_the_next_call(transport, asking):
+    refused = asking(**start("w1"))
+    (await transport.accept()).end(from_reason("UNAUTHENTICATED", "no key", "UNAUTHENTICATED"))
+    await refused
+
+    served = asking(**start("w2"))
+    stream = await transport.accept()
+    (call,) = (await stream.request()).calls
+    assert call.start.workflow_id == "w2"
+    stream.say(reply(call.call_id, "run 2"))
+    assert (await served).run_id == "run 2"
 
 
 async def test_patience_ends(transport):

@@ -8,13 +8,16 @@ from typing import Any
 
 from perdure._replay.replayer import replay
 from perdure.errors import RpcError
+from perdure.v1.activity_pb2 import ActivityStatus
 from perdure.v1.history_pb2 import ActivityScheduled, History, HistoryEvent
+from perdure.v1.workflow_service_pb2 import GetActivityRequest
 from perdure_server.core.frames import parse_frame
-from perdure_server.core.model import Run, TimerKind
-from perdure_server.core.run import TASK_ACCEPTED, apply
+from perdure_server.core.model import EventRow, Run, TimerKind
+from perdure_server.core.run import RUN_TRANSITIONS, TASK_ACCEPTED, apply
 from perdure_server.core.token import TaskToken
 from perdure_server.engine.engine import Engine
 from tests.simulation.flows import WORKFLOWS
+from tests.support.histories import is_external
 from tests.support.model_store import Contents, StoredRun
 from tests.support.sim_client import Promises
 from tests.support.sim_network import Network, SimTransport
@@ -33,6 +36,7 @@ _METHODS = {
     "signal": "SignalWorkflow",
     "cancel": "CancelWorkflow",
     "terminate": "TerminateWorkflow",
+    "activity": "ScheduleActivity",
 }
 
 
@@ -106,10 +110,11 @@ def check_fold(stored: StoredRun) -> None:
     )
     accepted = False
     for row in stored.history:
-        if not accepted and folded.history_length and _needs_running(folded, row.kind, run):
+        if not accepted and folded.history_length and _needs_running(folded, row, run):
             accepted = True
             apply(folded, TASK_ACCEPTED, 0, at_us=row.at_us)
-        apply(folded, row.kind, row.seq, at_us=row.at_us, size=len(row.frame))
+        size, external = len(row.frame), is_external(row)
+        apply(folded, row.kind, row.seq, at_us=row.at_us, size=size, external=external)
     if run.seen_seq and not run.status.is_closed and not accepted:
         apply(folded, TASK_ACCEPTED, 0, at_us=folded.updated_at_us)
     for name in (
@@ -123,20 +128,27 @@ def check_fold(stored: StoredRun) -> None:
         assert getattr(folded, name) == getattr(run, name), (name, folded, run)
 
 
-def _needs_running(folded: Run, kind: str, run: Run) -> bool:
-    outside = {"signal_received", "workflow_cancel_requested"}
-    return folded.status == "PENDING" and kind not in outside and run.seen_seq > 0
+def _needs_running(folded: Run, row: EventRow, run: Run) -> bool:
+    outside = row.kind in {"signal_received", "workflow_cancel_requested"} or (
+        is_external(row) and (folded.status, row.kind) in RUN_TRANSITIONS
+    )
+    return folded.status == "PENDING" and not outside and run.seen_seq > 0
 
 
 def check_activities(run: Run, events: list[HistoryEvent]) -> set[int]:
-    """Each is scheduled once and ends at most once; returns those that have not ended."""
+    """Each is scheduled once and ends at most once; returns those that have not ended.
+
+    The numbers of those from outside are negative, and may have gaps.
+    """
     scheduled: dict[int, ActivityScheduled] = {}
     ended: Counter[int] = Counter()
     for event in events:
         kind = event.WhichOneof("event")
         if kind == "activity_scheduled":
             seq = event.activity_scheduled.activity_seq
-            assert seq == len(scheduled) + 1, (run, seq)
+            by_code = sum(1 for seq in scheduled if seq > 0)
+            assert seq == by_code + 1 or (seq < 0 and seq not in scheduled), (run, seq)
+            assert event.activity_scheduled.external == (seq < 0), (run, seq)
             scheduled[seq] = event.activity_scheduled
         elif kind in _ENDS:
             end = getattr(event, str(kind))
@@ -144,7 +156,7 @@ def check_activities(run: Run, events: list[HistoryEvent]) -> set[int]:
             ended[end.activity_seq] += 1
             assert ended[end.activity_seq] == 1, (run, end)
             check_end(end, scheduled[end.activity_seq])
-    assert len(scheduled) == run.activity_seq_max, run
+    assert sum(1 for seq in scheduled if seq > 0) == run.activity_seq_max, run
     return set(scheduled) - set(ended)
 
 
@@ -247,6 +259,9 @@ def check_answers(promises: Promises, contents: Contents) -> None:
             rows = [row for run in runs for row in contents.runs[run.run_id].history]
             at = [row for row in rows if row.seq == told.event_seq]
             assert "signal_received" in {row.kind for row in at}, told
+        elif kind == "activity":
+            assert told.activity.run_id in {run.run_id for run in runs}, told
+            check_scheduled(asked, contents.runs[told.activity.run_id])
         elif kind == "cancel":
             assert any(run.cancel_requested or run.status.is_closed for run in runs), told
         elif kind == "terminate":
@@ -256,9 +271,26 @@ def check_answers(promises: Promises, contents: Contents) -> None:
             assert not run.next_run_id, told
 
 
+def check_scheduled(asked: Any, stored: StoredRun) -> None:
+    """An activity from outside that was answered is in the history once, as its client meant it."""
+    found = [
+        event.activity_scheduled
+        for event in _events(stored)
+        if event.HasField("activity_scheduled")
+        and event.activity_scheduled.activity_seq == -asked.seq
+    ]
+    assert [event.input.data for event in found] == [asked.input.data], (asked, found)
+
+
 def check_watch(promises: Promises, contents: Contents) -> None:
-    """A watcher saw every event once, in the order of commits, from where it began."""
-    seen = [(told.run_id, told.event.seq) for told in promises.watched]
+    """A watcher saw every event once, in the order of commits, from where it began.
+
+    Of a run that has begun it is told at most once.
+    """
+    told_of = [told.run_id for told in promises.watched if told.kind == "workflow_running"]
+    assert len(set(told_of)) == len(told_of), "a run began twice"
+    events = [told for told in promises.watched if told.kind != "workflow_running"]
+    seen = [(told.run_id, told.event.seq) for told in events]
     log = [(event.run_id, event.row.seq) for event in contents.log]
     assert seen == log[len(log) - len(seen) :], "the watch has a gap or a repetition"
 
@@ -296,7 +328,9 @@ async def check_repetitions(promises: Promises, contents: Contents, network: Net
     transport = SimTransport(network)
     events = len(contents.log)
     for kind, request, answer in promises.answered:
-        if kind not in _METHODS:
+        if kind == "activity":
+            await check_activity_ended(transport, answer)
+        if kind not in _METHODS or not getattr(request, "request_id", ""):
             continue
         try:
             again = await transport.call(f"WorkflowService/{_METHODS[kind]}", request)
@@ -304,6 +338,15 @@ async def check_repetitions(promises: Promises, contents: Contents, network: Net
             raise AssertionError(f"repeated {kind} {request}: {error!r}") from error
         assert again == answer, (kind, request, answer, again)
     assert len(contents.log) == events, "a repetition was not one"
+
+
+async def check_activity_ended(transport: SimTransport, answer: Any) -> None:
+    """An activity from outside is found by the id that was told, and has ended with its run."""
+    request = GetActivityRequest(activity_id=answer.activity.activity_id)
+    found: Any = await transport.call("WorkflowService/GetActivity", request)
+    told, ended = answer.activity, found.activity
+    assert (ended.run_id, ended.seq, ended.external) == (told.run_id, told.seq, True), found
+    assert ended.status >= ActivityStatus.ACTIVITY_STATUS_COMPLETED, found
 
 
 def describe(contents: Contents) -> str:

@@ -29,6 +29,7 @@ from perdure.v1.workflow_pb2 import ConflictPolicy, ReusePolicy
 from perdure.v1.workflow_service_pb2 import (
     CancelWorkflowRequest,
     GetWorkflowResultRequest,
+    ScheduleActivityRequest,
     SignalWorkflowRequest,
     StartWorkflowRequest,
     TerminateWorkflowRequest,
@@ -240,6 +241,9 @@ class World:
         async with asyncio.TaskGroup() as group:
             if random.random() < 0.2:
                 group.create_task(self._twin(random, request))
+            outside = Random(f"{self.seed}/outside{number}")
+            if outside.random() < 0.3:
+                group.create_task(self._schedule_outside(outside, request.workflow_id))
             run_id = await self._start(client, request)
             if run_id is None:
                 return
@@ -307,6 +311,21 @@ class World:
             await pause(random.uniform(0, 3))
             terminate = TerminateWorkflowRequest(workflow_id=workflow_id, request_id="terminate")
             await self._tell(client, "terminate", terminate)
+
+    async def _schedule_outside(self, random: Random, workflow_id: str) -> None:
+        """Schedules activities of a workflow that may not be there yet, or no longer."""
+        for _ in range(random.randrange(1, 5)):
+            await pause(random.uniform(0, 3))
+            seq = random.randrange(1, 5)
+            request = ScheduleActivityRequest(
+                workflow_id=workflow_id,
+                seq=seq,
+                name=["step", "flaky"][seq % 2],
+                input=Payload(data=str(seq % 3).encode()),
+                request_id=random.choice(["", f"activity-{seq}"]),
+            )
+            request.options.retry_policy.initial_interval.FromMilliseconds(200)
+            await self._tell(random.choice(self.clients), "activity", request)
 
     async def _tell(self, client: SimClient, kind: str, request: object) -> None:
         with suppress(WorkflowClosedError, WorkflowNotFoundError):

@@ -15,9 +15,24 @@ from typing import Any
 import pytest
 
 from perdure_server.core.changeset import Changeset, RunChange, TaskFence
-from perdure_server.core.model import Lane, RequestRecord, RunStatus, TaskKind, TimerKind
+from perdure_server.core.model import (
+    ApiKey,
+    Lane,
+    Namespace,
+    RequestRecord,
+    RunStatus,
+    TaskKind,
+    TimerKind,
+)
 from perdure_server.core.state import RunState
-from perdure_server.store.contract import ClaimRequest, Committed, ListFilter, Position, Store
+from perdure_server.store.contract import (
+    ClaimRequest,
+    Committed,
+    KeyInserted,
+    ListFilter,
+    Position,
+    Store,
+)
 from perdure_server.store.sqlite.store import SqliteStore
 from tests.support.histories import (
     START_US,
@@ -55,6 +70,14 @@ EXPECTED = {
     "several StaleVersion",
     "claim",
     "extend",
+    "delete runs",
+    "insert namespace",
+    "delete namespace",
+    "insert key INSERTED",
+    "insert key NOT_FIRST",
+    "insert key LABEL_EXISTS",
+    "insert key TAKEN",
+    "delete key",
 }
 
 Operation = Callable[[Store], Awaitable[Any]]
@@ -67,27 +90,49 @@ class Stream:
         self._random = random
         self._model = model
         self._made = 0
-        self._now_us = START_US
+        self.now_us = START_US
         self.run_ids: list[str] = []
-        self.requests: list[RequestRecord] = []
+        self.some_requests: list[tuple[str, str, str, str]] = []
+        self._requests: dict[tuple[str, str, str, str], None] = {}
 
     async def next(self) -> tuple[list[str], Operation]:
         """Returns an operation and the kinds of its answers, one each."""
-        self._now_us += self._random.randint(0, 500)
+        self.now_us += self._random.randint(0, 500)
+        self.some_requests = self._random.sample([*self._requests], min(len(self._requests), 5))
         if self._happens(0.15):
             return ["claim"], self._claim()
         if self._happens(0.1):
-            leases = [(task, self._now_us + 9) for task in await self._model.leased_tasks()]
+            leases = [(task, self.now_us + 9) for task in await self._model.leased_tasks()]
             return ["extend"], lambda store: store.extend_leases(leases)
+        if self._happens(0.25):
+            return self._upkeep()
         batch = [await self._changeset() for _ in range(self._random.randint(1, 4))]
         changesets = [changeset for _, changeset in batch]
         return [kind for kind, _ in batch], lambda store: store.commit(changesets)
+
+    def _upkeep(self) -> tuple[list[str], Operation]:
+        """What operators do."""
+        random, number = self._random, self._random.randint(1, 4)
+        namespace = random.choice(NAMESPACES)
+        limits = {"limit": random.randint(1, 3), "max_events": random.randint(1, 9)}
+        limits["max_bytes"] = random.randint(0, 99)
+        key = ApiKey(bytes([number]), f"prefix-{number}", random.choice("ab"), self.now_us)
+        conditions = {"only_first": self._happens(0.4), "unless_label": self._happens(0.4)}
+        operations: dict[str, Operation] = {
+            "delete runs": lambda store: store.delete_closed_runs(namespace, **limits),
+            "insert namespace": lambda store: store.insert_namespace(Namespace(namespace, number)),
+            "delete namespace": lambda store: store.delete_namespace(namespace),
+            "insert key": lambda store: store.insert_api_key(key, **conditions),
+            "delete key": lambda store: store.delete_api_key(key.prefix),
+        }
+        kind = random.choice([*operations, "insert key"])
+        return [kind], operations[kind]
 
     def _claim(self) -> Operation:
         limit, lease_us = self._random.randint(0, 3), self._random.choice([None, 100])
         lanes = self._random.sample(LANES, 2)
         claims = [ClaimRequest(lane, limit, "session", "worker", lease_us) for lane in lanes]
-        now_us = self._now_us
+        now_us = self.now_us
         return lambda store: store.claim_tasks(claims, now_us)
 
     async def _changeset(self) -> tuple[str, Changeset]:
@@ -102,7 +147,7 @@ class Stream:
         change = self._change(self._random.choice(is_open))
         if kind == "close":
             change.closes = True
-            change.run = replace(change.run, status=RunStatus.FAILED, closed_at_us=self._now_us)
+            change.run = replace(change.run, status=RunStatus.FAILED, closed_at_us=self.now_us)
         return kind, Changeset([change], self._request())
 
     def _start(self) -> RunChange:
@@ -123,7 +168,7 @@ class Stream:
 
     def _change(self, state: RunState) -> RunChange:
         run, random = state.run, self._random
-        task = a_task(run, ready_at_us=self._now_us + random.randint(-500, 500))
+        task = a_task(run, ready_at_us=self.now_us + random.randint(-500, 500))
         work = a_task(run, random.randint(1, 3), kind=TaskKind.ACTIVITY, lease_limit_us=50)
         change = stepping(run, task, work, seen_seq=random.randint(0, run.history_length))
         if self._happens(0.1):
@@ -148,7 +193,7 @@ class Stream:
         if self._happens(0.5):
             return []
         record = a_request(a_run(self._random.randint(1, 20)), rpc=self._random.choice("ABC"))
-        self.requests.append(record)
+        self._requests[record.namespace, record.workflow_id, record.rpc, record.request_id] = None
         return [record]
 
     def _happens(self, probability: float) -> bool:
@@ -164,6 +209,15 @@ async def contents(store: Store, stream: Stream) -> dict[str, Any]:
     found["timers"] = await store.due_timers(after=None, limit=10_000)
     found["leased"] = sorted(map(repr, await store.leased_tasks()))
     found["depths"] = sorted(map(repr, await store.lane_depths()))
+    found["namespaces"] = await store.list_namespaces(after="main", limit=9)
+    found["keys"] = await store.list_api_keys()
+    for key in stream.some_requests:
+        found[f"request {key}"] = await store.find_request(*key)
+    for namespace in NAMESPACES:
+        found[f"counts {namespace}"] = await store.count_runs(namespace)
+        found[f"queues {namespace}"] = await store.queue_depths(namespace, stream.now_us)
+        failed = await store.run_ids(namespace, RunStatus.FAILED, limit=5)
+        found[f"failed {namespace}"] = failed
     found["log"] = await store.read_events(Position(store.epoch, 0, -1), limit=100_000)
     found["last"] = await store.last_position()
     return found
@@ -175,12 +229,16 @@ def succeeded(kinds: list[str], answer: Any) -> set[str]:
         return {"extend"}
     if kinds == ["claim"]:
         return {"claim"} if any(answer) else set()
+    if isinstance(answer, KeyInserted):
+        return {f"insert key {answer.outcome.name}"}
+    if not isinstance(answer, list):
+        return set(kinds) if answer else set()
     return {f"{kind} {type(outcome).__name__}" for kind, outcome in zip(kinds, answer, strict=True)}
 
 
 def plain(answer: Any) -> Any:
     """Makes answers comparable: two errors are the same when their types are."""
-    if answer is None or not isinstance(answer[0], Committed | Exception):
+    if not isinstance(answer, list) or not isinstance(answer[0], Committed | Exception):
         return answer
     return [outcome if isinstance(outcome, Committed) else type(outcome) for outcome in answer]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
@@ -10,11 +11,20 @@ from pathlib import Path
 import pytest
 
 from perdure_server.core.errors import SchemaTooNew, StoreUnavailable
-from perdure_server.core.model import Activity, RequestRecord, Run, Task, Timer
+from perdure_server.core.model import (
+    Activity,
+    ApiKey,
+    Namespace,
+    RequestRecord,
+    Run,
+    Task,
+    Timer,
+)
 from perdure_server.store import migrate
 from perdure_server.store.migrate import SCHEMA_VERSION, Migration, check_schema, load_migrations
 from perdure_server.store.sqlite import connection
 from perdure_server.store.sqlite.store import SqliteStore
+from tests.support.histories import START_US, a_run, alone, starting
 
 
 def ask(path: Path, statement: str) -> list[tuple[object, ...]]:
@@ -74,6 +84,38 @@ async def test_a_migration_that_fails_leaves_nothing(
     await open_and_close(path)
 
 
+async def test_main_is_as_old_as_the_first_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "old.db"
+    first, *later = load_migrations("perdure_server.store.sqlite")
+    with monkeypatch.context() as patch:
+        patch.setattr(connection, "load_migrations", lambda package: [first])
+        store = SqliteStore(path)
+        await store.open()
+        runs = [a_run(2, created_at_us=START_US + 5), a_run(3), a_run(4)]
+        await store.commit([alone(starting(run)) for run in runs])
+        await store.close()
+    assert later
+    store = SqliteStore(path)
+    await store.open()
+    assert await store.find_namespace("main") == Namespace("main", START_US + 5)
+    assert [await store.find_run("default", f"order-{number}", None) for number in (2, 3, 4)] == [
+        run.run_id for run in runs
+    ]
+    await store.close()
+
+
+async def test_main_of_a_new_file_is_as_old_as_the_file(tmp_path: Path) -> None:
+    before_us = int(time.time()) * 1_000_000
+    store = SqliteStore(tmp_path / "new.db")
+    await store.open()
+    main = await store.find_namespace("main")
+    assert main is not None
+    assert before_us <= main.created_at_us <= int(time.time()) * 1_000_000
+    await store.close()
+
+
 @pytest.mark.parametrize(
     ("table", "row"),
     [
@@ -82,6 +124,8 @@ async def test_a_migration_that_fails_leaves_nothing(
         ("tasks", Task),
         ("timers", Timer),
         ("requests", RequestRecord),
+        ("namespaces", Namespace),
+        ("api_keys", ApiKey),
     ],
 )
 async def test_columns_stand_as_the_fields_do(tmp_path: Path, table: str, row: type) -> None:

@@ -313,6 +313,10 @@ WALKS = {"has_schema", "schema_version", "last_position", "record_position"}
 """These read tables of one row or few."""
 WALKS |= {"leased_tasks", "lane_depths"}
 """These read whole tables by their meaning, and at start only."""
+WALKS |= {"queue_depths", "has_api_key", "find_api_key", "list_api_keys"}
+"""These are for operators; API keys are few."""
+SORTS = {"queue_depths", "find_api_key", "list_api_keys"}
+"""These sort a few rows."""
 
 
 @pytest.mark.parametrize("query", [name for name in QUERIES if not name.startswith("begin_")])
@@ -324,7 +328,8 @@ async def test_no_query_sorts_and_few_walk_a_table(
     with closing(sqlite3.connect(path)) as outside:
         explained = outside.execute(f"EXPLAIN QUERY PLAN {QUERIES[query]}", parameters)
         plan = [step for _, _, _, step in explained]
-    assert [step for step in plan if "TEMP B-TREE" in step] == []
+    if query not in SORTS:
+        assert [step for step in plan if "TEMP B-TREE" in step] == []
     if query not in WALKS:
         assert [step for step in plan if re.match("SCAN [a-z_]+$", step)] in (
             [],

@@ -7,21 +7,31 @@ process that was killed: what it had committed stays, the reply is lost.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
 from perdure_server.core.changeset import Changeset
 from perdure_server.core.errors import StoreUnavailable
 from perdure_server.core.limits import MILLISECOND_US, SECOND_US
-from perdure_server.core.model import EventRow, RequestRecord, Task, Timer
+from perdure_server.core.model import (
+    ApiKey,
+    EventRow,
+    Namespace,
+    RequestRecord,
+    RunStatus,
+    Task,
+    Timer,
+)
 from perdure_server.core.state import RunState
 from perdure_server.store.contract import (
     ClaimRequest,
     Committed,
+    KeyInserted,
     LaneDepth,
     ListFilter,
     Position,
+    QueueDepth,
     RunSummary,
     Store,
     WatchedEvent,
@@ -165,6 +175,72 @@ class FaultyStore:
         """Returns the position of the last committed event."""
         await self._arrive()
         return await self._inner.last_position()
+
+    async def insert_namespace(self, namespace: Namespace) -> bool:
+        """Inserts a namespace."""
+        await self._arrive()
+        return await self._inner.insert_namespace(namespace)
+
+    async def find_namespace(self, name: str) -> Namespace | None:
+        """Returns a namespace that was inserted."""
+        await self._arrive()
+        return await self._inner.find_namespace(name)
+
+    async def list_namespaces(self, *, after: str, limit: int) -> list[Namespace]:
+        """Returns namespaces by name."""
+        await self._arrive()
+        return await self._inner.list_namespaces(after=after, limit=limit)
+
+    async def delete_namespace(self, name: str) -> bool:
+        """Deletes the row of a namespace."""
+        await self._arrive()
+        return await self._inner.delete_namespace(name)
+
+    async def count_runs(self, namespace: str) -> Mapping[RunStatus, int]:
+        """Returns how many runs of a namespace have each status."""
+        await self._arrive()
+        return await self._inner.count_runs(namespace)
+
+    async def run_ids(self, namespace: str, status: RunStatus, *, limit: int) -> list[str]:
+        """Returns the oldest runs that have a status."""
+        await self._arrive()
+        return await self._inner.run_ids(namespace, status, limit=limit)
+
+    async def delete_closed_runs(
+        self, namespace: str, *, limit: int, max_events: int, max_bytes: int
+    ) -> int:
+        """Deletes the oldest closed runs of a namespace, or dies around it."""
+        await self._arrive()
+        await self._may_die(self.faults.die_before)
+        count = await self._inner.delete_closed_runs(
+            namespace, limit=limit, max_events=max_events, max_bytes=max_bytes
+        )
+        await self._may_die(self.faults.die_after)
+        return count
+
+    async def queue_depths(self, namespace: str, now_us: int) -> list[QueueDepth]:
+        """Returns the queues of a namespace that have tasks."""
+        await self._arrive()
+        return await self._inner.queue_depths(namespace, now_us)
+
+    async def insert_api_key(
+        self, key: ApiKey, *, only_first: bool, unless_label: bool
+    ) -> KeyInserted:
+        """Inserts an API key, or answers why not."""
+        await self._arrive()
+        return await self._inner.insert_api_key(
+            key, only_first=only_first, unless_label=unless_label
+        )
+
+    async def list_api_keys(self) -> list[ApiKey]:
+        """Returns every API key, newest first."""
+        await self._arrive()
+        return await self._inner.list_api_keys()
+
+    async def delete_api_key(self, prefix: str) -> bool:
+        """Deletes an API key."""
+        await self._arrive()
+        return await self._inner.delete_api_key(prefix)
 
     async def wait_for_work(self, timeout_us: int) -> None:
         """Waits as the inner store does."""

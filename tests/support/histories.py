@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from perdure_server.core.changeset import Changeset, RunChange
+from perdure_server.core.frames import parse_frame
 from perdure_server.core.model import (
     Activity,
     EventRow,
@@ -107,3 +108,9 @@ def stepping(run: Run, *tasks: Task, **columns: object) -> RunChange:
 def alone(change: RunChange, *requests: RequestRecord) -> Changeset:
     """Returns the changeset of one change."""
     return Changeset([change], list(requests))
+
+
+def is_external(row: EventRow) -> bool:
+    """Whether an event is of an activity that was scheduled from outside."""
+    event = getattr(parse_frame(row.frame), row.kind)
+    return row.kind.startswith("activity_") and event.activity_seq < 0

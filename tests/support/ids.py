@@ -26,3 +26,7 @@ class SequentialIds:
     def seed(self) -> int:
         """Returns a seed that is different for every run."""
         return next(self._numbers)
+
+    def api_key_secret(self) -> bytes:
+        """Returns 32 bytes; keys made of them have prefixes of their own."""
+        return next(self._numbers).to_bytes(4) * 8

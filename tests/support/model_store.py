@@ -7,7 +7,8 @@ It has no threads, reads no clock and never waits: a call completes before anoth
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy, deepcopy
 from dataclasses import dataclass, field, replace
 
@@ -21,10 +22,13 @@ from perdure_server.core.errors import (
 from perdure_server.core.limits import SECOND_US
 from perdure_server.core.model import (
     Activity,
+    ApiKey,
     EventRow,
     Lane,
+    Namespace,
     RequestRecord,
     Run,
+    RunStatus,
     Task,
     TaskKind,
     Timer,
@@ -34,9 +38,12 @@ from perdure_server.core.state import RunState
 from perdure_server.store.contract import (
     ClaimRequest,
     Committed,
+    KeyInserted,
+    KeyOutcome,
     LaneDepth,
     ListFilter,
     Position,
+    QueueDepth,
     RunSummary,
     WatchedEvent,
 )
@@ -66,11 +73,12 @@ class StoredRun:
 class Contents:
     """Everything that is on the model's disk."""
 
-    epoch: int = 1
-    commit: int = 0
+    last: Position = field(default_factory=lambda: Position(1, 0, -1))
     runs: dict[str, StoredRun] = field(default_factory=dict)
     requests: dict[RequestKey, RequestRecord] = field(default_factory=dict)
     log: list[WatchedEvent] = field(default_factory=list)
+    namespaces: dict[str, Namespace] = field(default_factory=lambda: {"main": Namespace("main", 0)})
+    keys: dict[str, ApiKey] = field(default_factory=dict)
 
     def tasks(self) -> Iterator[Task]:
         """Every task, in no order that means anything."""
@@ -105,13 +113,13 @@ class ModelStore:
     @property
     def epoch(self) -> int:
         """The epoch of positions."""
-        return self._contents.epoch
+        return self._contents.last.epoch
 
     async def commit(self, changesets: Sequence[Changeset]) -> list[Committed | Exception]:
         """Applies each changeset atomically."""
         disk = self._contents
         outcomes: list[Committed | Exception] = []
-        position = Position(disk.epoch, disk.commit + 1, 0)
+        position = Position(disk.last.epoch, disk.last.commit + 1, 0)
         for changeset in changesets:
             refusal = self._refusal(changeset)
             outcomes.append(refusal or Committed(position))
@@ -119,7 +127,7 @@ class ModelStore:
                 written = self._apply(changeset, position)
                 position = replace(position, index=position.index + written)
         if position.index:
-            disk.commit += 1
+            disk.last = replace(position, index=position.index - 1)
         return outcomes
 
     async def claim_tasks(self, claims: Sequence[ClaimRequest], now_us: int) -> list[list[Task]]:
@@ -223,8 +231,90 @@ class ModelStore:
 
     async def last_position(self) -> Position:
         """Returns the position of the last committed event."""
-        disk = self._contents
-        return disk.log[-1].position if disk.log else Position(disk.epoch, 0, -1)
+        return self._contents.last
+
+    async def insert_namespace(self, namespace: Namespace) -> bool:
+        """Inserts a namespace."""
+        is_new = namespace.name not in self._contents.namespaces
+        if is_new:
+            self._disk.namespaces[namespace.name] = namespace
+        return is_new
+
+    async def find_namespace(self, name: str) -> Namespace | None:
+        """Returns a namespace that was inserted."""
+        return self._contents.namespaces.get(name)
+
+    async def list_namespaces(self, *, after: str, limit: int) -> list[Namespace]:
+        """Returns namespaces by name."""
+        namespaces = self._contents.namespaces
+        return [namespaces[name] for name in sorted(namespaces) if name > after][:limit]
+
+    async def delete_namespace(self, name: str) -> bool:
+        """Deletes the row of a namespace."""
+        return self._contents.namespaces.pop(name, None) is not None
+
+    async def count_runs(self, namespace: str) -> Mapping[RunStatus, int]:
+        """Returns how many runs of a namespace have each status."""
+        return dict(Counter(run.status for run in self._runs_of(namespace)))
+
+    async def run_ids(self, namespace: str, status: RunStatus, *, limit: int) -> list[str]:
+        """Returns the oldest runs that have a status."""
+        found = [run.run_id for run in self._runs_of(namespace) if run.status is status]
+        return found[:limit]
+
+    async def delete_closed_runs(
+        self, namespace: str, *, limit: int, max_events: int, max_bytes: int
+    ) -> int:
+        """Deletes the oldest closed runs of a namespace."""
+        closed = [run for run in self._runs_of(namespace) if run.closed_at_us is not None]
+        deleted: set[str] = set()
+        events = size = 0
+        for run in closed[:limit]:
+            events += run.history_length
+            size += run.history_bytes
+            if deleted and (events > max_events or size > max_bytes):
+                break
+            deleted.add(run.run_id)
+            del self._disk.runs[run.run_id]
+        disk = self._disk
+        disk.log = [event for event in disk.log if event.run_id not in deleted]
+        left = {run.workflow_id for run in self._runs_of(namespace)}
+        gone = {run.workflow_id for run in closed if run.run_id in deleted} - left
+        for key in [key for key in disk.requests if key[0] == namespace and key[1] in gone]:
+            del disk.requests[key]
+        return len(deleted)
+
+    async def queue_depths(self, namespace: str, now_us: int) -> list[QueueDepth]:
+        """Returns the queues of a namespace that have tasks."""
+        queues: dict[str, list[Task]] = {}
+        for task in self._contents.tasks():
+            if task.namespace == namespace:
+                queues.setdefault(task.queue, []).append(task)
+        return [_depth(queue, queues[queue], now_us) for queue in sorted(queues)]
+
+    async def insert_api_key(
+        self, key: ApiKey, *, only_first: bool, unless_label: bool
+    ) -> KeyInserted:
+        """Inserts an API key, or answers why not."""
+        keys = await self.list_api_keys()
+        same_label = [each for each in keys if each.label == key.label]
+        if only_first and keys:
+            return KeyInserted(KeyOutcome.NOT_FIRST)
+        if unless_label and same_label:
+            return KeyInserted(KeyOutcome.LABEL_EXISTS, same_label[0])
+        if any(key.prefix == each.prefix or key.digest == each.digest for each in keys):
+            return KeyInserted(KeyOutcome.TAKEN)
+        self._disk.keys[key.prefix] = key
+        return KeyInserted(KeyOutcome.INSERTED)
+
+    async def list_api_keys(self) -> list[ApiKey]:
+        """Returns every API key, newest first."""
+        keys = self._contents.keys.values()
+        return sorted(keys, key=lambda key: (key.created_at_us, key.prefix), reverse=True)
+
+    async def delete_api_key(self, prefix: str) -> bool:
+        """Deletes an API key."""
+        return self._contents.keys.pop(prefix, None) is not None
 
     async def wait_for_work(self, timeout_us: int) -> None:
         """Returns after the timeout, by the loop's own time: there is no other server."""
@@ -235,6 +325,11 @@ class ModelStore:
         if not self._is_open:
             raise StoreUnavailable("the model is not open")
         return self._disk
+
+    def _runs_of(self, namespace: str) -> list[Run]:
+        """The runs of a namespace, the oldest first."""
+        runs = self._contents.runs
+        return [runs[key].run for key in sorted(runs) if runs[key].run.namespace == namespace]
 
     def _refusal(self, changeset: Changeset) -> Exception | None:
         if any(_request_key(request) in self._disk.requests for request in changeset.requests):
@@ -304,6 +399,21 @@ def _matches(run: Run, where: ListFilter) -> bool:
         run.namespace == where.namespace
         and where.status in {None, run.status}
         and where.workflow_type in {None, run.workflow_type}
+    )
+
+
+def _depth(queue: str, tasks: Sequence[Task], now_us: int) -> QueueDepth:
+    kinds = Counter((task.kind, task.session_id is None) for task in tasks)
+    ready = [
+        task.ready_at_us for task in tasks if task.session_id is None and task.ready_at_us <= now_us
+    ]
+    return QueueDepth(
+        queue=queue,
+        pending_workflow_tasks=kinds[TaskKind.WORKFLOW, True],
+        running_workflow_tasks=kinds[TaskKind.WORKFLOW, False],
+        pending_activities=kinds[TaskKind.ACTIVITY, True],
+        running_activities=kinds[TaskKind.ACTIVITY, False],
+        ready_since_us=min(ready, default=None),
     )
 
 

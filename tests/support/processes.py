@@ -87,12 +87,13 @@ class RealProcess:
 
 
 class ServerProcess(RealProcess):
-    """`perdure dev` on a folder; each start serves the same data on the same address."""
+    """`perdure server` on a folder; each start serves the same data on the same address."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.address: Final = f"127.0.0.1:{free_port()}"
-        command = ["-m", "perdure_server", "dev", "--data", str(folder), "--grpc", self.address]
+        command = ["-m", "perdure_server", "server", "--log-level", "warning"]
+        command += ["--data", str(folder), "--grpc", self.address]
         super().__init__(command, log=folder / "server.log")
 
 

@@ -26,6 +26,7 @@ _KINDS: Final = {
     "signal": "WorkflowService/SignalWorkflow",
     "cancel": "WorkflowService/CancelWorkflow",
     "terminate": "WorkflowService/TerminateWorkflow",
+    "activity": "WorkflowService/ScheduleActivity",
     "result": "WorkflowService/GetWorkflowResult",
 }
 
@@ -71,7 +72,7 @@ class SimClient:
             return answer
 
     async def _ask_once(self, kind: str, request: Any) -> Message:
-        if self._session is None or kind == "terminate":
+        if self._session is None or kind in {"terminate", "activity"}:
             return await self._transport.call(_KINDS[kind], request, timeout_s=20.0)
         self._call_id += 1
         future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()

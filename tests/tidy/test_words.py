@@ -17,7 +17,7 @@ CONFLICT = re.compile(r"^(?:<{7} |>{7} |={7}$)", re.MULTILINE)
 TEXTS = [
     path
     for path in tracked()
-    if path.suffix not in {".binpb", ".db", ".png"}
+    if path.suffix not in {".binpb", ".db", ".pb", ".png"}
     and "third_party" not in path.parts
     and path != Path(__file__).resolve()
     and path.name not in {"LICENSE", "requirements.lock"}

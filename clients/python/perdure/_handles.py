@@ -210,22 +210,11 @@ class WorkflowHandle(Generic[R]):
             run_id=self.run_id,
             after_seq=after_seq,
         )
-        patience = self._connection.patience()
-        while True:
-            responses = self._connection.stream(
-                "WatchService/WatchWorkflow", request, watching.WatchWorkflowResponse
-            )
-            try:
-                async with aclosing(responses):
-                    async for response in responses:
-                        yield response.event
-                        request.run_id = response.run_id
-                        request.after_seq = response.event.seq
-                        patience = self._connection.patience()
-            except UnavailableError as error:
-                await patience.after(error)
-            else:
-                return
+        async with aclosing(self._follow(request)) as responses:
+            async for response in responses:
+                # The first message of a stream only tells where it begins.
+                if response.HasField("event"):
+                    yield response.event
 
     def outcome(self, response: pb.GetWorkflowResultResponse) -> R:
         """Returns the result that an answer holds, or raises what it holds instead."""
@@ -242,6 +231,27 @@ class WorkflowHandle(Generic[R]):
             workflow_id=self.workflow_id,
             run_id=response.run_id,
         )
+
+    async def _follow(
+        self, request: watching.WatchWorkflowRequest
+    ) -> AsyncGenerator[watching.WatchWorkflowResponse, None]:
+        """Yields what the streams of one run say, each beginning where the last one broke."""
+        patience = self._connection.patience()
+        while True:
+            responses = self._connection.stream(
+                "WatchService/WatchWorkflow", request, watching.WatchWorkflowResponse
+            )
+            try:
+                async with aclosing(responses):
+                    async for response in responses:
+                        yield response
+                        request.run_id = response.run_id
+                        request.after_seq = max(request.after_seq, response.event.seq)
+                        patience = self._connection.patience()
+            except UnavailableError as error:
+                await patience.after(error)
+            else:
+                return
 
     async def _await_result(self) -> pb.GetWorkflowResultResponse:
         connection = self._connection

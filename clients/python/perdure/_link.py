@@ -11,11 +11,11 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from perdure._stream import BATCH_BYTES_MAX, Conversation
-from perdure._transport import MESSAGE_BYTES_MAX, Transport
+from perdure._transport import FINAL_CODES, MESSAGE_BYTES_MAX, Transport
 from perdure.errors import RpcError
 from perdure.v1.failure_pb2 import Failure
 from perdure.v1.task_pb2 import ActivityTask, WorkflowTask
@@ -122,12 +122,14 @@ class Link:
         self._drained = False
         self.away = False
         """Whether the server was lost and has not answered since."""
+        self.refused: RpcError | None = None
+        """Why the server will not have this worker, however often it connects."""
         self.task_failure: Failure | None = None
         """Why the last workflow task that failed did so."""
 
-    def open(self) -> None:
-        """Connects, and stays connected until `close`."""
-        self._task = self._loop.create_task(self._conversation.run())
+    def open(self, on_refused: Callable[[RpcError], object] | None = None) -> None:
+        """Connects, and stays connected until `close`, or until the server refuses for good."""
+        self._task = self._loop.create_task(self._converse(on_refused))
 
     async def close(self) -> None:
         """Leaves the stream."""
@@ -245,10 +247,21 @@ class Link:
             self._conversation.reconnect()
 
     def broken(self, error: RpcError, down_s: float) -> None:  # noqa: ARG002  # patient for ever
-        """Notes once per outage that the server is away."""
+        """Notes once per outage that the server is away. Raises the error when it refuses."""
+        if error.code in FINAL_CODES:
+            raise error
         if not self.away:
             self.away = True
             _log.warning("the worker lost its server and will connect again: %s", error)
+
+    async def _converse(self, on_refused: Callable[[RpcError], object] | None) -> None:
+        try:
+            await self._conversation.run()
+        except RpcError as error:
+            self.refused = error
+            _log.error("the server refuses the worker, which ends: %s", error)
+            if on_refused is not None:
+                on_refused(error)
 
     def _answered(self, result: ReportResult) -> None:
         if result.reason in _REPEATABLE_REASONS:

@@ -15,13 +15,13 @@ from typing import Final, NamedTuple
 from google.protobuf.message import Message
 
 from perdure._stream import BATCH_BYTES_MAX, Conversation
-from perdure._transport import Transport, error_from_status
+from perdure._transport import FINAL_CODES, Transport, error_from_status
 from perdure.errors import RpcError, from_reason
 from perdure.v1.workflow_service_pb2 import SessionCall, SessionRequest, SessionResponse
 
 CALLS_MAX: Final = 10_000
 """Calls sent and not answered, as in the server's limits; further ones wait here."""
-_FINAL_CODES: Final = frozenset({"UNIMPLEMENTED", "UNAUTHENTICATED", "PERMISSION_DENIED"})
+_FINAL_CODES: Final = FINAL_CODES | {"UNIMPLEMENTED"}
 """What a server answers that will not take the stream however often it is asked."""
 
 
@@ -52,8 +52,8 @@ class Session:
         call.call_id = call_id
         self._pending[call_id] = _Pending(call, call.ByteSize(), done)
         self._due.append(call_id)
-        if self._task is None:
-            self._task = asyncio.create_task(self._conversation.run())
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._converse())
         self._conversation.wake()
 
     def abandon(self, call_id: int) -> None:
@@ -110,9 +110,15 @@ class Session:
             self._conversation.wake()
 
     def broken(self, error: RpcError, down_s: float) -> None:
-        """Fails what waits when the server has been away for too long, or refuses the stream."""
-        if down_s >= self._patience_s or error.code in _FINAL_CODES:
+        """Fails what waits when the server has been away for too long, or refuses the stream.
+
+        Raises the error in the second case: the server is asked again with the next call only.
+        """
+        final = error.code in _FINAL_CODES
+        if final or down_s >= self._patience_s:
             self.fail(error)
+        if final:
+            raise error
 
     def fail(self, error: RpcError) -> None:
         """Fails every call that waits for an answer."""
@@ -120,6 +126,11 @@ class Session:
         self._pending.clear()
         for pending in waiting:
             pending.done(error)
+
+    async def _converse(self) -> None:
+        with contextlib.suppress(RpcError):
+            # Whoever waited for an answer was told.
+            await self._conversation.run()
 
     def _batch(self, ping: int) -> SessionRequest:
         calls: list[SessionCall] = []

@@ -54,7 +54,10 @@ class Party(Protocol[RequestT_co, ResponseT_contra]):
         ...
 
     def broken(self, error: RpcError, down_s: float) -> None:
-        """Learns that the stream broke, and for how long the server has not been heard."""
+        """Learns that the stream broke, and for how long the server has not been heard.
+
+        Raises the error when the conversation should end with it.
+        """
         ...
 
 
@@ -89,7 +92,10 @@ class Conversation(Generic[RequestT, ResponseT]):
         self._leaving = True
 
     async def run(self) -> NoReturn:
-        """Converses until cancelled, over as many streams as it takes."""
+        """Converses until cancelled, over as many streams as it takes.
+
+        Raises an `RpcError` when the party does not want to go on after it.
+        """
         self._heard_at = self._loop.time()
         while True:
             try:

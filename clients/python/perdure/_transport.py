@@ -20,12 +20,22 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
 from perdure.errors import RpcError, from_reason
-from perdure.v1 import watch_service_pb2, worker_service_pb2, workflow_service_pb2
+from perdure.v1 import (
+    admin_service_pb2,
+    namespace_service_pb2,
+    watch_service_pb2,
+    worker_service_pb2,
+    workflow_service_pb2,
+)
 
 MessageT = TypeVar("MessageT", bound=Message)
 
 MESSAGE_BYTES_MAX: Final = 32 * 1024 * 1024
 """The largest message that a server accepts, as in its own limits."""
+
+API_KEY_VARIABLE: Final = "PERDURE_API_KEY"
+FINAL_CODES: Final = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED"})
+"""What a server answers that will not serve this caller however often it asks."""
 
 _STATUS_DETAILS_KEY: Final = "grpc-status-details-bin"
 _CODE_NAMES: Final = {code.value[0]: code.name for code in grpc.StatusCode}
@@ -69,10 +79,14 @@ class Transport(Protocol):
 
 
 class GrpcTransport:
-    """A server at an address such as `localhost:7766`. Every stream has a connection of its own."""
+    """A server at an address such as `localhost:7766`. Every stream has a connection of its own.
 
-    def __init__(self, target: str) -> None:
+    `api_key` goes with every call; ValueError when it cannot be one.
+    """
+
+    def __init__(self, target: str, *, api_key: str | None = None) -> None:
         self._target = target
+        self._metadata = authorization(api_key)
         self._channel: grpc.aio.Channel | None = None
 
     async def open(self) -> None:
@@ -90,7 +104,7 @@ class GrpcTransport:
             response_deserializer=response_type(method).FromString,
         )
         try:
-            answer: Message = await send(request, timeout=timeout_s)
+            answer: Message = await send(request, timeout=timeout_s, metadata=self._metadata)
         except grpc.aio.AioRpcError as error:
             raise _translate(error) from None
         return answer
@@ -105,7 +119,7 @@ class GrpcTransport:
                 request_serializer=_serialize,
                 response_deserializer=response_type(method).FromString,
             )
-            call = open_stream()
+            call = open_stream(metadata=self._metadata)
             # Handed the iterator, gRPC would leave its reader behind when the server ends the call.
             writer = asyncio.create_task(_write(call, requests))
             try:
@@ -145,6 +159,19 @@ async def one(request: MessageT) -> AsyncIterator[MessageT]:
     yield request
 
 
+def authorization(api_key: str | None) -> tuple[tuple[str, str], ...]:
+    """Returns what goes with a call to present a key; ValueError, without it, if it is none."""
+    key = (api_key or "").strip()
+    if not key:
+        return ()
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        # gRPC would say so too, and show the key.
+        raise ValueError(
+            f"the API key has characters that no key has; look at {API_KEY_VARIABLE} or `api_key`"
+        )
+    return (("authorization", f"Bearer {key}"),)
+
+
 def _open_channel(target: str) -> grpc.aio.Channel:
     return grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS)
 
@@ -178,5 +205,9 @@ def _response_types(*files: FileDescriptor) -> dict[str, type[Message]]:
 
 
 _RESPONSE_TYPES: Final = _response_types(
-    workflow_service_pb2.DESCRIPTOR, worker_service_pb2.DESCRIPTOR, watch_service_pb2.DESCRIPTOR
+    workflow_service_pb2.DESCRIPTOR,
+    worker_service_pb2.DESCRIPTOR,
+    watch_service_pb2.DESCRIPTOR,
+    namespace_service_pb2.DESCRIPTOR,
+    admin_service_pb2.DESCRIPTOR,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -16,7 +17,7 @@ from perdure._failures import to_failure
 from perdure._handles import WorkflowDescription, WorkflowHandle, WorkflowStatus
 from perdure._options import RetryPolicy
 from perdure._times import to_duration
-from perdure._transport import GrpcTransport, Transport
+from perdure._transport import API_KEY_VARIABLE, GrpcTransport, Transport
 from perdure._workflow import Workflow
 from perdure.converter import Converter
 from perdure.v1 import worker_service_pb2 as working
@@ -92,13 +93,18 @@ class Client:
         converter: Converter | None = None,
         use_session: bool = True,
         patience: timedelta = DEFAULT_PATIENCE,
+        api_key: str | None = None,
     ) -> Self:
         """Makes a client of the server at `target`; it connects with the first call.
 
         `use_session=False` makes plain unary calls: slower, for proxies that do not carry streams.
+        The API key is sent by the client and its workers; it is read from PERDURE_API_KEY when it
+        is not given, and is for servers that ask for one. Raises ValueError when it cannot be one.
         """
+        if api_key is None:
+            api_key = os.environ.get(API_KEY_VARIABLE)
         return cls(
-            GrpcTransport(target),
+            GrpcTransport(target, api_key=api_key),
             namespace=namespace,
             converter=converter,
             use_session=use_session,

@@ -8,9 +8,10 @@ User code cannot stop the heartbeats.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from datetime import timedelta
 from types import TracebackType
@@ -24,6 +25,7 @@ from perdure._definition import registry
 from perdure._link import Link
 from perdure._workflow import Workflow
 from perdure._workflow_runner import WorkflowRunner
+from perdure.errors import RpcError
 from perdure.v1.failure_pb2 import Failure
 from perdure.v1.worker_service_pb2 import (
     GetWorkflowTaskHistoryRequest,
@@ -97,7 +99,8 @@ class Worker:
     """Works while it is entered: `async with Worker(client, "shop", [checkout], [charge])`.
 
     Leaving it asks for no more tasks, waits for the running ones and tells their ends. `await
-    worker.run()` does the same until it is cancelled.
+    worker.run()` does the same until it is cancelled. A server that is away is waited for; when it
+    refuses the worker's API key, the block is cancelled and UnauthenticatedError leaves it.
     """
 
     def __init__(
@@ -112,6 +115,11 @@ class Worker:
         self._options: Final = WorkerOptions(task_queue, workflows, activities, **settings)
         # Made here, so that what cannot be registered is found where the worker is written.
         self._hello: Final = self._options.hello(self._connection.namespace)
+        self._refused: RpcError | None = None
+        self._block: asyncio.Task[Any] | None = None
+        """The task to cancel when the worker is refused, while it is inside the block."""
+        self._cancelled_before = 0
+        self._interrupted = False
         for workflow in workflows:
             workflow.warn_of_forbidden_calls()
             self._connection.task_queues.setdefault(workflow.name, set()).add(task_queue)
@@ -124,10 +132,20 @@ class Worker:
         )
 
     async def __aenter__(self) -> Self:
-        shift = Shift.begin(
-            self._connection, self._options, self._hello, asyncio.get_running_loop()
-        )
+        loop = asyncio.get_running_loop()
+
+        def refused(error: RpcError) -> None:
+            # On the home loop. A user loop that is closed has nobody left to tell.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._refuse, error)
+
+        shift = Shift.begin(self._connection, self._options, self._hello, loop, on_refused=refused)
         self.shift = await self._connection.home.run(shift)
+        task = asyncio.current_task()
+        assert task is not None
+        self._block, self._cancelled_before = task, task.cancelling()
+        if self._refused is not None:
+            self._refuse(self._refused)
         return self
 
     async def __aexit__(
@@ -136,7 +154,19 @@ class Worker:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        task, self._block = self._block, None
+        others = 0
+        if self._interrupted and task is not None:
+            others = task.uncancel() - self._cancelled_before
         await self._connection.home.run(self.shift.end())
+        by_us = self._interrupted and isinstance(error, asyncio.CancelledError) and others <= 0
+        if self._refused is not None and (error is None or by_us):
+            raise self._refused from None
+
+    def _refuse(self, error: RpcError) -> None:
+        self._refused = error
+        if self._block is not None:
+            self._interrupted = self._block.cancel()
 
     async def run(self) -> NoReturn:
         """Works until it is cancelled, then leaves as described above."""
@@ -163,8 +193,10 @@ class Shift:
         options: WorkerOptions,
         hello: WorkHello,
         user_loop: asyncio.AbstractEventLoop,
+        *,
+        on_refused: Callable[[RpcError], object],
     ) -> Self:
-        """Builds the parts and connects."""
+        """Builds the parts and connects; tells when the server refuses the worker for good."""
 
         async def fetch_history(
             request: GetWorkflowTaskHistoryRequest,
@@ -189,7 +221,7 @@ class Shift:
         link = Link(connection.transport, hello, workflows=workflows, activities=activities)
         workflows.start(link)
         activities.start(link)
-        link.open()
+        link.open(on_refused)
         return cls(link, workflows, activities, drain_s=options.drain_timeout.total_seconds())
 
     @property
@@ -221,6 +253,8 @@ class Shift:
             await self._link.close()
 
     def _may_leave(self) -> bool:
+        if self._link.refused is not None:
+            return True
         # A server that is away and is owed nothing need not come back for us.
         return self.idle and (self._link.drained or self._link.away)
 

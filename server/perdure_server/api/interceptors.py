@@ -21,6 +21,10 @@ from perdure_server.api.rpcs import Answer, Rpc, rpcs_by_service
 from perdure_server.core.errors import DomainError, InvalidRequest, ShuttingDown
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+HandlerOf: TypeAlias = Callable[[Rpc], Handler]
+Guard: TypeAlias = Callable[[Rpc, HandlerOf], Handler]
+"""Makes the handler of an RPC of those that serve it, or others like it, without a guard."""
 
 STATUS_DETAILS_KEY: Final = "grpc-status-details-bin"
 DEADLINE_MARGIN_SECONDS: Final = 0.25
@@ -39,31 +43,44 @@ class _Call:
     began_us: int
 
 
+def unguarded(rpc: Rpc, handler_of: HandlerOf) -> Handler:
+    """Lets everyone call."""
+    return handler_of(rpc)
+
+
 class Interceptors:
     """Makes gRPC handlers of RPCs."""
 
     def __init__(self, *, monotonic_us: Callable[[], int], error_id: Callable[[], str]) -> None:
         self._monotonic_us = monotonic_us
         self._error_id = error_id
-        self._streams: set[asyncio.Task[Any] | None] = set()
-        self._leaving: ShuttingDown | None = None
+        self._streams: dict[asyncio.Task[Any], DomainError | None] = {}
+        """Each stream, and why it has to end."""
 
-    def handlers(self, rpcs: Iterable[Rpc]) -> list[grpc.GenericRpcHandler[Any, Any]]:
+    def handlers(
+        self, rpcs: Iterable[Rpc], guard: Guard = unguarded
+    ) -> list[grpc.GenericRpcHandler[Any, Any]]:
         """Returns one handler per service."""
         return [
             grpc.method_handlers_generic_handler(
-                service, {rpc.name: self._handler(rpc) for rpc in methods}
+                service, {rpc.name: guard(rpc, self._handler) for rpc in methods}
             )
             for service, methods in rpcs_by_service(rpcs).items()
         ]
 
     def end_streams(self) -> None:
         """Ends every stream with SHUTTING_DOWN: their callers connect again and resume."""
-        self._leaving = ShuttingDown("the server is stopping; connect again")
-        for task in filter(None, self._streams):
+        leaving = ShuttingDown("the server is stopping; connect again")
+        for task in list(self._streams):
+            self.end_stream(task, leaving)
+
+    def end_stream(self, task: asyncio.Task[Any], error: DomainError) -> None:
+        """Ends the stream that a task serves, if it still does, and tells its caller why."""
+        if task in self._streams:
+            self._streams[task] = error
             task.cancel()
 
-    def _handler(self, rpc: Rpc) -> grpc.RpcMethodHandler[Any, Any]:
+    def _handler(self, rpc: Rpc) -> Handler:
         match rpc.takes_stream, rpc.gives_stream:
             case False, False:
                 return grpc.unary_unary_rpc_method_handler(
@@ -102,7 +119,8 @@ class Interceptors:
         async def handle(request: Any, context: Context) -> AsyncIterator[Answer]:
             call = _Call(rpc, context, self._monotonic_us())
             task = asyncio.current_task()
-            self._streams.add(task)
+            assert task is not None
+            self._streams[task] = None
             try:
                 _refuse_malformed(request)
                 async with aclosing(rpc.behaviour(request)) as answers:
@@ -111,12 +129,13 @@ class Interceptors:
             except Exception as error:  # noqa: BLE001 - every error must reach the caller as a status
                 await self._refuse(call, error)
             except BaseException as error:
-                if self._leaving is not None and isinstance(error, asyncio.CancelledError):
-                    await self._refuse(call, self._leaving)
+                reason = self._streams[task]
+                if reason is not None and isinstance(error, asyncio.CancelledError):
+                    await self._refuse(call, reason)
                 self._finish(call, grpc.StatusCode.CANCELLED)
                 raise
             finally:
-                self._streams.discard(task)
+                self._streams.pop(task, None)
             self._finish(call, grpc.StatusCode.OK)
 
         return handle

@@ -1,7 +1,8 @@
 """Owns activities, from the command that schedules one to the one ending that is recorded.
 
 An activity is pending while its row stands. Its task is ready or leased; a failed attempt makes it
-ready again, which no event records.
+ready again, which no event records. One that was scheduled from outside (`external`) has a negative
+number; the code is not run to learn of its events.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from perdure.v1.command_pb2 import CancelActivity, ScheduleActivity
     from perdure.v1.payload_pb2 import Payload
+    from perdure.v1.workflow_service_pb2 import ScheduleActivityRequest
     from perdure_server.core.batch import CommandBatch
     from perdure_server.core.draft import Draft
     from perdure_server.core.model import EventRow
@@ -82,43 +84,59 @@ _ActivityEvent = (
 
 
 def activity_phase(draft: Draft, seq: int) -> ActivityPhase | None:
-    """Returns where an activity stands; None when it was never scheduled."""
-    if seq > draft.run.activity_seq_max:
-        return None
+    """Returns where an activity stands; None when it was never scheduled.
+
+    Also None for one from outside that has ended: those numbers may have gaps, so a run does not
+    remember them.
+    """
     activity = draft.activity(seq)
     if activity is None:
-        return ActivityPhase.CLOSED
+        was_given_out = 0 < seq <= draft.run.activity_seq_max
+        return ActivityPhase.CLOSED if was_given_out else None
     return ActivityPhase.CANCELLING if activity.cancel_requested else ActivityPhase.PENDING
 
 
 def schedule(batch: CommandBatch, command: ScheduleActivity) -> None:
     """Schedules an activity. A repetition writes nothing."""
-    _check_schedule(command)
-    draft, run = batch.draft, batch.draft.run
-    if not is_new(command.seq, run.activity_seq_max):
-        return
-    options = resolve_options(command.options) if command.HasField("options") else _DEFAULTS
+    fields.check_activity(command)
+    run = batch.draft.run
+    if is_new(command.seq, run.activity_seq_max):
+        begin(batch.draft, command, seq=command.seq, now_us=batch.now_us)
+        run.activity_seq_max = command.seq
+
+
+def begin(
+    draft: Draft, request: ScheduleActivity | ScheduleActivityRequest, *, seq: int, now_us: int
+) -> None:
+    """Writes the event and the rows of an activity that is new under this number."""
+    run = draft.run
+    options = resolve_options(request.options) if request.HasField("options") else _DEFAULTS
     scheduled = ActivityScheduled(
-        activity_seq=command.seq,
-        name=command.name,
-        task_queue=command.task_queue or run.task_queue,
+        activity_seq=seq,
+        name=request.name,
+        task_queue=request.task_queue or run.task_queue,
         options=options,
-        priority=command.priority or run.priority,
+        priority=request.priority or run.priority,
+        external=seq < 0,
     )
-    if command.HasField("input"):
-        scheduled.input.CopyFrom(command.input)
-    _record(draft, command.seq, batch.now_us, activity_scheduled=scheduled)
-    run.activity_seq_max = command.seq
-    _put_rows(draft, scheduled, batch.now_us)
+    if request.HasField("input"):
+        scheduled.input.CopyFrom(request.input)
+    _record(draft, seq, now_us, activity_scheduled=scheduled)
+    _put_rows(draft, scheduled, now_us)
 
 
 def cancel(batch: CommandBatch, command: CancelActivity) -> None:
-    """Cancels an activity: the holder is told; one that nobody holds ends at once."""
-    draft, seq, now_us = batch.draft, command.seq, batch.now_us
+    """Cancels an activity, once."""
+    draft, seq = batch.draft, command.seq
     require_known(seq, draft.run.activity_seq_max)
     phase = activity_phase(draft, seq)
-    if phase is ActivityPhase.CANCELLING or batch.cancels_again("activity", seq):
-        return
+    if phase is not ActivityPhase.CANCELLING and not batch.cancels_again("activity", seq):
+        request_cancel(draft, seq, batch.now_us)
+
+
+def request_cancel(draft: Draft, seq: int, now_us: int) -> None:
+    """Asks an activity to end: the holder is told; one that nobody holds ends at once."""
+    phase = activity_phase(draft, seq)
     event = ActivityCancelRequested(activity_seq=seq)
     _record(draft, seq, now_us, activity_cancel_requested=event)
     if phase is ActivityPhase.CLOSED:
@@ -254,20 +272,12 @@ def was_accepted(rows: Iterable[EventRow], token: TaskToken, endings: frozenset[
     return False
 
 
-def _check_schedule(command: ScheduleActivity) -> None:
-    fields.require_id("name", command.name)
-    fields.check_id("task_queue", command.task_queue)
-    fields.check_payload("input", command.input)
-    fields.check_priority("priority", command.priority)
-    if command.HasField("options"):
-        fields.check_activity_options("options", command.options)
-
-
 def _record(draft: Draft, seq: int, now_us: int, **event: _ActivityEvent) -> None:
     """Appends an event as the table allows, and removes the rows of an activity that closes."""
     before = activity_phase(draft, seq)
     after = ACTIVITY_TRANSITIONS[before, next(iter(event))]
-    draft.append(now_us, **event)
+    append = draft.append_external if seq < 0 else draft.append
+    append(now_us, **event)
     if after is not ActivityPhase.CLOSED or before is ActivityPhase.CLOSED:
         return
     draft.drop_activity(seq)

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from perdure.v1.history_pb2 import WorkflowCancelRequested
+from perdure_server.core import external
 from perdure_server.core.closing import cancel_unseen
 from perdure_server.core.model import Timer, TimerKind
 from perdure_server.core.times import from_duration, to_timestamp
@@ -38,7 +39,11 @@ def cancellation_phase(draft: Draft) -> CancellationPhase:
 
 
 def request_cancel(draft: Draft, request: CancelWorkflowRequest, now_us: int) -> None:
-    """Asks an open run to end. A run whose code has never run ends at once."""
+    """Asks an open run to end. A run whose code has never run ends at once.
+
+    Activities that were scheduled from outside are cancelled with it; those of the code are for the
+    code to cancel.
+    """
     due_us = None
     if request.HasField("deadline"):
         due_us = draft.instant(now_us) + from_duration(request.deadline)
@@ -51,7 +56,9 @@ def request_cancel(draft: Draft, request: CancelWorkflowRequest, now_us: int) ->
         draft.run.cancel_reason = request.reason
     if draft.run.seen_seq == 0:
         cancel_unseen(draft, now_us)
-    elif due_us is not None:
+        return
+    external.cancel_all(draft, now_us)
+    if due_us is not None:
         _bring_forward(draft, due_us)
 
 

@@ -53,6 +53,8 @@ class RunChange:
     """Keyed like tasks; checked before anything is applied."""
     closes: bool = False
     """Whether the run closes: every activity, task and timer row is deleted, the puts ignored."""
+    begins: bool = False
+    """Whether the run's code has run for the first time; nothing of it is stored."""
 
 
 @dataclass(slots=True)

@@ -13,16 +13,21 @@ from perdure.v1.workflow_pb2 import ConflictPolicy, ReusePolicy, WorkflowStatus
 from perdure.v1.workflow_service_pb2 import (
     CancelWorkflowRequest,
     ExecuteWorkflowRequest,
+    GetActivityRequest,
     GetWorkflowHistoryRequest,
     GetWorkflowRequest,
     GetWorkflowResultRequest,
+    HistoryOrder,
     ListWorkflowsRequest,
+    ScheduleActivityRequest,
     SignalWorkflowRequest,
     StartWorkflowRequest,
     TerminateWorkflowRequest,
 )
-from perdure_server.core.errors import InvalidRequest
+from perdure_server.core.errors import InvalidRequest, LimitExceeded
 from perdure_server.core.fields import (
+    check_activity,
+    check_count,
     check_duration,
     check_id,
     check_page_size,
@@ -33,6 +38,7 @@ from perdure_server.core.fields import (
     check_wait,
     require_id,
 )
+from perdure_server.core.limits import EXTERNAL_SEQ_MAX, OFFSET_MAX
 
 
 class _NamesWorkflow(Protocol):
@@ -88,6 +94,7 @@ def check_list(request: ListWorkflowsRequest) -> None:
     check_id("namespace", request.namespace)
     check_id("workflow_type", request.workflow_type)
     check_page_size(request.page_size)
+    check_count("offset", request.offset, OFFSET_MAX)
     if request.status not in WorkflowStatus.values():
         raise InvalidRequest(f"is {request.status}, an unknown status", "status")
 
@@ -96,6 +103,8 @@ def check_get_history(request: GetWorkflowHistoryRequest) -> None:
     """Checks GetWorkflowHistory."""
     _check_names(request)
     check_page_size(request.page_size)
+    if request.order not in HistoryOrder.values():
+        raise InvalidRequest(f"is {request.order}, an unknown order", "order")
 
 
 def check_signal(request: SignalWorkflowRequest) -> None:
@@ -119,6 +128,23 @@ def check_terminate(request: TerminateWorkflowRequest) -> None:
     _check_names(request)
     check_id("request_id", request.request_id)
     check_reason("reason", request.reason)
+
+
+def check_schedule_activity(request: ScheduleActivityRequest) -> None:
+    """Checks ScheduleActivity."""
+    _check_names(request)
+    if request.seq < 1:
+        raise InvalidRequest(f"is {request.seq}; activities are numbered from 1", "seq")
+    if request.seq > EXTERNAL_SEQ_MAX:
+        raise LimitExceeded(f"is {request.seq}; the bound is {EXTERNAL_SEQ_MAX}", "seq")
+    check_activity(request)
+    check_id("request_id", request.request_id)
+
+
+def check_get_activity(request: GetActivityRequest) -> None:
+    """Checks GetActivity. What the id says is read where it is used."""
+    if not request.activity_id:
+        raise InvalidRequest("is required", "activity_id")
 
 
 def _check_names(request: _NamesWorkflow) -> None:

@@ -15,6 +15,7 @@ from perdure.v1.failure_pb2 import Failure, TimeoutType
 from perdure.v1.payload_pb2 import Payload
 from perdure.v1.workflow_service_pb2 import (
     CancelWorkflowRequest,
+    ScheduleActivityRequest,
     SignalWorkflowRequest,
     StartWorkflowRequest,
 )
@@ -22,6 +23,7 @@ from perdure_server.core import (
     activity,
     cancellation,
     closing,
+    external,
     fields,
     signal,
     timer,
@@ -37,7 +39,7 @@ from perdure_server.core.errors import (
     WorkflowNotFound,
 )
 from perdure_server.core.limits import COMMANDS_MAX
-from perdure_server.core.model import RunStatus, Task, TaskKind, Timer, TimerKind
+from perdure_server.core.model import Activity, RunStatus, Task, TaskKind, Timer, TimerKind
 from perdure_server.core.start import decide_start, decide_taken_id, normalize_start
 from perdure_server.core.token import TaskToken
 
@@ -50,6 +52,7 @@ __all__ = [
     "decide_heartbeat",
     "decide_lease_expired",
     "decide_replacement",
+    "decide_schedule_activity",
     "decide_signal",
     "decide_start",
     "decide_taken_id",
@@ -85,6 +88,15 @@ def decide_signal(draft: Draft, request: SignalWorkflowRequest, now_us: int) -> 
     if draft.run.status.is_closed:
         raise WorkflowClosed(f"{_closed(draft)}; it takes no more signals")
     return signal.receive(draft, request, now_us)
+
+
+def decide_schedule_activity(
+    draft: Draft, request: ScheduleActivityRequest, now_us: int
+) -> Activity:
+    """Schedules an activity from outside and returns it. Raises `WorkflowClosed`."""
+    if draft.run.status.is_closed:
+        raise WorkflowClosed(f"{_closed(draft)}; it takes no more activities")
+    return external.schedule(draft, request, now_us)
 
 
 def decide_cancel(draft: Draft, request: CancelWorkflowRequest, now_us: int) -> RunStatus:

@@ -209,17 +209,11 @@ class Draft:
 
     def append(self, now_us: int, **event: Any) -> int:
         """Appends the one event given as `kind=message`, advances the run, returns the number."""
-        kind = next(iter(event))
-        seq = self.run.history_length + 1
-        at_us = self.instant(now_us)
-        frame = event_frame(HistoryEvent(seq=seq, timestamp=to_timestamp(at_us), **event))
-        apply(self.run, kind, seq, at_us=at_us, size=len(frame))
-        self.events.append(EventRow(seq, kind, at_us, frame))
-        if kind == "workflow_started":
-            self._started = event[kind]
-        if self.run.status.is_closed:
-            self._drop_everything()
-        return seq
+        return self._append(now_us, event, external=False)
+
+    def append_external(self, now_us: int, **event: Any) -> int:
+        """Appends an event of an activity from outside: the code is not run for it."""
+        return self._append(now_us, event, external=True)
 
     def settle(self, now_us: int, next_run: NextRun) -> None:
         """Ends the deciding: enforces the limits, makes the task that is due, raises the version.
@@ -249,6 +243,7 @@ class Draft:
                 del_timers=self.rows.timers.drops(),
                 fences=self.fences,
                 closes=self.run.status.is_closed,
+                begins=self._below.run.started_at_us is None and self.run.started_at_us is not None,
             )
         return self._change
 
@@ -273,6 +268,19 @@ class Draft:
             # Numbers are dense, so the events that were seen are the first ones.
             del state.tail[: max(0, change.run.seen_seq - state.tail[0].seq + 1)]
         return state
+
+    def _append(self, now_us: int, event: dict[str, Any], *, external: bool) -> int:
+        kind = next(iter(event))
+        seq = self.run.history_length + 1
+        at_us = self.instant(now_us)
+        frame = event_frame(HistoryEvent(seq=seq, timestamp=to_timestamp(at_us), **event))
+        apply(self.run, kind, seq, at_us=at_us, size=len(frame), external=external)
+        self.events.append(EventRow(seq, kind, at_us, frame))
+        if kind == "workflow_started":
+            self._started = event[kind]
+        if self.run.status.is_closed:
+            self._drop_everything()
+        return seq
 
     def _needs_task(self) -> bool:
         """Whether the code has something to learn, may be run, and has no task yet."""

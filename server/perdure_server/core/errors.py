@@ -98,7 +98,7 @@ class WorkflowNotFound(DomainError):
 
 
 class ActivityNotFound(DomainError):
-    """The activity does not exist or is closed."""
+    """No activity has this id."""
 
     reason = "ACTIVITY_NOT_FOUND"
 

@@ -12,9 +12,11 @@ import re
 from google.protobuf.duration_pb2 import Duration
 
 from perdure.v1.activity_pb2 import ActivityOptions
+from perdure.v1.command_pb2 import ScheduleActivity
 from perdure.v1.failure_pb2 import Failure
 from perdure.v1.payload_pb2 import Payload
 from perdure.v1.retry_policy_pb2 import RetryPolicy
+from perdure.v1.workflow_service_pb2 import ScheduleActivityRequest
 from perdure_server.core.errors import InvalidRequest, LimitExceeded, PayloadTooLarge
 from perdure_server.core.limits import (
     DURATION_US_MAX,
@@ -146,6 +148,16 @@ def check_retry_policy(field: str, policy: RetryPolicy) -> None:
         raise InvalidRequest(f"is {policy.max_attempts}", f"{field}.max_attempts")
     for index, name in enumerate(policy.non_retryable_types):
         require_id(f"{field}.non_retryable_types[{index}]", name)
+
+
+def check_activity(request: ScheduleActivity | ScheduleActivityRequest) -> None:
+    """Checks what describes an activity that is to be scheduled; not its number."""
+    require_id("name", request.name)
+    check_id("task_queue", request.task_queue)
+    check_payload("input", request.input)
+    check_priority("priority", request.priority)
+    if request.HasField("options"):
+        check_activity_options("options", request.options)
 
 
 def check_activity_options(field: str, options: ActivityOptions) -> None:

@@ -40,6 +40,8 @@ OUTBOX_BYTES_MAX: Final = 4 * OUTGOING_BATCH_BYTES_MAX
 """What may wait for one stream to be read before nothing more is read from it."""
 PAGE_SIZE_MAX: Final = 1_000
 PAGE_SIZE_DEFAULT: Final = 50
+OFFSET_MAX: Final = 10_000
+"""Runs that a list may pass over: each is read. Page tokens go further and cost nothing."""
 WAIT_US_MAX: Final = 300 * SECOND_US
 """A long poll: below the idle timeouts of common proxies."""
 DURATION_US_MAX: Final = 100 * 365 * 86_400 * SECOND_US
@@ -79,8 +81,14 @@ COMMIT_GROUP_MAX: Final = 512
 STORE_LOCK_WAIT_US: Final = 250 * MILLISECOND_US
 """How long a write waits for another program's lock on the database file, and all behind it."""
 STALE_RETRIES_MAX: Final = 5
+DELETE_RUNS_MAX: Final = 100
+DELETE_EVENTS_MAX: Final = 1_000
+DELETE_BYTES_MAX: Final = 4 * 1024 * 1024
+"""Closed runs and their events deleted in one step: commits that come meanwhile wait for it."""
 HOT_RUNS_MAX: Final = 10_000
 """Runs kept in memory. Beyond it the least recently used one is loaded again when needed."""
+EXTERNAL_SEQ_MAX: Final = 2**53 - 1
+"""The number of an activity from outside: the largest that every JSON reader keeps."""
 STIMULI_PER_RUN_MAX: Final = 20_000
 SLOTS_MAX: Final = 10_000
 """Tasks that one session may hold."""
@@ -88,6 +96,12 @@ TYPES_MAX: Final = 1_000
 """Types in one registration: each makes a lane to look into."""
 SESSION_CALLS_MAX: Final = 10_000
 """Calls of one client session that wait for an answer."""
+SLOTS_DEFAULT: Final = 10
+"""Tasks of each kind that a worker takes at once when it does not say."""
+BATCH_MAX: Final = 2**53 - 1
+"""The greatest number of a batch that a worker may name: JSON holds it exactly."""
+API_KEYS_MAX: Final = 1_000
+"""Every call compares its key with each of them."""
 WATCH_BACKLOG_MAX: Final = 10_000
 """Events that wait for one watcher before it reads from the store again."""
 TIMER_WINDOW: Final = 10_000

@@ -8,7 +8,7 @@ fails leaves nothing behind.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from operator import attrgetter
 from typing import Final
@@ -243,4 +243,25 @@ class RequestRecord:
     request_id: str
     fingerprint: bytes
     response: bytes
+    created_at_us: int
+
+
+@dataclass(slots=True, frozen=True)
+class Namespace:
+    """A namespace that was created. One that was not serves as well; it has no row."""
+
+    name: str
+    created_at_us: int
+
+
+@dataclass(slots=True, frozen=True)
+class ApiKey:
+    """What is kept of an API key, none of which opens a door.
+
+    `digest` is the SHA-256 of the whole key, `prefix` its first characters; both are unique.
+    """
+
+    digest: bytes = field(repr=False)
+    prefix: str
+    label: str
     created_at_us: int

@@ -26,6 +26,13 @@ COMMAND_KINDS: Final = frozenset(
 
 _ARRIVALS: Final = ("signal_received", "workflow_cancel_requested")
 """Events that reach a run from outside, whether its code has run or not."""
+_OUTSIDE: Final = (
+    "activity_scheduled",
+    "activity_completed",
+    "activity_failed",
+    "activity_timed_out",
+)
+"""Events of activities that were scheduled from outside: they need no code that has run."""
 _RESOLUTIONS: Final = (
     "activity_completed",
     "activity_failed",
@@ -42,7 +49,7 @@ _CLOSINGS: Final = {
 
 RUN_TRANSITIONS: Final[dict[tuple[RunStatus | None, str], RunStatus]] = {
     (None, "workflow_started"): RunStatus.PENDING,
-    **{(RunStatus.PENDING, kind): RunStatus.PENDING for kind in _ARRIVALS},
+    **{(RunStatus.PENDING, kind): RunStatus.PENDING for kind in (*_ARRIVALS, *_OUTSIDE)},
     **{(RunStatus.PENDING, kind): status for kind, status in _CLOSINGS.items()},
     (RunStatus.PENDING, TASK_ACCEPTED): RunStatus.RUNNING,
     (RunStatus.RUNNING, TASK_ACCEPTED): RunStatus.RUNNING,
@@ -56,8 +63,13 @@ RUN_TRANSITIONS: Final[dict[tuple[RunStatus | None, str], RunStatus]] = {
 """Where an event leads. No row leaves a terminal status."""
 
 
-def apply(run: Run, kind: str, seq: int, *, at_us: int, size: int = 0) -> None:
+def apply(
+    run: Run, kind: str, seq: int, *, at_us: int, size: int = 0, external: bool = False
+) -> None:
     """Advances a run by one event of `size` bytes, or by `TASK_ACCEPTED` and the `seq` it saw.
+
+    `external` says that the event is one of an activity that was scheduled from outside: the code
+    is not run to learn of it.
 
     Instants never decrease. Raises `KeyError`, and changes nothing, when the table has no row: a
     defect of the caller.
@@ -72,7 +84,7 @@ def apply(run: Run, kind: str, seq: int, *, at_us: int, size: int = 0) -> None:
         return
     run.history_length = seq
     run.history_bytes += size
-    if kind not in COMMAND_KINDS:
+    if kind not in COMMAND_KINDS and not external:
         run.stimulus_seq = seq
     if kind == "workflow_cancel_requested":
         run.cancel_requested = True

@@ -33,20 +33,25 @@ from perdure_server.core.fields import (
     check_wait,
     require_id,
 )
-from perdure_server.core.limits import COMMANDS_MAX, POLL_SESSION_PREFIX, SLOTS_MAX, TYPES_MAX
+from perdure_server.core.limits import (
+    BATCH_MAX,
+    COMMANDS_MAX,
+    POLL_SESSION_PREFIX,
+    SLOTS_MAX,
+    TYPES_MAX,
+)
 
 EVENT_KINDS: Final = frozenset(
     field.name for field in HistoryEvent.DESCRIPTOR.oneofs_by_name["event"].fields
 )
 """What an event can be: the names of the oneof."""
+NOTICE_KINDS: Final = frozenset({"workflow_running", "workflow_continued", "schedule_triggered"})
+"""What a watcher may ask for besides events; nothing sends the last two yet."""
 
 
 def check_hello(hello: WorkHello) -> None:
     """Checks the first message of Work."""
-    require_id("hello.session_id", hello.session_id)
-    if hello.session_id.startswith(POLL_SESSION_PREFIX):
-        problem = f"begins with {POLL_SESSION_PREFIX!r}, which is kept for polls"
-        raise InvalidRequest(problem, "hello.session_id")
+    _check_session_id("hello.session_id", hello.session_id)
     check_id("hello.identity", hello.identity)
     check_id("hello.namespace", hello.namespace)
     require_id("hello.task_queue", hello.task_queue)
@@ -63,12 +68,13 @@ def check_slots(field: str, slots: WorkSlots) -> None:
 
 def check_stream_tasks(request: StreamTasksRequest) -> None:
     """Checks StreamTasks."""
-    require_id("worker_id", request.worker_id)
+    _check_session_id("worker_id", request.worker_id)
     check_id("namespace", request.namespace)
     require_id("task_queue", request.task_queue)
     _check_types("workflow_types", request.workflow_types)
     _check_types("activity_types", request.activity_types)
     check_slots("slots", request.slots)
+    check_count("received_batch", request.received_batch, BATCH_MAX)
 
 
 def check_report(request: ReportRequest) -> None:
@@ -132,7 +138,7 @@ def check_watch(request: WatchRequest) -> None:
     check_id("workflow_id", request.workflow_id)
     check_id("workflow_type", request.workflow_type)
     for index, kind in enumerate(request.kinds):
-        if kind not in EVENT_KINDS:
+        if kind not in EVENT_KINDS | NOTICE_KINDS:
             raise InvalidRequest(f"is {kind!r}, which no event is", f"kinds[{index}]")
 
 
@@ -143,6 +149,13 @@ def check_watch_workflow(request: WatchWorkflowRequest) -> None:
     check_id("run_id", request.run_id)
     if request.after_seq < 0:
         raise InvalidRequest(f"is {request.after_seq}; it must not be negative", "after_seq")
+
+
+def _check_session_id(field: str, session_id: str) -> None:
+    require_id(field, session_id)
+    if session_id.startswith(POLL_SESSION_PREFIX):
+        problem = f"begins with {POLL_SESSION_PREFIX!r}, which is kept for polls"
+        raise InvalidRequest(problem, field)
 
 
 def _check_poll(request: PollWorkflowTaskRequest | PollActivityTaskRequest) -> None:

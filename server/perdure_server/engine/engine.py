@@ -17,9 +17,12 @@ from perdure_server.engine.committer import Committer
 from perdure_server.engine.dispatch import Dispatcher, Visit
 from perdure_server.engine.heartbeats import Heartbeats
 from perdure_server.engine.hub import Hub
+from perdure_server.engine.keys import Keys
 from perdure_server.engine.lanes import Lanes
+from perdure_server.engine.namespaces import Namespaces
 from perdure_server.engine.polls import Polls
 from perdure_server.engine.ports import Clock, Ids
+from perdure_server.engine.queues import Queues
 from perdure_server.engine.reports import Reports
 from perdure_server.engine.results import Results
 from perdure_server.engine.runs import Runs, Stimulus
@@ -123,13 +126,17 @@ class Engine:
             background=background,
         )
         self.watches = Watches(store, self._hub)
+        self.namespaces = Namespaces(store, runs, workers=self.workers.by_queue, clock=clock)
+        self.queues = Queues(store, workers=self.workers.by_queue, clock=clock)
+        self.keys = Keys(store, clock=clock, ids=ids, background=background)
 
     async def start(self) -> None:
-        """Takes up what the store holds: leases, ready tasks and timers.
+        """Takes up what the store holds: API keys, leases, ready tasks and timers.
 
         Raises StoreUnavailable.
         """
         self._background.spawn(self._committer.run(), "commit")
+        await self.keys.load()
         leased = await self._store.leased_tasks()
         self.sessions.adopt(leased)
         for task in leased:
@@ -140,6 +147,10 @@ class Engine:
             self.sessions.forsake()
         await self._dispatcher.rebuild()
         await self._timers.rebuild()
+
+    async def check(self) -> None:
+        """Returns when the store can be read. Raises StoreUnavailable."""
+        await self._store.last_position()
 
     async def drain(self) -> None:
         """Ends the worker streams, the polls and the waits for results.

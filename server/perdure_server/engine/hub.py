@@ -1,6 +1,7 @@
 """Owns the live end of watches.
 
-Committed events in the order of commits, to those whose filter they match.
+Committed events in the order of commits, to those whose filter they match. Between them go notices:
+what is told to those who watch a namespace and stands in no history.
 
 A watcher that falls behind loses its place here and reads from the store again; no event is lost.
 """
@@ -12,8 +13,12 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from perdure.v1.history_pb2 import HistoryEvent
 from perdure_server.core import limits
 from perdure_server.core.changeset import RunChange
+from perdure_server.core.frames import event_frame
+from perdure_server.core.model import EventRow, Run
+from perdure_server.core.times import to_timestamp
 from perdure_server.store.contract import Position, WatchedEvent
 
 
@@ -99,15 +104,35 @@ class Hub:
 
     @staticmethod
     def _offer(change: RunChange, first: Position, watchers: Sequence[Subscription]) -> None:
-        run = change.run
+        if change.begins:
+            # It stands where the event before it does: whoever resumes there misses no event.
+            notice = _event(change.run, _running(change.run), first, -1)
+            for watcher in watchers:
+                if watcher.filter.run_id is None:
+                    watcher.offer(notice)
         for offset, row in enumerate(change.events):
-            event = WatchedEvent(
-                position=Position(first.epoch, first.commit, first.index + offset),
-                namespace=run.namespace,
-                workflow_id=run.workflow_id,
-                run_id=run.run_id,
-                workflow_type=run.workflow_type,
-                row=row,
-            )
+            event = _event(change.run, row, first, offset)
             for watcher in watchers:
                 watcher.offer(event)
+
+
+def is_notice(event: WatchedEvent) -> bool:
+    """Whether an event stands in no history. It has the position of the event before it."""
+    return event.row.seq == 0
+
+
+def _running(run: Run) -> EventRow:
+    at_us = run.started_at_us or run.updated_at_us
+    frame = event_frame(HistoryEvent(timestamp=to_timestamp(at_us)))
+    return EventRow(0, "workflow_running", at_us, frame)
+
+
+def _event(run: Run, row: EventRow, first: Position, offset: int) -> WatchedEvent:
+    return WatchedEvent(
+        position=Position(first.epoch, first.commit, first.index + offset),
+        namespace=run.namespace,
+        workflow_id=run.workflow_id,
+        run_id=run.run_id,
+        workflow_type=run.workflow_type,
+        row=row,
+    )

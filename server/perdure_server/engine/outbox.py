@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from itertools import count
 
 from perdure_server.core import limits
 
@@ -17,14 +18,18 @@ class Outbox:
 
     It is bounded by what causes parts: tasks by slots, and everything else by what is read from the
     other side, which waits for `room`.
+
+    `number` makes the number of the next batch; then every message is a batch. Without it those
+    with a task are, from 1.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, number: Callable[[], int] | None = None) -> None:
         self._parts: deque[tuple[bytes, Callable[[int], None] | None]] = deque()
         self._ready = asyncio.Event()
         self._error: Exception | None = None
         self._ended = False
-        self._batch = 0
+        self._numbers = count(1)
+        self._number = number
         self._bytes = 0
         self._room = asyncio.Event()
         self._room.set()
@@ -81,9 +86,11 @@ class Outbox:
         self._bytes -= size
         if self._bytes <= limits.OUTBOX_BYTES_MAX:
             self._room.set()
-        if not callbacks:
-            return b"".join(taken), 0
-        self._batch += 1
+        batch = 0
+        if self._number is not None:
+            batch = self._number()
+        elif callbacks:
+            batch = next(self._numbers)
         for sent in callbacks:
-            sent(self._batch)
-        return b"".join(taken), self._batch
+            sent(batch)
+        return b"".join(taken), batch

@@ -43,3 +43,6 @@ class Ids(Protocol):
 
     def seed(self) -> int:
         """Returns an unsigned 64-bit seed for the randomness of a run."""
+
+    def api_key_secret(self) -> bytes:
+        """Returns 32 random bytes that nobody can guess."""

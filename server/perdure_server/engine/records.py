@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from perdure.v1 import workflow_pb2
 from perdure.v1.activity_pb2 import Activity as ActivityInfo
 from perdure.v1.activity_pb2 import ActivityStatus
-from perdure.v1.failure_pb2 import Failure
-from perdure.v1.history_pb2 import ActivityScheduled
+from perdure.v1.failure_pb2 import Failure, FailureKind
+from perdure.v1.history_pb2 import ActivityScheduled, HistoryEvent
 from perdure.v1.payload_pb2 import Payload
 from perdure.v1.workflow_pb2 import (
     PendingTimer,
@@ -20,10 +21,38 @@ from perdure_server.core.frames import parse_frame
 from perdure_server.core.model import Activity, Run, RunStatus, Task, TaskKind, Timer, TimerKind
 from perdure_server.core.state import RunState
 from perdure_server.core.times import to_timestamp
+from perdure_server.core.token import TaskToken
 from perdure_server.engine.results import failure_of
 from perdure_server.store.contract import RunSummary
 
 WaitingReason = Callable[[Task], str]
+
+_ENDINGS = {
+    "activity_completed": ActivityStatus.ACTIVITY_STATUS_COMPLETED,
+    "activity_failed": ActivityStatus.ACTIVITY_STATUS_FAILED,
+    "activity_cancelled": ActivityStatus.ACTIVITY_STATUS_CANCELLED,
+    "activity_timed_out": ActivityStatus.ACTIVITY_STATUS_TIMED_OUT,
+}
+
+
+@dataclass(slots=True)
+class ActivityStory:
+    """What the history of a run says of one activity."""
+
+    scheduled: HistoryEvent | None = None
+    end: HistoryEvent | None = None
+    cancel_requested: bool = False
+
+    def read(self, event: HistoryEvent, kind: str, seq: int) -> None:
+        """Takes in an event of an activity, if it is of the one with this number."""
+        if getattr(event, kind).activity_seq != seq:
+            return
+        if kind == "activity_scheduled":
+            self.scheduled = event
+        elif kind == "activity_cancel_requested":
+            self.cancel_requested = True
+        else:
+            self.end = event
 
 
 def status_of(status: RunStatus) -> WorkflowStatus:
@@ -72,21 +101,17 @@ def pending_workflow_task(
 
 
 def pending_activity(
-    activity: Activity, task: Task | None, reason: WaitingReason, now_us: int
+    run: Run, activity: Activity, task: Task | None, *, reason: WaitingReason, now_us: int
 ) -> ActivityInfo:
     """Returns a pending activity as the contract shows it."""
-    scheduled = ActivityScheduled.FromString(activity.scheduled)
-    info = ActivityInfo(
-        seq=activity.seq,
-        name=activity.name,
-        task_queue=scheduled.task_queue,
-        status=ActivityStatus.ACTIVITY_STATUS_PENDING,
-        attempt=activity.attempt,
-        options=scheduled.options,
-        input=scheduled.input if scheduled.HasField("input") else None,
-        scheduled_at=to_timestamp(activity.scheduled_at_us),
-        cancel_requested=activity.cancel_requested,
-    )
+    info = _activity(run, ActivityScheduled.FromString(activity.scheduled))
+    lease = activity.lease if task is None else task.lease
+    token = TaskToken(run.run_id, TaskKind.ACTIVITY, activity.seq, activity.attempt, lease=lease)
+    info.activity_id = token.encode()
+    info.status = ActivityStatus.ACTIVITY_STATUS_PENDING
+    info.attempt = activity.attempt
+    info.scheduled_at.CopyFrom(to_timestamp(activity.scheduled_at_us))
+    info.cancel_requested = activity.cancel_requested
     if activity.last_failure:
         info.last_failure.CopyFrom(Failure.FromString(activity.last_failure))
     if activity.heartbeat_details:
@@ -95,6 +120,31 @@ def pending_activity(
         info.last_heartbeat_at.CopyFrom(to_timestamp(activity.heartbeat_at_us))
     if task is not None:
         _show_task(info, task, reason, now_us)
+    return info
+
+
+def ended_activity(run: Run, story: ActivityStory, activity_id: str) -> ActivityInfo | None:
+    """Returns an activity that is no longer pending; None when there never was one.
+
+    `activity_id` is the id that it was asked for by: the history does not tell at which attempt an
+    activity was that ended with its run.
+    """
+    if story.scheduled is None:
+        return None
+    scheduled = story.scheduled.activity_scheduled
+    info = _activity(run, scheduled)
+    info.scheduled_at.CopyFrom(story.scheduled.timestamp)
+    info.cancel_requested = story.cancel_requested
+    if story.end is not None:
+        _show_end(info, story.end, scheduled.activity_seq)
+        return info
+    if run.closed_at_us is None:
+        return None
+    info.activity_id = activity_id
+    info.status = ActivityStatus.ACTIVITY_STATUS_CANCELLED
+    info.completed_at.CopyFrom(to_timestamp(run.closed_at_us))
+    info.failure.message = f"the run closed ({run.status}) before the activity ended"
+    info.failure.kind = FailureKind.FAILURE_KIND_CANCELLED
     return info
 
 
@@ -108,6 +158,34 @@ def pending_timers(state: RunState, limit: int) -> list[PendingTimer]:
         PendingTimer(seq=timer.seq, fire_at=to_timestamp(timer.due_at_us))
         for timer in timers[:limit]
     ]
+
+
+def _activity(run: Run, scheduled: ActivityScheduled) -> ActivityInfo:
+    return ActivityInfo(
+        workflow_id=run.workflow_id,
+        run_id=run.run_id,
+        seq=abs(scheduled.activity_seq),
+        external=scheduled.external,
+        name=scheduled.name,
+        task_queue=scheduled.task_queue,
+        options=scheduled.options,
+        input=scheduled.input if scheduled.HasField("input") else None,
+    )
+
+
+def _show_end(info: ActivityInfo, event: HistoryEvent, seq: int) -> None:
+    kind = str(event.WhichOneof("event"))
+    end = getattr(event, kind)
+    lease = 0 if kind == "activity_timed_out" else end.lease
+    token = TaskToken(info.run_id, TaskKind.ACTIVITY, seq, end.attempt, lease=lease)
+    info.activity_id = token.encode()
+    info.status = _ENDINGS[kind]
+    info.attempt = end.attempt
+    info.completed_at.CopyFrom(event.timestamp)
+    if kind != "activity_completed":
+        info.failure.CopyFrom(end.failure)
+    elif end.HasField("result"):
+        info.result.CopyFrom(end.result)
 
 
 def _show_task(info: ActivityInfo, task: Task, reason: WaitingReason, now_us: int) -> None:

@@ -15,6 +15,7 @@ from perdure_server.core.token import TaskToken
 from perdure_server.engine.background import Background
 from perdure_server.engine.dispatch import Dispatcher
 from perdure_server.engine.heartbeats import Heartbeats
+from perdure_server.engine.histories import history_pages
 from perdure_server.engine.runs import Runs, Stimulus
 from perdure_server.engine.session import Session
 from perdure_server.store.contract import Store
@@ -24,8 +25,6 @@ Reject = Callable[[Exception], None]
 Answer = Callable[[ReportResult], None]
 
 _INTERNAL = "INTERNAL"
-_PAGE = 1_000
-_PAGE_BYTES = 4 * 1024 * 1024
 _ENDINGS = {"activity_completed": RESULT_ENDINGS, "activity_failed": FAILURE_ENDINGS}
 
 
@@ -193,16 +192,10 @@ class Reports:
             reject(StaleTask("the task is no longer this worker's; its report changed nothing"))
 
     async def _was_accepted(self, token: TaskToken, endings: frozenset[str]) -> bool:
-        seq = 0
-        while True:
-            rows = await self._store.load_history(
-                token.run_id, after_seq=seq, limit=_PAGE, max_bytes=_PAGE_BYTES
-            )
-            if not rows:
-                return False
+        async for rows in history_pages(self._store, token.run_id):
             if was_accepted(rows, token, endings):
                 return True
-            seq = rows[-1].seq
+        return False
 
 
 def refusal(report_id: int, error: Exception) -> ReportResult:

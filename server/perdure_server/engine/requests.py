@@ -7,12 +7,13 @@ nothing; only when the store refuses the insert is the earlier answer looked up.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
-from perdure_server.core.errors import RequestIdReused
+from perdure_server.core.errors import RequestIdReused, WorkflowNotFound
 from perdure_server.core.limits import NAMESPACE_DEFAULT
 from perdure_server.core.model import RequestRecord
 from perdure_server.store.contract import Store
@@ -46,15 +47,15 @@ class RequestKey:
                 f" {self.workflow_id!r} with other content; use a new request_id"
             )
 
-    def record(self, response: Message, now_us: int) -> RequestRecord:
-        """Returns the row that remembers the answer."""
+    def record(self, response: Message | None, now_us: int) -> RequestRecord:
+        """Returns the row that remembers the answer; None remembers only that there was one."""
         return RequestRecord(
             namespace=self.namespace,
             workflow_id=self.workflow_id,
             rpc=self.rpc,
             request_id=self.request_id,
             fingerprint=self.fingerprint,
-            response=response.SerializeToString(),
+            response=b"" if response is None else response.SerializeToString(),
             created_at_us=now_us,
         )
 
@@ -77,6 +78,14 @@ def request_key(rpc: str, request: Message) -> RequestKey | None:
     )
 
 
+def missing(request: Any) -> WorkflowNotFound:
+    """Returns the error for a request whose workflow or run does not exist."""
+    run = f" with run {request.run_id!r}" if request.run_id else ""
+    return WorkflowNotFound(
+        f"there is no workflow {request.workflow_id!r}{run} in namespace {request.namespace!r}"
+    )
+
+
 async def recorded_answer(store: Store, key: RequestKey) -> bytes | None:
     """Returns the encoded answer of an earlier request with this key, or None.
 
@@ -87,3 +96,15 @@ async def recorded_answer(store: Store, key: RequestKey) -> bytes | None:
         return None
     key.check(record)
     return record.response
+
+
+async def first_answer(store: Store, keys: Iterable[RequestKey]) -> bytes | None:
+    """Returns the encoded answer of an earlier request with one of these keys, or None.
+
+    Raises RequestIdReused when the earlier request had other content.
+    """
+    for key in keys:
+        answer = await recorded_answer(store, key)
+        if answer is not None:
+            return answer
+    return None

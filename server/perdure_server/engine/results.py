@@ -76,7 +76,9 @@ class Results:
 
 def result_of(run: Run, closing_frame: bytes) -> GetWorkflowResultResponse:
     """Returns how a closed run ended, from its last event."""
-    response = GetWorkflowResultResponse(run_id=run.run_id, status=f"WORKFLOW_STATUS_{run.status}")
+    response = GetWorkflowResultResponse(
+        run_id=run.run_id, status=f"WORKFLOW_STATUS_{run.status}", closed=True
+    )
     event = parse_frame(closing_frame)
     if event.HasField("workflow_completed"):
         if event.workflow_completed.HasField("result"):

@@ -35,7 +35,7 @@ from perdure_server.engine.aftermath import Aftermath, Matches
 from perdure_server.engine.background import Background
 from perdure_server.engine.committer import Committer, Outcome
 from perdure_server.engine.ports import Clock, Ids
-from perdure_server.engine.requests import RequestKey, recorded_answer
+from perdure_server.engine.requests import RequestKey, first_answer
 from perdure_server.store.contract import Committed, Store
 
 _log = logging.getLogger(__name__)
@@ -63,6 +63,16 @@ class Stimulus:
 
     A repetition resolves with the encoded first answer.
     """
+    once: RequestKey | None = None
+    """A key that is taken besides, for what happens only once whoever asks.
+
+    When it is taken already, the stimulus resolves with `b""`.
+    """
+
+    @property
+    def keys(self) -> list[RequestKey]:
+        """What the store must not know yet."""
+        return [key for key in (self.request, self.once) if key is not None]
 
 
 @dataclass(slots=True)
@@ -137,10 +147,19 @@ class Runs:
         actor.waiting.append(stimulus)
         self._turn(actor)
 
-    async def ask(self, run_id: str, decide: Decide, request: RequestKey | None = None) -> Any:
+    async def ask(
+        self,
+        run_id: str,
+        decide: Decide,
+        request: RequestKey | None = None,
+        *,
+        once: RequestKey | None = None,
+    ) -> Any:
         """Stimulates a run and waits for the answer."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self.stimulate(run_id, stimulus_of(future, decide, request))
+        stimulus = stimulus_of(future, decide, request)
+        stimulus.once = once
+        self.stimulate(run_id, stimulus)
         return await future
 
     def visit(self, run_id: str, visit: Visit) -> None:
@@ -198,6 +217,12 @@ class Runs:
         """Whether a run is in memory and closed."""
         actor = self._actors.get(run_id)
         return actor is not None and actor.state is not None and actor.state.run.status.is_closed
+
+    def forget_closed(self, namespace: str) -> None:
+        """Forgets the closed runs of a namespace; they were deleted from the store."""
+        for actor in list(self._actors.values()):
+            if actor.state is not None and actor.state.run.namespace == namespace:
+                self._retire(actor)
 
     def _actor(self, run_id: str) -> _Actor:
         actor = self._actors.get(run_id)
@@ -380,11 +405,7 @@ class Runs:
         again: list[Stimulus] = []
         for stimulus, _ in flight.answers:
             try:
-                answer = (
-                    await recorded_answer(self._store, stimulus.request)
-                    if stimulus.request
-                    else None
-                )
+                answer = await first_answer(self._store, stimulus.keys)
             except Exception as error:  # noqa: BLE001 - the run must not stay busy for ever
                 _reject(stimulus, error)
                 continue
@@ -441,14 +462,17 @@ def _answer(
     stimulus: Stimulus, draft: Draft, records: dict[RequestKey, RequestRecord], now_us: int
 ) -> Any:
     """Decides one stimulus, unless an earlier one of the batch was the same request."""
-    key = stimulus.request
-    if key is None:
-        return stimulus.decide(draft, now_us)
-    if key in records:
-        key.check(records[key])
-    else:
-        records[key] = key.record(stimulus.decide(draft, now_us), now_us)
-    return records[key].response
+    for key in stimulus.keys:
+        if key in records:
+            key.check(records[key])
+            return records[key].response
+    answer, request, once = stimulus.decide(draft, now_us), stimulus.request, stimulus.once
+    if once is not None:
+        records[once] = once.record(None, now_us)
+    if request is None:
+        return answer
+    records[request] = request.record(answer, now_us)
+    return records[request].response
 
 
 def _reject(stimulus: Stimulus, error: Exception) -> None:

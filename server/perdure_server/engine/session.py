@@ -20,7 +20,8 @@ TaskKey = tuple[str, TaskKind, int]
 
 @dataclass(slots=True)
 class Held:
-    """A task that a session holds. `delivered` is set when it was written to the stream.
+    """A task that a session holds. `delivered` is set when it was written to the stream, as part of
+    `batch`.
 
     `counted` says that it occupies a slot: the slot is free as soon as the worker reports, the
     lease only when the report is committed.
@@ -31,6 +32,7 @@ class Held:
     token: str
     delivered: bool = False
     counted: bool = True
+    batch: int = 0
 
 
 class Sink(Protocol):
@@ -77,6 +79,8 @@ class Session:
     """Runs in the worker's cache, with the last event each has applied."""
     unacknowledged: deque[tuple[int, int]] = field(default_factory=deque)
     """Batches written and not acknowledged, with the monotonic instant of the write."""
+    batch: int = 0
+    """The last batch of its one-way streams."""
 
     @property
     def poll_lease_us(self) -> int | None:
@@ -108,6 +112,11 @@ class Session:
             if waited_us > limits.ACK_TIMEOUT_US:
                 return 0
         return self.slots[kind] - self.used[kind]
+
+    def next_batch(self) -> int:
+        """Returns the number of a new batch of a one-way stream."""
+        self.batch += 1
+        return self.batch
 
     def acknowledge(self, batch: int) -> None:
         """Notes that the worker has received all batches up to `batch`."""

@@ -99,6 +99,10 @@ class Sessions:
                 for held in list(session.held.values()):
                     self._drop(held)
 
+    def take_up(self, spec: SessionSpec) -> Session:
+        """Returns the session of a worker, a new one if it has none; `attach` follows at once."""
+        return self._sessions.get(spec.session_id) or self._new(spec)
+
     def attach(
         self, spec: SessionSpec, sink: Sink, *, held: Sequence[str] = (), cached: Mapping[str, int]
     ) -> tuple[Session, list[str]]:
@@ -109,10 +113,8 @@ class Sessions:
         What the worker does not name was never received and is ready at once. Serving begins with
         `Dispatcher.serve`, so that the caller can answer first.
         """
-        session = self._sessions.get(spec.session_id)
-        if session is None:
-            session = self._new(spec)
-        elif session.sink is not None:
+        session = self.take_up(spec)
+        if session.sink is not None:
             session.sink.end(SessionReplaced("the worker has connected again"))
         self._dispatcher.withdraw(session)
         _update(session, spec)
@@ -217,7 +219,8 @@ class Sessions:
             self._remove(session)
             for held in list(session.held.values()):
                 self._drop(held)
-        elif silence_us > limits.STREAM_SILENCE_US and session.sink is not None:
+        elif session.sticky and silence_us > limits.STREAM_SILENCE_US and session.sink is not None:
+            # A stream that goes one way has nothing to be silent on: only the lease counts.
             session.sink.end(SessionReplaced("nothing was heard from the worker for 8 seconds"))
             self.detach(session, session.sink)
 

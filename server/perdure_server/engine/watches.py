@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 from perdure.v1.watch_service_pb2 import (
     WatchRequest,
@@ -12,15 +14,20 @@ from perdure.v1.watch_service_pb2 import (
     WatchWorkflowRequest,
     WatchWorkflowResponse,
 )
+from perdure_server.core import limits
 from perdure_server.core.errors import CursorExpired, InvalidCursor, WorkflowNotFound
 from perdure_server.core.frames import parse_frame
 from perdure_server.core.model import EventRow
-from perdure_server.engine.hub import Hub, Subscription, WatchFilter
+from perdure_server.engine.hub import Hub, Subscription, WatchFilter, is_notice
 from perdure_server.engine.requests import in_namespace
 from perdure_server.store.contract import Position, Store, WatchedEvent
 
 _PAGE = 500
 _PAGE_BYTES = 1024 * 1024
+_DIGITS_MAX = 18
+"""So many digits fit into every database."""
+_CURSOR = re.compile(r"1\.([0-9]{1,18})\.([0-9]{1,18})\.(-1|[0-9]{1,18})")
+"""The first character is the version of the form; -1 stands before the first event of a commit."""
 _CLOSING = frozenset(
     {
         "workflow_completed",
@@ -30,6 +37,14 @@ _CLOSING = frozenset(
         "workflow_timed_out",
     }
 )
+
+
+@dataclass(slots=True)
+class _Place:
+    """How far a watcher of a namespace has been told."""
+
+    subscription: Subscription
+    position: Position
 
 
 class Watches:
@@ -50,13 +65,13 @@ class Watches:
             workflow_type=request.workflow_type or None,
             kinds=frozenset(request.kinds),
         )
-        position = self._resume(request.after) if request.after else None
+        resumed = self._resume(request.after) if request.after else None
         subscription = self._hub.subscribe(wanted)
         try:
-            if position is None:
-                position = await self._store.last_position()
+            position = resumed or await self._store.last_position()
             yield WatchResponse(cursor=encode_cursor(position))
-            async for event in self._follow(subscription, position):
+            place = _Place(subscription, position)
+            async for event in self._follow(place, live=resumed is None):
                 yield _response(event)
         finally:
             self._hub.unsubscribe(subscription)
@@ -64,25 +79,44 @@ class Watches:
     async def watch_workflow(
         self, request: WatchWorkflowRequest
     ) -> AsyncIterator[WatchWorkflowResponse]:
-        """Yields the history of one run as it grows, to its closing event.
+        """Yields a cursor alone at once, then the history of one run to its closing event.
 
-        Raises WorkflowNotFound.
+        Raises WorkflowNotFound, and InvalidCursor for a cursor that is not of this workflow.
         """
         in_namespace(request)
-        run_id = await self._store.find_run(
-            request.namespace, request.workflow_id, request.run_id or None
-        )
-        if run_id is None:
-            raise WorkflowNotFound(
-                f"there is no workflow {request.workflow_id!r} in namespace {request.namespace!r}"
-            )
+        run_id, seq = await self._begin(request)
         wanted = WatchFilter(request.namespace, request.workflow_id, run_id)
         subscription = self._hub.subscribe(wanted)
         try:
-            async for row in self._grow(subscription, run_id, request.after_seq):
-                yield WatchWorkflowResponse(event=parse_frame(row.frame), run_id=run_id)
+            yield _of_run(request, run_id, seq)
+            async for row in self._grow(subscription, run_id, seq):
+                answer = _of_run(request, run_id, row.seq)
+                answer.kind = row.kind
+                answer.event.CopyFrom(parse_frame(row.frame))
+                yield answer
         finally:
             self._hub.unsubscribe(subscription)
+
+    async def _begin(self, request: WatchWorkflowRequest) -> tuple[str, int]:
+        """Returns the run to watch and the event to begin after."""
+        named, seq = request.run_id, request.after_seq
+        if request.after:
+            named, seq = decode_run_cursor(request.after)
+        run_id = await self._find(request, named)
+        if run_id is None:
+            if request.after and await self._find(request, "") is not None:
+                raise _foreign_cursor()
+            raise WorkflowNotFound(
+                f"there is no workflow {request.workflow_id!r} in namespace {request.namespace!r}"
+            )
+        if request.after:
+            summary = await self._store.summarize_run(run_id)
+            if summary is not None and seq > summary.run.history_length:
+                raise _foreign_cursor()
+        return run_id, seq
+
+    async def _find(self, request: WatchWorkflowRequest, run_id: str) -> str | None:
+        return await self._store.find_run(request.namespace, request.workflow_id, run_id or None)
 
     def _resume(self, cursor: str) -> Position:
         position = decode_cursor(cursor)
@@ -90,34 +124,31 @@ class Watches:
             raise CursorExpired("the cursor is from before the database was copied or restored")
         return position
 
-    async def _follow(
-        self, subscription: Subscription, position: Position
-    ) -> AsyncIterator[WatchedEvent]:
-        """Reads from the store until nothing is left there, then lives on what is published."""
+    async def _follow(self, place: _Place, *, live: bool) -> AsyncIterator[WatchedEvent]:
+        """Reads from the store until nothing is left there, then lives on what is published.
+
+        `live`: everything after the place is published to it; only who lags reads.
+        """
+        if live:
+            async for event in _live(place):
+                yield event
         while True:
-            subscription.lagged = False
-            page = await self._store.read_events(position, limit=_PAGE)
-            for event in page:
-                position = event.position
-                if subscription.filter.matches(event):
-                    yield event
-            if len(page) == _PAGE:
-                continue
-            async for event in self._live(subscription, position):
-                position = event.position
+            async for event in self._stored(place):
+                yield event
+            async for event in _live(place):
                 yield event
 
-    @staticmethod
-    async def _live(subscription: Subscription, position: Position) -> AsyncIterator[WatchedEvent]:
-        """Yields what is published after `position`, until the watcher has lagged."""
-        while not subscription.lagged:
-            if not subscription.events:
-                subscription.arrived.clear()
-                await subscription.arrived.wait()
-                continue
-            event = subscription.events.popleft()
-            if event.position > position:
-                yield event
+    async def _stored(self, place: _Place) -> AsyncIterator[WatchedEvent]:
+        """Yields what the store has after a place. What is published from then on is kept."""
+        place.subscription.lagged = False
+        whole = True
+        while whole:
+            page = await self._store.read_events(place.position, limit=_PAGE)
+            for event in page:
+                place.position = event.position
+                if place.subscription.filter.matches(event):
+                    yield event
+            whole = len(page) == _PAGE
 
     async def _grow(
         self, subscription: Subscription, run_id: str, seq: int
@@ -146,6 +177,25 @@ class Watches:
         )
 
 
+async def _live(place: _Place) -> AsyncIterator[WatchedEvent]:
+    """Yields what is published after a place, until the watcher has lagged.
+
+    A notice that stands right there belongs to the event that comes next.
+    """
+    subscription = place.subscription
+    while not subscription.lagged:
+        if not subscription.events:
+            subscription.arrived.clear()
+            await subscription.arrived.wait()
+            continue
+        event = subscription.events.popleft()
+        if event.position > place.position or (
+            is_notice(event) and event.position == place.position
+        ):
+            place.position = event.position
+            yield event
+
+
 def encode_cursor(position: Position) -> str:
     """Returns a cursor: opaque, url-safe."""
     text = f"1.{position.epoch}.{position.commit}.{position.index}"
@@ -156,13 +206,41 @@ def decode_cursor(cursor: str) -> Position:
     """Returns the position behind a cursor. Raises InvalidCursor."""
     try:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
-        version, epoch, commit, index = text.split(".")
-        position = Position(int(epoch), int(commit), int(index))
-    except (ValueError, binascii.Error) as error:
-        raise InvalidCursor("the cursor is not one of ours; send it as it was received") from error
-    if version != "1":
-        raise InvalidCursor("the cursor is of another version; watch without one")
-    return position
+    except (ValueError, binascii.Error):
+        text = ""
+    match = _CURSOR.fullmatch(text)
+    if match is None:
+        problem = "the cursor is not one of ours; send it as it was received, or watch without one"
+        raise InvalidCursor(problem, "after")
+    epoch, commit, index = match.groups()
+    return Position(int(epoch), int(commit), int(index))
+
+
+def decode_run_cursor(cursor: str) -> tuple[str, int]:
+    """Returns the run and the event behind a cursor of one run. Raises InvalidCursor."""
+    run_id, _, seq = cursor.rpartition(":")
+    if (
+        not 0 < len(run_id) <= limits.ID_BYTES_MAX
+        or not (seq.isascii() and seq.isdecimal())
+        or len(seq) > _DIGITS_MAX
+    ):
+        raise _foreign_cursor()
+    return run_id, int(seq)
+
+
+def _foreign_cursor() -> InvalidCursor:
+    return InvalidCursor(
+        "the cursor is not one of this workflow; send it as it was received", "after"
+    )
+
+
+def _of_run(request: WatchWorkflowRequest, run_id: str, seq: int) -> WatchWorkflowResponse:
+    return WatchWorkflowResponse(
+        cursor=f"{run_id}:{seq}",
+        namespace=request.namespace,
+        workflow_id=request.workflow_id,
+        run_id=run_id,
+    )
 
 
 def _response(event: WatchedEvent) -> WatchResponse:

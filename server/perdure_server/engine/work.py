@@ -51,8 +51,8 @@ class StreamSink:
     def push(self, kind: TaskKind, task: bytes, held: Held) -> None:
         """Sends an encoded task."""
 
-        def sent(_batch: int) -> None:
-            held.delivered = True
+        def sent(batch: int) -> None:
+            held.delivered, held.batch = True, batch
 
         self._outbox.put(field(self._fields[kind], task), sent)
 
@@ -111,15 +111,26 @@ class WorkStreams:
             reader.cancel()
             self._sessions.detach(session, sink)
 
-    async def stream_tasks(self, spec: SessionSpec) -> AsyncIterator[bytes]:
-        """Serves one `StreamTasks` stream; yields encoded StreamTasksResponses."""
-        outbox = Outbox()
+    async def stream_tasks(self, spec: SessionSpec, received: int) -> AsyncIterator[bytes]:
+        """Serves one `StreamTasks` stream; yields encoded StreamTasksResponses.
+
+        The worker has `received` all batches up to this one. The first message carries no task, and
+        the number of this batch: to come back after it changes nothing.
+        """
+        session = self._sessions.take_up(spec)
+        # Numbers that this process did not give are from before its start: go on after them.
+        session.batch = max(session.batch, received)
+        outbox = Outbox(session.next_batch)
         sink = StreamSink(outbox, _STREAM_FIELDS, StreamTasksResponse.CANCELS_FIELD_NUMBER)
-        session, _ = self._sessions.attach(spec, sink, cached={}, held=())
+        kept = [held.token for held in session.held.values() if 0 < held.batch <= received]
+        self._sessions.attach(spec, sink, cached={}, held=kept)
         try:
+            yield StreamTasksResponse(batch=received).SerializeToString()
+            self._dispatcher.remind(session)
             self._dispatcher.serve(session)
             while (part := await outbox.next()) is not None:
-                yield part[0]
+                data, batch = part
+                yield data + StreamTasksResponse(batch=batch).SerializeToString()
         finally:
             self._sessions.detach(session, sink)
 

@@ -6,6 +6,7 @@ Registration, polls, single reports, and the worker streams.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -87,11 +88,12 @@ class Workers:
 
     def stream_tasks(self, request: pb.StreamTasksRequest) -> AsyncIterator[bytes]:
         """Serves one `StreamTasks` stream; yields encoded StreamTasksResponses."""
-        return self._streams.stream_tasks(self._stream_spec(request))
+        return self._streams.stream_tasks(self._stream_spec(request), request.received_batch)
 
     async def report(self, request: pb.ReportRequest) -> pb.ReportResponse:
         """Takes many reports in and answers when each is durable or refused."""
         session = self._sessions.get(request.worker_id)
+        self._lookup(request.worker_id)
         if session is not None:
             self._sessions.heard(session)
         loop = asyncio.get_running_loop()
@@ -180,6 +182,7 @@ class Workers:
     ) -> pb.HeartbeatActivityResponse:
         """Keeps an attempt alive; answers whether it should stop."""
         token = TaskToken.decode(request.task_token)
+        self._heard_of(token)
         details = request.details if request.HasField("details") else None
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         waiter = stimulus_of(future, _nothing)
@@ -196,7 +199,7 @@ class Workers:
             queue=request.task_queue,
             workflow_types=frozenset(request.workflow_types),
             activity_types=frozenset(request.activity_types),
-            slots=slots_of(request.slots),
+            slots=_slots_or(request.slots, limits.SLOTS_DEFAULT),
         )
         now_us = self._clock.now_us()
         self._forget_silent()
@@ -235,12 +238,36 @@ class Workers:
             next_page_token=page[-1] if len(ids) > size else "",
         )
 
+    def by_queue(self, namespace: str) -> Counter[str]:
+        """Counts the workers of a namespace by task queue."""
+        self._forget_silent()
+        queues = {
+            worker_id: registration.spec.queue
+            for worker_id, registration in self._registered.items()
+            if registration.spec.namespace == namespace
+        }
+        for session in self._sessions.all():
+            if session.namespace == namespace:
+                queues[session.session_id] = session.queue
+        return Counter(queues.values())
+
     async def _submit(
         self, token: TaskToken, decision: Any, endings: frozenset[str] = frozenset()
     ) -> None:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._heard_of(token)
         self._reports.submit(token, stimulus_of(future, decision), endings)
         await future
+
+    def _heard_of(self, token: TaskToken) -> None:
+        """Notes that the worker lives that holds a task, if its stream goes one way only."""
+        key = (token.run_id, token.kind, token.seq)
+        session = self._dispatcher.holder(key)
+        if session is None or session.sticky or session.by_time:
+            return
+        if session.held[key].lease == token.lease:
+            self._sessions.heard(session)
+            self._lookup(session.session_id)
 
     async def _check_current(self, token: TaskToken) -> None:
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -258,6 +285,9 @@ class Workers:
         """Finds the task that a worker without a token reports on: the lease must be its own."""
         if request.task_token:
             return TaskToken.decode(request.task_token)
+        registration = self._lookup(request.worker_id)
+        if registration is not None and not request.namespace:
+            request.namespace = registration.spec.namespace
         in_namespace(request)
         run_id = await self._store.find_run(request.namespace, request.workflow_id, None)
         if run_id is None:
@@ -266,7 +296,7 @@ class Workers:
 
         def visit(state: RunState | None) -> None:
             if not future.done():
-                future.set_result(self._leased_to(state, POLL_PREFIX + request.worker_id))
+                future.set_result(self._leased_to(state, request.worker_id))
 
         self._runs.visit(run_id, visit)
         token = await future
@@ -276,12 +306,33 @@ class Workers:
             )
         return token
 
-    def _leased_to(self, state: RunState | None, session_id: str) -> TaskToken | None:
+    def _leased_to(self, state: RunState | None, worker_id: str) -> TaskToken | None:
+        """Returns the token of the workflow task that a worker took by a poll or a stream."""
         task = state.tasks.get((TaskKind.WORKFLOW, 0)) if state is not None else None
-        if task is None or task.session_id != session_id:
+        if (
+            state is None
+            or task is None
+            or task.session_id not in (worker_id, POLL_PREFIX + worker_id)
+        ):
             return None
-        token = self._polls.token((task.run_id, task.kind, task.seq), task.lease)
-        return TaskToken.decode(token) if token else None
+        key = (task.run_id, task.kind, task.seq)
+        session = self._dispatcher.holder(key)
+        held = session.held[key] if session is not None else None
+        if held is not None and held.lease == task.lease and held.token:
+            return TaskToken.decode(held.token)
+        text = self._polls.token(key, task.lease)
+        if text is not None:
+            return TaskToken.decode(text)
+        # Handed out by an earlier process: what the worker has seen of the run is not known, so the
+        # code runs again for all that it may not have seen.
+        return TaskToken(
+            task.run_id,
+            task.kind,
+            task.seq,
+            task.attempt,
+            lease=task.lease,
+            seen_seq=state.run.seen_seq,
+        )
 
     def _lookup(self, worker_id: str) -> _Registration | None:
         self._forget_silent()
@@ -300,14 +351,12 @@ class Workers:
         self, request: pb.PollWorkflowTaskRequest | pb.PollActivityTaskRequest, kind: TaskKind
     ) -> SessionSpec:
         registration = self._lookup(request.worker_id)
-        spec = registration.spec if registration else None
-        return SessionSpec(
+        spec = registration.spec if registration is not None else _unregistered(request.worker_id)
+        return replace(
+            spec,
             session_id=POLL_PREFIX + request.worker_id,
-            identity=spec.identity if spec else request.worker_id,
-            namespace=request.namespace or (spec.namespace if spec else limits.NAMESPACE_DEFAULT),
+            namespace=request.namespace or spec.namespace,
             queue=request.task_queue,
-            workflow_types=spec.workflow_types if spec else None,
-            activity_types=spec.activity_types if spec else None,
             slots={TaskKind.WORKFLOW: 0, TaskKind.ACTIVITY: 0} | {kind: 1},
             by_time=True,
             sticky=False,
@@ -315,17 +364,18 @@ class Workers:
 
     def _stream_spec(self, request: pb.StreamTasksRequest) -> SessionSpec:
         registration = self._lookup(request.worker_id)
-        named = bool(request.workflow_types or request.activity_types)
-        if registration is not None and not named:
-            return replace(registration.spec, sticky=False)
-        return SessionSpec(
-            session_id=request.worker_id,
-            identity=request.worker_id,
-            namespace=in_namespace(request).namespace,
+        spec = registration.spec if registration is not None else _unregistered(request.worker_id)
+        if request.workflow_types or request.activity_types:
+            spec = replace(
+                spec,
+                workflow_types=frozenset(request.workflow_types),
+                activity_types=frozenset(request.activity_types),
+            )
+        return replace(
+            spec,
+            namespace=request.namespace or spec.namespace,
             queue=request.task_queue,
-            workflow_types=frozenset(request.workflow_types) if named else None,
-            activity_types=frozenset(request.activity_types) if named else None,
-            slots=slots_of(request.slots),
+            slots=slots_of(request.slots) if request.HasField("slots") else spec.slots,
             sticky=False,
         )
 
@@ -359,6 +409,25 @@ def _registered_info(registration: _Registration) -> pb.WorkerInfo:
         last_heartbeat_at=to_timestamp(registration.heard_at_us),
         registered_at=to_timestamp(registration.since_us),
     )
+
+
+def _unregistered(worker_id: str) -> SessionSpec:
+    """Returns what holds for a worker that is known by its name only: it takes every type."""
+    count = limits.SLOTS_DEFAULT
+    return SessionSpec(
+        session_id=worker_id,
+        identity=worker_id,
+        namespace=limits.NAMESPACE_DEFAULT,
+        queue=limits.TASK_QUEUE_DEFAULT,
+        workflow_types=None,
+        activity_types=None,
+        slots={TaskKind.WORKFLOW: count, TaskKind.ACTIVITY: count},
+    )
+
+
+def _slots_or(slots: pb.WorkSlots, default: int) -> dict[TaskKind, int]:
+    """Returns the slots of a worker, `default` of the kinds it does not name."""
+    return {kind: count or default for kind, count in slots_of(slots).items()}
 
 
 def _nothing(_draft: Any, _now_us: int) -> None:

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from google.protobuf.message import Message
 
 from perdure.v1 import workflow_service_pb2 as pb
-from perdure.v1.workflow_pb2 import WorkflowStatus
-from perdure_server.core import decide, limits
+from perdure_server.core import decide
 from perdure_server.core.draft import Draft
 from perdure_server.core.errors import (
     DomainError,
-    InvalidPageToken,
     WorkflowClosed,
     WorkflowNotFound,
 )
-from perdure_server.core.frames import field
-from perdure_server.core.model import RunStatus, TaskKind
+from perdure_server.core.model import TaskKind
 from perdure_server.core.state import RunState
 from perdure_server.core.times import from_duration
+from perdure_server.engine.activities import Activities
 from perdure_server.engine.background import Background
 from perdure_server.engine.calls import ToStatus, serve_session
 from perdure_server.engine.dispatch import Dispatcher
+from perdure_server.engine.lists import Lists
 from perdure_server.engine.ports import Clock
 from perdure_server.engine.records import (
     pending_activity,
@@ -36,24 +35,20 @@ from perdure_server.engine.records import (
 from perdure_server.engine.requests import (
     RequestKey,
     in_namespace,
+    missing,
     recorded_answer,
     request_key,
 )
 from perdure_server.engine.results import Results, Ticket, result_of
 from perdure_server.engine.runs import Runs, Stimulus, answer_as, stimulus_of
 from perdure_server.engine.starts import Starts
-from perdure_server.store.contract import ListFilter, RunSummary, Store
+from perdure_server.store.contract import RunSummary, Store
 
 Resolve = Callable[[Any], None]
 Reject = Callable[[Exception], None]
 Decision = Callable[[Draft, int], Message]
 
 _PENDING_MAX = 1_000
-_RECORD_BYTES = 2 * limits.ID_BYTES_MAX
-"""Room for what a listed run carries besides its input and its end."""
-_LIST_PAGE = "1:"
-"""Begins the page tokens of lists; the run id after which the page begins follows."""
-_HISTORY_FIELD = pb.GetWorkflowHistoryResponse.HISTORY_FIELD_NUMBER
 
 
 class Workflows:
@@ -71,6 +66,8 @@ class Workflows:
         background: Background,
     ) -> None:
         self._store = store
+        self._lists = Lists(store)
+        self._activities = Activities(store, runs, dispatcher=dispatcher, clock=clock)
         self._runs = runs
         self._starts = starts
         self._results = results
@@ -120,38 +117,21 @@ class Workflows:
 
     async def list(self, request: pb.ListWorkflowsRequest) -> pb.ListWorkflowsResponse:
         """Lists runs, newest first."""
-        size = request.page_size or limits.PAGE_SIZE_DEFAULT
-        where = ListFilter(
-            namespace=in_namespace(request).namespace,
-            status=_status(request.status),
-            workflow_type=request.workflow_type or None,
-        )
-        before = _before(request.page_token)
-        found = await self._store.list_runs(where, before=before, limit=size + 1)
-        page = _that_fit(found[:size])
-        more = len(page) < len(found)
-        return pb.ListWorkflowsResponse(
-            workflows=[workflow_of(summary) for summary in page],
-            next_page_token=_LIST_PAGE + page[-1].run.run_id if more else "",
-        )
+        return await self._lists.runs(request)
 
     async def get_history(self, request: pb.GetWorkflowHistoryRequest) -> bytes:
-        """Returns an encoded GetWorkflowHistoryResponse: the stored frames, joined."""
-        run_id = await self._find(request)
-        length = (await self._summary(run_id)).run.history_length
-        after_seq = _after_seq(request.page_token, length)
-        rows = await self._store.load_history(
-            run_id,
-            after_seq=after_seq,
-            limit=request.page_size or limits.HISTORY_EVENTS_MAX,
-            max_bytes=limits.OUTGOING_BATCH_BYTES_MAX - limits.PAYLOAD_BYTES_MAX // 2,
-        )
-        more = bool(rows) and rows[-1].seq < length
-        page = pb.GetWorkflowHistoryResponse(
-            next_page_token=str(rows[-1].seq) if more else "", run_id=run_id
-        )
-        frames = b"".join([row.frame for row in rows])
-        return field(_HISTORY_FIELD, frames) + page.SerializeToString()
+        """Returns an encoded page of the history of one run."""
+        return await self._lists.history(await self._find(request), request)
+
+    async def schedule_activity(
+        self, request: pb.ScheduleActivityRequest
+    ) -> pb.ScheduleActivityResponse:
+        """Schedules an activity from outside the code of a run."""
+        return await self._activities.schedule(request)
+
+    async def get_activity(self, request: pb.GetActivityRequest) -> pb.GetActivityResponse:
+        """Returns one activity, pending or ended."""
+        return await self._activities.get(request)
 
     async def signal(self, request: pb.SignalWorkflowRequest) -> pb.SignalWorkflowResponse:
         """Delivers a signal."""
@@ -298,7 +278,7 @@ class Workflows:
         def decided(draft: Draft, now_us: int) -> Message:
             run = draft.run
             if (run.namespace, run.workflow_id) != (request.namespace, request.workflow_id):
-                raise _missing(request)
+                raise missing(request)
             return decision(draft, now_us)
 
         def stimulus(refused: Reject) -> Stimulus:
@@ -353,7 +333,7 @@ class Workflows:
             request.namespace, request.workflow_id, request.run_id or None
         )
         if run_id is None:
-            raise _missing(request)
+            raise missing(request)
         return run_id
 
     async def _summary(self, run_id: str) -> RunSummary:
@@ -430,45 +410,12 @@ class Workflows:
         pending = pending_workflow_task(state, reason, now_us)
         if pending is not None:
             response.pending_workflow_task.CopyFrom(pending)
-        for seq in sorted(state.activities)[:_PENDING_MAX]:
-            task = state.tasks.get((TaskKind.ACTIVITY, seq))
-            info = pending_activity(state.activities[seq], task, reason, now_us)
+        # Those of the code by number, then those from outside by theirs, which are negative inside.
+        for seq in sorted(state.activities, key=lambda seq: (seq < 0, abs(seq)))[:_PENDING_MAX]:
+            row, task = state.activities[seq], state.tasks.get((TaskKind.ACTIVITY, seq))
+            info = pending_activity(state.run, row, task, reason=reason, now_us=now_us)
             response.pending_activities.append(info)
         response.pending_timers.extend(pending_timers(state, _PENDING_MAX))
-
-
-def _that_fit(page: Sequence[RunSummary]) -> list[RunSummary]:
-    """Returns the first runs of a page whose inputs and ends fit into one message; at least one."""
-    size = 0
-    fit: list[RunSummary] = []
-    for summary in page:
-        size += len(summary.started) + len(summary.closed or b"") + _RECORD_BYTES
-        if fit and size > limits.OUTGOING_BATCH_BYTES_MAX:
-            break
-        fit.append(summary)
-    return fit
-
-
-def _before(page_token: str) -> str | None:
-    """Returns the run id below which a page of a list begins. Raises InvalidPageToken."""
-    if not page_token:
-        return None
-    if not page_token.startswith(_LIST_PAGE) or len(page_token) > limits.ID_BYTES_MAX:
-        raise _bad_page_token()
-    return page_token.removeprefix(_LIST_PAGE)
-
-
-def _after_seq(page_token: str, length: int) -> int:
-    """Returns the event after which a page of a history begins. Raises InvalidPageToken."""
-    if not page_token:
-        return 0
-    if not page_token.isdecimal() or len(page_token) > len(str(length)) or int(page_token) > length:
-        raise _bad_page_token()
-    return int(page_token)
-
-
-def _bad_page_token() -> InvalidPageToken:
-    return InvalidPageToken("send the token of the last page as it was received", "page_token")
 
 
 def _future() -> asyncio.Future[Any]:
@@ -482,16 +429,3 @@ def _look(future: asyncio.Future[Any]) -> None:
 
 def _nothing(_draft: Draft, _now_us: int) -> None:
     """Decides nothing: for waiters that only need a future's ends."""
-
-
-def _missing(request: Any) -> WorkflowNotFound:
-    run = f" with run {request.run_id!r}" if request.run_id else ""
-    return WorkflowNotFound(
-        f"there is no workflow {request.workflow_id!r}{run} in namespace {request.namespace!r}"
-    )
-
-
-def _status(status: WorkflowStatus) -> RunStatus | None:
-    if status == WorkflowStatus.WORKFLOW_STATUS_UNSPECIFIED:
-        return None
-    return RunStatus(WorkflowStatus.Name(status).removeprefix("WORKFLOW_STATUS_"))

@@ -7,12 +7,23 @@ with the arguments. All methods are coroutines and may be called concurrently.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Protocol
 
 from perdure_server.core.changeset import Changeset
-from perdure_server.core.model import EventRow, Lane, RequestRecord, Run, RunStatus, Task, Timer
+from perdure_server.core.model import (
+    ApiKey,
+    EventRow,
+    Lane,
+    Namespace,
+    RequestRecord,
+    Run,
+    RunStatus,
+    Task,
+    Timer,
+)
 from perdure_server.core.state import RunState
 
 
@@ -96,6 +107,42 @@ class WatchedEvent:
     row: EventRow
 
 
+@dataclass(slots=True, frozen=True)
+class QueueDepth:
+    """How many tasks a queue has: `pending` ones that no session holds, `running` ones held.
+
+    Pending tasks count whether they are ready yet or not; `ready_since_us` is the `ready_at_us` of
+    the one that has been ready for longest, None when none is.
+    """
+
+    queue: str
+    pending_workflow_tasks: int
+    running_workflow_tasks: int
+    pending_activities: int
+    running_activities: int
+    ready_since_us: int | None
+
+
+class KeyOutcome(Enum):
+    """What became of an API key that was to be inserted; only INSERTED has written anything."""
+
+    INSERTED = auto()
+    NOT_FIRST = auto()
+    """It was to be the first key and there are others."""
+    LABEL_EXISTS = auto()
+    """It was to be the only key of its label and there is another."""
+    TAKEN = auto()
+    """Its digest or its prefix belongs to another key: make a new key."""
+
+
+@dataclass(slots=True, frozen=True)
+class KeyInserted:
+    """The answer to the insertion of an API key: `existing` is the key behind LABEL_EXISTS."""
+
+    outcome: KeyOutcome
+    existing: ApiKey | None = None
+
+
 class Store(Protocol):
     """A durable home of runs.
 
@@ -109,7 +156,9 @@ class Store(Protocol):
         """Connects, migrates the schema to this version and takes ownership of the database.
 
         Raises `StoreInUse` when it can have one owner only and has one, and `SchemaTooNew` when the
-        schema's `min_server` is above this version. Opening twice is an error of the caller.
+        schema's `min_server` is above this version. Opening twice is an error of the caller. A
+        database has the namespace `main` from its first opening on; the instant of that is the only
+        one that a backend finds out by itself.
         """
 
     async def close(self) -> None:
@@ -201,10 +250,69 @@ class Store(Protocol):
         """Returns committed events after a position, ascending, at most `limit`."""
 
     async def last_position(self) -> Position:
-        """Returns the position of the last committed event.
+        """Returns the position of the last committed event, also when it was deleted since.
 
         When there is none yet, that is index -1 of commit 0.
         """
+
+    async def insert_namespace(self, namespace: Namespace) -> bool:
+        """Inserts a namespace durably; False when one of that name exists, which stays as it is."""
+
+    async def find_namespace(self, name: str) -> Namespace | None:
+        """Returns a namespace that was inserted, or None."""
+
+    async def list_namespaces(self, *, after: str, limit: int) -> list[Namespace]:
+        """Returns at most `limit` namespaces with a name above `after`, ascending by code point."""
+
+    async def delete_namespace(self, name: str) -> bool:
+        """Deletes the row of a namespace durably; False when there is none.
+
+        Runs of that namespace stay as they are: they belong to it by its name alone.
+        """
+
+    async def count_runs(self, namespace: str) -> Mapping[RunStatus, int]:
+        """Returns how many runs of a namespace have each status; those that none has are left out.
+
+        Counts rows: for operators only.
+        """
+
+    async def run_ids(self, namespace: str, status: RunStatus, *, limit: int) -> list[str]:
+        """Returns the ids of at most `limit` runs that have a status, ascending: the oldest."""
+
+    async def delete_closed_runs(
+        self, namespace: str, *, limit: int, max_events: int, max_bytes: int
+    ) -> int:
+        """Deletes closed runs of a namespace, the oldest first; returns how many. 0: there is none.
+
+        A run goes with all that is stored of it, and with the last run of a workflow the records of
+        its requests go too, in one atomic and durable step. A step is short, for commits wait for
+        it: at most `limit` runs, with at most `max_events` events of at most `max_bytes` together,
+        but one run whatever its size. Of a run above these bounds, all events but the first and the
+        last go before it, in steps of their own; a crash between them leaves it like that.
+        """
+
+    async def queue_depths(self, namespace: str, now_us: int) -> list[QueueDepth]:
+        """Returns the queues of a namespace that have tasks, by name ascending by code point.
+
+        A task is ready when no session holds it and `ready_at_us <= now_us`. Counts rows: for
+        operators only.
+        """
+
+    async def insert_api_key(
+        self, key: ApiKey, *, only_first: bool, unless_label: bool
+    ) -> KeyInserted:
+        """Inserts an API key atomically and durably, or answers why not.
+
+        Checked in this order: NOT_FIRST with `only_first` when any key exists; LABEL_EXISTS with
+        `unless_label` when a key has the same label (of several the newest is answered); TAKEN when
+        the digest or the prefix exists. Of insertions that race with `only_first`, one is first.
+        """
+
+    async def list_api_keys(self) -> list[ApiKey]:
+        """Returns every API key, by (created_at_us, prefix) descending: the newest first."""
+
+    async def delete_api_key(self, prefix: str) -> bool:
+        """Deletes an API key durably; False when there is none with this prefix."""
 
     async def wait_for_work(self, timeout_us: int) -> None:
         """Returns when another server may have made work, or after the timeout.

@@ -14,7 +14,7 @@ from typing import Final
 
 from perdure_server.core.errors import SchemaTooNew
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """The newest schema that this server knows, on every backend."""
 
 

@@ -24,10 +24,14 @@ class Processes:
 
     Attributes:
         address: Where the server listens. Port 0 becomes a free one with the first start.
+        http: Where the Envoy beside it serves REST, likewise.
     """
 
-    def __init__(self, data: Path, address: str, log: Path | None = None) -> None:
+    def __init__(
+        self, data: Path, address: str, log: Path | None = None, *, http: str = "127.0.0.1:0"
+    ) -> None:
         self.address = address
+        self.http = http
         self._data = data
         self._log = log
         self._server: Process | None = None
@@ -35,7 +39,8 @@ class Processes:
 
     async def start_server(self) -> int:
         """Starts `perdure dev` and waits until it serves; returns its process id."""
-        command = ["-m", "perdure_server", "dev", "--data", str(self._data), "--grpc", self.address]
+        command = ["-m", "perdure_server", "dev", "--data", str(self._data)]
+        command += ["--grpc", self.address, "--http", self.http]
         self._server = await self._start(*command)
         assert self._server.stdout is not None
         async with asyncio.timeout(PATIENCE_S):
@@ -43,8 +48,8 @@ class Processes:
         if not line:
             await self._server.wait()
             raise StartError("the server did not start")
-        # It says: Perdure serves gRPC on 127.0.0.1:12345, data in ...
-        self.address = line.split(" on ")[1].split(",")[0]
+        # It says: Perdure serves gRPC on 127.0.0.1:12345, HTTP on 127.0.0.1:12346, data in ...
+        self.address, self.http = (part.split(",")[0] for part in line.split(" on ")[1:3])
         return self._server.pid
 
     async def start_worker(self) -> int:

@@ -34,8 +34,9 @@ async def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path(".perdure"), help="[.perdure]")
     parser.add_argument("--grpc", default="127.0.0.1:7766", metavar="HOST:PORT")
+    parser.add_argument("--http", default="127.0.0.1:8080", metavar="HOST:PORT")
     arguments = parser.parse_args()
-    processes = Processes(arguments.data, arguments.grpc)
+    processes = Processes(arguments.data, arguments.grpc, http=arguments.http)
     running = asyncio.create_task(run(processes, arguments.data))
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, running.cancel)

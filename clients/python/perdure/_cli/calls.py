@@ -18,20 +18,22 @@ CALL_SECONDS = 30.0
 """A call that is not a wait is answered long before."""
 
 
-def ask(address: str, method: str, request: Message, answer: type[ResponseT]) -> ResponseT:
+def ask(
+    address: str, method: str, request: Message, answer: type[ResponseT], *, api_key: str
+) -> ResponseT:
     """Makes one call and returns its answer. Raises an `RpcError`."""
 
     async def call(transport: Transport) -> ResponseT:
         return await call_once(transport, method, request, answer)
 
-    return talk(address, call)
+    return talk(address, call, api_key=api_key)
 
 
-def talk(address: str, conversation: Callable[[Transport], Awaitable[T]]) -> T:
+def talk(address: str, conversation: Callable[[Transport], Awaitable[T]], *, api_key: str) -> T:
     """Runs a conversation over one connection and returns its outcome. Raises an `RpcError`."""
 
     async def connect() -> T:
-        async with _connection(address) as transport:
+        async with _connection(address, api_key) as transport:
             return await conversation(transport)
 
     return asyncio.run(connect())
@@ -52,8 +54,8 @@ async def call_once(
 
 
 @asynccontextmanager
-async def _connection(address: str) -> AsyncIterator[Transport]:
-    transport = GrpcTransport(address)
+async def _connection(address: str, api_key: str) -> AsyncIterator[Transport]:
+    transport = GrpcTransport(address, api_key=api_key)
     try:
         yield transport
     finally:

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from perdure import __version__
-from perdure._cli import workflow
+from perdure._cli import api_key, workflow
 from perdure._cli.options import ADDRESS_VARIABLE, Ended
 from perdure.errors import RpcError, UnavailableError
 
@@ -23,6 +23,7 @@ app = typer.Typer(
     help="Perdure: code that survives crashes.",
 )
 app.add_typer(workflow.app, name="workflow")
+app.add_typer(api_key.app, name="api-key")
 
 
 def run() -> int:
@@ -65,3 +66,8 @@ def server() -> None:
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def dev() -> None:
     """Runs a server for development. `perdure dev --help` tells its options."""
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def envoy_config() -> None:
+    """Prints the configuration of an Envoy beside a server, which adds REST."""

@@ -60,7 +60,7 @@ def _task_fields(task: PendingWorkflowTask) -> list[tuple[str, str]]:
 
 def _activity_cells(activity: Activity) -> tuple[str, ...]:
     return (
-        str(activity.seq),
+        f"{activity.seq} (external)" if activity.external else str(activity.seq),
         activity.name,
         show.enum_text(activity, "status"),
         str(activity.attempt),

@@ -23,8 +23,8 @@ from perdure.v1.workflow_service_pb2 import GetWorkflowHistoryRequest, GetWorkfl
 
 KINDS: Final = frozenset(
     field.name for field in HistoryEvent.DESCRIPTOR.oneofs_by_name["event"].fields
-)
-"""The kinds of events that this version knows."""
+) | {"workflow_running"}
+"""The kinds of events that this version knows, and the notice that a run has begun."""
 _HIDDEN: Final = frozenset({"execution_started_at", "first_run_id", "options", "seed"})
 """What a program needs and a person does not; JSON shows it."""
 _WIDTHS: Final = (4, 24, max(map(len, KINDS)), 0)
@@ -55,6 +55,8 @@ async def follow_run(transport: Transport, request: WatchWorkflowRequest, output
     async with aclosing(answers):
         async for answer in answers:
             assert isinstance(answer, WatchWorkflowResponse)
+            if not answer.kind:
+                continue
             if output is Output.JSON:
                 show.print_json(show.to_json(answer))
             else:
@@ -70,7 +72,7 @@ async def follow_namespace(transport: Transport, request: WatchRequest, output: 
             if output is Output.JSON:
                 show.print_json(show.to_json(answer))
             elif answer.kind:
-                cells = (answer.workflow_id, *event_cells(answer.event))
+                cells = (answer.workflow_id, *event_cells(answer.event, answer.kind))
                 show.print_row(cells, (_ID_WIDTH, *_WIDTHS))
 
 
@@ -80,8 +82,8 @@ def exported_history(workflow_id: str, events: Sequence[HistoryEvent]) -> dict[s
     return {"workflow_id": workflow_id, **exported}
 
 
-def event_cells(event: HistoryEvent) -> tuple[str, str, str, str]:
-    """Returns number, time, kind and content of an event."""
+def event_cells(event: HistoryEvent, notice: str = "") -> tuple[str, str, str, str]:
+    """Returns number, time, kind and content of an event; a `notice` is one without the others."""
     kind = event.WhichOneof("event") or ""
     content = show.gist(getattr(event, kind), hidden=_HIDDEN) if kind else ""
-    return str(event.seq), show.time_text(event.timestamp), kind, content
+    return str(event.seq or ""), show.time_text(event.timestamp), kind or notice, content

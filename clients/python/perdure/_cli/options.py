@@ -11,6 +11,7 @@ from typing import Annotated, Final
 
 import typer
 
+from perdure._transport import API_KEY_VARIABLE, authorization
 from perdure.v1.payload_pb2 import Payload
 
 ADDRESS_VARIABLE: Final = "PERDURE_ADDRESS"
@@ -66,6 +67,14 @@ def _checked_address(text: str) -> str:
     return text
 
 
+def _checked_api_key(text: str) -> str:
+    try:
+        authorization(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    return text
+
+
 def _read(path: Path) -> str:
     try:
         return path.read_text()
@@ -80,6 +89,15 @@ Address = Annotated[
         metavar="HOST:PORT",
         help="The server.",
         callback=_checked_address,
+    ),
+]
+ApiKey = Annotated[
+    str,
+    typer.Option(
+        envvar=API_KEY_VARIABLE,
+        metavar="KEY",
+        help="For a server that asks for one; other users of this machine see arguments.",
+        callback=_checked_api_key,
     ),
 ]
 Namespace = Annotated[str, typer.Option(envvar="PERDURE_NAMESPACE", help="The namespace.")]

@@ -94,6 +94,8 @@ async def _narrate(
         async with aclosing(answers):
             async for answer in answers:
                 assert isinstance(answer, WatchWorkflowResponse)
+                if not answer.kind:
+                    continue
                 kind = (answer.event.WhichOneof("event") or "").replace("_", " ")
                 text = f"{request.workflow_id}: event {answer.event.seq}, {kind}"
                 progress.update(task, description=text)

@@ -23,6 +23,7 @@ from perdure._cli.options import (
     DEFAULT_ADDRESS,
     DEFAULT_NAMESPACE,
     Address,
+    ApiKey,
     Ended,
     Input,
     Namespace,
@@ -96,6 +97,7 @@ def start(
     priority: Annotated[int, typer.Option(help="1 first to 5 last.")] = 3,
     request_id: RequestId = "",
     address: Address = DEFAULT_ADDRESS,
+    api_key: ApiKey = "",
     namespace: Namespace = DEFAULT_NAMESPACE,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -114,7 +116,9 @@ def start(
         start_delay=start_delay,
         priority=priority,
     )
-    answer = ask(address, "WorkflowService/StartWorkflow", request, pb.StartWorkflowResponse)
+    answer = ask(
+        address, "WorkflowService/StartWorkflow", request, pb.StartWorkflowResponse, api_key=api_key
+    )
     if output is Output.JSON:
         show.print_json(show.to_json(answer))
         return
@@ -135,6 +139,7 @@ def list_(
     workflow_type: Annotated[str, typer.Option("--type", help="Only runs of this type.")] = "",
     limit: Annotated[int, typer.Option(min=1, help="At most this many.")] = 50,
     address: Address = DEFAULT_ADDRESS,
+    api_key: ApiKey = "",
     namespace: Namespace = DEFAULT_NAMESPACE,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -144,7 +149,7 @@ def list_(
         workflow_type=workflow_type,
         status=f"WORKFLOW_STATUS_{status.name}" if status else None,
     )
-    runs = talk(address, lambda transport: _list(transport, request, limit))
+    runs = talk(address, lambda transport: _list(transport, request, limit), api_key=api_key)
     if output is Output.JSON:
         show.print_json([show.to_json(run) for run in runs])
         return
@@ -170,12 +175,15 @@ def describe(
     *,
     run_id: RunId = "",
     address: Address = DEFAULT_ADDRESS,
+    api_key: ApiKey = "",
     namespace: Namespace = DEFAULT_NAMESPACE,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Shows one run and what is pending in it."""
     request = pb.GetWorkflowRequest(namespace=namespace, workflow_id=workflow_id, run_id=run_id)
-    answer = ask(address, "WorkflowService/GetWorkflow", request, pb.GetWorkflowResponse)
+    answer = ask(
+        address, "WorkflowService/GetWorkflow", request, pb.GetWorkflowResponse, api_key=api_key
+    )
     if output is Output.JSON:
         show.print_json(show.to_json(answer))
     else:
@@ -191,6 +199,7 @@ def history(
         bool, typer.Option("--export", help="Print what `perdure.testing.replay` takes.")
     ] = False,
     address: Address = DEFAULT_ADDRESS,
+    api_key: ApiKey = "",
     namespace: Namespace = DEFAULT_NAMESPACE,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -202,7 +211,7 @@ def history(
     async def collect(transport: Transport) -> list[HistoryEvent]:
         return [event async for event in history_events(transport, request)]
 
-    events = talk(address, collect)
+    events = talk(address, collect, api_key=api_key)
     if export:
         show.print_json(exported_history(workflow_id, events))
     elif output is Output.JSON:
@@ -219,6 +228,7 @@ def result(
     run_id: RunId = "",
     timeout: Span = None,
     address: Address = DEFAULT_ADDRESS,
+    api_key: ApiKey = "",
     namespace: Namespace = DEFAULT_NAMESPACE,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -226,7 +236,9 @@ def result(
     request = pb.GetWorkflowResultRequest(
         namespace=namespace, workflow_id=workflow_id, run_id=run_id
     )
-    answer = talk(address, lambda transport: wait_for_result(transport, request, timeout))
+    answer = talk(
+        address, lambda transport: wait_for_result(transport, request, timeout), api_key=api_key
+    )
     if output is Output.JSON:
         show.print_json(show.to_json(answer))
     elif answer.HasField("result"):
@@ -249,6 +261,7 @@ def signal(
     run_id: RunId = "",
     request_id: RequestId = "",
     address: Address = DEFAULT_ADDRESS,
+    api_key: ApiKey = "",
     namespace: Namespace = DEFAULT_NAMESPACE,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -261,7 +274,13 @@ def signal(
         payload=parse_payload(input_),
         request_id=request_id,
     )
-    answer = ask(address, "WorkflowService/SignalWorkflow", request, pb.SignalWorkflowResponse)
+    answer = ask(
+        address,
+        "WorkflowService/SignalWorkflow",
+        request,
+        pb.SignalWorkflowResponse,
+        api_key=api_key,
+    )
     show.print_answer(answer, output, f"recorded as event {answer.event_seq}")
 
 
@@ -273,6 +292,7 @@ def cancel(
     reason: Reason = "",
     deadline: Span = None,
     address: Address = DEFAULT_ADDRESS,
+    api_key: ApiKey = "",
     namespace: Namespace = DEFAULT_NAMESPACE,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -284,7 +304,13 @@ def cancel(
         reason=reason,
         deadline=deadline,
     )
-    answer = ask(address, "WorkflowService/CancelWorkflow", request, pb.CancelWorkflowResponse)
+    answer = ask(
+        address,
+        "WorkflowService/CancelWorkflow",
+        request,
+        pb.CancelWorkflowResponse,
+        api_key=api_key,
+    )
     show.print_answer(answer, output, f"requested; the run is {show.enum_text(answer, 'status')}")
 
 
@@ -295,6 +321,7 @@ def terminate(
     run_id: RunId = "",
     reason: Reason = "",
     address: Address = DEFAULT_ADDRESS,
+    api_key: ApiKey = "",
     namespace: Namespace = DEFAULT_NAMESPACE,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -303,7 +330,7 @@ def terminate(
         namespace=namespace, workflow_id=workflow_id, run_id=run_id, reason=reason
     )
     method = "WorkflowService/TerminateWorkflow"
-    answer = ask(address, method, request, pb.TerminateWorkflowResponse)
+    answer = ask(address, method, request, pb.TerminateWorkflowResponse, api_key=api_key)
     show.print_answer(answer, output, "terminated")
 
 
@@ -315,6 +342,7 @@ def watch(
     kind: Annotated[list[str] | None, typer.Option(help="Only this kind of event.")] = None,
     after: Annotated[str, typer.Option(metavar="CURSOR", help="Resume after this cursor.")] = "",
     address: Address = DEFAULT_ADDRESS,
+    api_key: ApiKey = "",
     namespace: Namespace = DEFAULT_NAMESPACE,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -326,7 +354,7 @@ def watch(
         )
     if workflow_id and not (workflow_type or kind or after):
         run = watching.WatchWorkflowRequest(namespace=namespace, workflow_id=workflow_id)
-        talk(address, lambda transport: follow_run(transport, run, output))
+        talk(address, lambda transport: follow_run(transport, run, output), api_key=api_key)
         return
     events = watching.WatchRequest(
         namespace=namespace,
@@ -335,7 +363,7 @@ def watch(
         kinds=kind or (),
         after=after,
     )
-    talk(address, lambda transport: follow_namespace(transport, events, output))
+    talk(address, lambda transport: follow_namespace(transport, events, output), api_key=api_key)
 
 
 async def _list(

@@ -11,6 +11,7 @@ The replay rule, the same in every language:
    number, name. Anything else is a determinism failure.
 4. What is left in the queue when the events end, and was not sent before, is what the worker
    sends.
+5. Activities that were scheduled from outside have negative numbers. Their events are skipped.
 
 So a run that stayed in memory and one that is replayed from its first event cannot differ.
 

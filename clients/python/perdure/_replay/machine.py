@@ -35,6 +35,7 @@ COMMAND_EVENTS: Final = frozenset(
 ACTIVITY_ENDS: Final = frozenset(
     {"activity_completed", "activity_failed", "activity_timed_out", "activity_cancelled"}
 )
+ACTIVITY_EVENTS: Final = ACTIVITY_ENDS | {"activity_scheduled", "activity_cancel_requested"}
 CLOSINGS: Final = frozenset({"workflow_completed", "workflow_failed", "workflow_cancelled"})
 ENGINE_CLOSINGS: Final = frozenset({"workflow_terminated", "workflow_timed_out"})
 
@@ -137,6 +138,8 @@ class Machine:
         if event.seq != self._last_seq + 1:
             raise HistoryError(f"event {event.seq} cannot follow event {self._last_seq}")
         self._last_seq = event.seq
+        if _is_external(event, kind):
+            return
         run = self._run
         run.now_us = event.timestamp.seconds * 1_000_000 + event.timestamp.nanos // 1000
         if kind in COMMAND_EVENTS:
@@ -231,7 +234,8 @@ class Machine:
         self._fresh = False
         kinds = COMMAND_EVENTS | CLOSINGS | ENGINE_CLOSINGS
         for event in reversed(events):
-            if event.WhichOneof("event") in kinds:
+            kind = event.WhichOneof("event")
+            if kind in kinds and not _is_external(event, kind):
                 return event.seq
         return 0
 
@@ -242,3 +246,11 @@ class Machine:
     def _waits_at(self) -> str:
         line = await_line(self._main.get_coro()) if self._main else ""
         return line or self._line()
+
+
+def _is_external(event: HistoryEvent, kind: str | None) -> bool:
+    """Whether an event is of an activity from outside, for which the code neither asks nor waits.
+
+    Its number is negative.
+    """
+    return kind in ACTIVITY_EVENTS and getattr(event, str(kind)).activity_seq < 0

@@ -54,9 +54,12 @@ class WatchServiceServicer:
     def Watch(self, request, context):
         """Streams the events of a namespace as they are committed, filtered.
 
-        Every message has a cursor. Resuming after a cursor misses nothing and may repeat the last message. Without a
-        cursor the stream begins now. Errors: OUT_OF_RANGE / CURSOR_EXPIRED, INVALID_ARGUMENT / INVALID_CURSOR,
-        RESOURCE_EXHAUSTED / WATCHER_TOO_SLOW.
+        Every message has a cursor; the first is a cursor alone and comes at once. Resuming after a cursor misses no event
+        and may repeat the last message. Without a cursor the stream begins now.
+
+        Between the events go notices, which stand in no history: `workflow_running` when the code of a run has run for the
+        first time, before what it did. They are sent live; a watcher that was away does not get them later.
+        Errors: OUT_OF_RANGE / CURSOR_EXPIRED, INVALID_ARGUMENT / INVALID_CURSOR, RESOURCE_EXHAUSTED / WATCHER_TOO_SLOW.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -133,8 +133,9 @@ class WorkerServiceServicer:
         """Streams tasks to a small worker, which reports with Report. Its leases hold while it reports or heartbeats at
         least every 10 seconds.
 
-        The first message is empty and comes at once. A worker that comes back names the last batch it has received: the
-        tasks of that batch and of those before it stay its own, all others are handed out again.
+        The first message carries no task and comes at once; its batch is `received_batch`. A worker that comes back names
+        the last batch it has received: the tasks of that batch and of those before it stay its own while their leases
+        stand, all others are handed out again. A server that was restarted hands out all of them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -94,6 +94,16 @@ class Group:
             [(until, task.run_id, task.kind.value, task.seq, task.lease) for task, until in leases],
         )
 
+    def run(self, query: str, *parameters: object) -> list[Row]:
+        """Runs one statement on what the group has done so far; returns the rows it answers."""
+        self._write_wave()
+        return self._select(query, *parameters)
+
+    def run_for_each(self, query: str, rows: Sequence[Row]) -> None:
+        """Runs one statement for many rows on what the group has done so far."""
+        self._write_wave()
+        self._write(query, rows)
+
     def finish(self) -> None:
         """Writes what is left, and where the last event of the group stands."""
         self._write_wave()

@@ -6,15 +6,18 @@ their plain strings: the driver takes a slow path for subclasses of the types it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from operator import attrgetter
 from typing import Any, Final
 
 from perdure_server.core.model import (
     Activity,
+    ApiKey,
     EventRow,
     Lane,
+    Namespace,
     RequestRecord,
     Run,
     RunStatus,
@@ -23,7 +26,13 @@ from perdure_server.core.model import (
     Timer,
     TimerKind,
 )
-from perdure_server.store.contract import LaneDepth, Position, RunSummary, WatchedEvent
+from perdure_server.store.contract import (
+    LaneDepth,
+    Position,
+    QueueDepth,
+    RunSummary,
+    WatchedEvent,
+)
 
 Row = Sequence[Any]
 """A tuple as the driver takes and gives it."""
@@ -40,6 +49,8 @@ from_task: Final = _getter(Task, "kind")
 from_timer: Final = _getter(Timer, "kind")
 from_request: Final = _getter(RequestRecord)
 from_lane: Final = _getter(Lane, "kind")
+from_namespace: Final = _getter(Namespace)
+from_api_key: Final = _getter(ApiKey)
 
 _RUN_WIDTH: Final = len(fields(Run))
 
@@ -87,6 +98,37 @@ def to_depth(row: Row) -> LaneDepth:
     """Builds the depth of a lane from the columns of `lane_depths`."""
     namespace, queue, kind, type_, ready, first_ready_at_us = row
     return LaneDepth(Lane(namespace, queue, TaskKind(kind), type_), ready, first_ready_at_us)
+
+
+def to_namespace(row: Row) -> Namespace:
+    """Builds a namespace from the columns of `namespaces`."""
+    return Namespace(*row)
+
+
+def to_api_key(row: Row) -> ApiKey:
+    """Builds an API key from the columns of `api_keys`."""
+    return ApiKey(*row)
+
+
+def to_queue_depths(rows: Iterable[Row]) -> list[QueueDepth]:
+    """Builds the depths of queues from `queue_depths`, which has a row per kind and state."""
+    counts: defaultdict[str, Counter[tuple[str, bool]]] = defaultdict(Counter)
+    since: dict[str, int] = {}
+    for queue, kind, is_held, count, ready_at_us in rows:
+        counts[queue][kind, bool(is_held)] += count
+        if ready_at_us is not None:
+            since[queue] = min(ready_at_us, since.get(queue, ready_at_us))
+    return [
+        QueueDepth(
+            queue=queue,
+            pending_workflow_tasks=counts[queue][TaskKind.WORKFLOW, False],
+            running_workflow_tasks=counts[queue][TaskKind.WORKFLOW, True],
+            pending_activities=counts[queue][TaskKind.ACTIVITY, False],
+            running_activities=counts[queue][TaskKind.ACTIVITY, True],
+            ready_since_us=since.get(queue),
+        )
+        for queue in sorted(counts)
+    ]
 
 
 def to_watched(epoch: int, row: Row) -> WatchedEvent:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass
 from functools import partial
@@ -14,19 +14,29 @@ from typing import Final, TypeVar
 from perdure_server.core.changeset import Changeset
 from perdure_server.core.errors import StoreUnavailable
 from perdure_server.core.limits import SECOND_US
-from perdure_server.core.model import EventRow, RequestRecord, Task, Timer
+from perdure_server.core.model import (
+    ApiKey,
+    EventRow,
+    Namespace,
+    RequestRecord,
+    RunStatus,
+    Task,
+    Timer,
+)
 from perdure_server.core.state import RunState
 from perdure_server.store.contract import (
     ClaimRequest,
     Committed,
+    KeyInserted,
     LaneDepth,
     ListFilter,
     Position,
+    QueueDepth,
     RunSummary,
     WatchedEvent,
 )
 from perdure_server.store.queries import load_queries
-from perdure_server.store.sqlite import rows
+from perdure_server.store.sqlite import rows, upkeep
 from perdure_server.store.sqlite.connection import connect, lock, migrate
 from perdure_server.store.sqlite.group import Group
 from perdure_server.store.sqlite.readers import Readers
@@ -197,6 +207,74 @@ class SqliteStore:
     async def last_position(self) -> Position:
         """Returns the position of the last committed event."""
         return Position(*(await self._rows("last_position"))[0])
+
+    async def insert_namespace(self, namespace: Namespace) -> bool:
+        """Inserts a namespace."""
+        return await self._write(partial(upkeep.insert_namespace, namespace=namespace))
+
+    async def find_namespace(self, name: str) -> Namespace | None:
+        """Returns a namespace that was inserted."""
+        found = await self._rows("find_namespace", name)
+        return rows.to_namespace(found[0]) if found else None
+
+    async def list_namespaces(self, *, after: str, limit: int) -> list[Namespace]:
+        """Returns namespaces by name."""
+        found = await self._rows("list_namespaces", after, limit)
+        return [rows.to_namespace(row) for row in found]
+
+    async def delete_namespace(self, name: str) -> bool:
+        """Deletes the row of a namespace."""
+        return await self._write(partial(upkeep.delete_namespace, name=name))
+
+    async def count_runs(self, namespace: str) -> Mapping[RunStatus, int]:
+        """Returns how many runs of a namespace have each status."""
+        found = await self._rows("count_runs", namespace)
+        return {RunStatus(status): count for status, count in found}
+
+    async def run_ids(self, namespace: str, status: RunStatus, *, limit: int) -> list[str]:
+        """Returns the oldest runs that have a status."""
+        found = await self._rows("run_ids", namespace, status.value, limit)
+        return [run_id for (run_id,) in found]
+
+    async def delete_closed_runs(
+        self, namespace: str, *, limit: int, max_events: int, max_bytes: int
+    ) -> int:
+        """Deletes the oldest closed runs of a namespace, a long history before its run."""
+        thin = partial(
+            upkeep.thin_oldest_run, namespace=namespace, max_events=max_events, max_bytes=max_bytes
+        )
+        while await self._write(thin):
+            pass
+        delete = partial(
+            upkeep.delete_closed_runs,
+            namespace=namespace,
+            limit=limit,
+            max_events=max_events,
+            max_bytes=max_bytes,
+        )
+        return await self._write(delete)
+
+    async def queue_depths(self, namespace: str, now_us: int) -> list[QueueDepth]:
+        """Returns the queues of a namespace that have tasks."""
+        return rows.to_queue_depths(await self._rows("queue_depths", namespace, now_us))
+
+    async def insert_api_key(
+        self, key: ApiKey, *, only_first: bool, unless_label: bool
+    ) -> KeyInserted:
+        """Inserts an API key, or answers why not."""
+        return await self._write(
+            partial(
+                upkeep.insert_api_key, key=key, only_first=only_first, unless_label=unless_label
+            )
+        )
+
+    async def list_api_keys(self) -> list[ApiKey]:
+        """Returns every API key, newest first."""
+        return [rows.to_api_key(row) for row in await self._rows("list_api_keys")]
+
+    async def delete_api_key(self, prefix: str) -> bool:
+        """Deletes an API key."""
+        return await self._write(partial(upkeep.delete_api_key, prefix=prefix))
 
     async def wait_for_work(self, timeout_us: int) -> None:
         """Returns after the timeout: no other server can make work in a file that this one owns."""

@@ -65,3 +65,16 @@ ORDER BY run_id DESC LIMIT ?;
 SELECT * FROM run_summaries
 WHERE namespace = ? AND status = ? AND workflow_type = ? AND run_id < ?
 ORDER BY run_id DESC LIMIT ?;
+
+-- name: count_runs
+SELECT status, count(*) FROM runs WHERE namespace = ? GROUP BY status;
+
+-- name: run_ids
+SELECT run_id FROM runs WHERE namespace = ? AND status = ? ORDER BY run_id LIMIT ?;
+
+-- name: closed_runs
+SELECT run_id, workflow_id, history_length, history_bytes FROM runs
+WHERE namespace = ? AND closed_at_us IS NOT NULL ORDER BY run_id LIMIT ?;
+
+-- name: delete_run
+DELETE FROM runs WHERE run_id = ?;

@@ -50,3 +50,11 @@ SELECT * FROM tasks WHERE session_id IS NOT NULL;
 -- name: lane_depths
 SELECT namespace, queue, kind, type, count(*), min(ready_at_us) FROM tasks
 WHERE session_id IS NULL GROUP BY namespace, queue, kind, type;
+
+-- name: queue_depths
+-- Tasks that wait are counted in their index; those held, which are few, are found by a walk.
+SELECT queue, kind, 0, count(*), min(ready_at_us) FILTER (WHERE ready_at_us <= ?2) FROM tasks
+WHERE session_id IS NULL AND namespace = ?1 GROUP BY queue, kind
+UNION ALL
+SELECT queue, kind, 1, count(*), NULL FROM tasks
+WHERE session_id IS NOT NULL AND namespace = ?1 GROUP BY queue, kind;

@@ -1,0 +1,1 @@
+"""Owns the REST and SSE door: JSON in and out of the same RPCs that gRPC serves."""

@@ -1,0 +1,79 @@
+"""Owns what operators write: namespaces, API keys, and the deletion of runs.
+
+Each function is an operation of the writer: it runs inside the open transaction of a group.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from perdure_server.core.model import ApiKey, Namespace
+from perdure_server.store.contract import KeyInserted, KeyOutcome
+from perdure_server.store.sqlite.group import Group
+from perdure_server.store.sqlite.rows import Row, from_api_key, from_namespace, to_api_key
+
+_OF_A_RUN: Final = (
+    "delete_activities",
+    "delete_tasks",
+    "delete_timers",
+    "delete_events",
+    "delete_run",
+)
+"""The statements that delete all that is stored of a run; each takes a run id."""
+
+
+def insert_namespace(group: Group, namespace: Namespace) -> bool:
+    """Inserts a namespace; returns whether there was none of its name."""
+    return bool(group.run("insert_namespace", *from_namespace(namespace)))
+
+
+def delete_namespace(group: Group, name: str) -> bool:
+    """Deletes the row of a namespace; returns whether there was one."""
+    return bool(group.run("delete_namespace", name))
+
+
+def thin_oldest_run(group: Group, namespace: str, *, max_events: int, max_bytes: int) -> bool:
+    """Deletes events of the oldest closed run while it is above the bounds; False when it is not.
+
+    Its first event and its last stay until it goes itself.
+    """
+    for run_id, _, events, size in group.run("closed_runs", namespace, 1):
+        if events > max_events or size > max_bytes:
+            return bool(group.run("thin_history", run_id, events, max_events, max_bytes))
+    return False
+
+
+def delete_closed_runs(
+    group: Group, namespace: str, *, limit: int, max_events: int, max_bytes: int
+) -> int:
+    """Deletes the oldest closed runs and the requests of workflows that have none left."""
+    run_ids: list[Row] = []
+    workflow_ids: set[str] = set()
+    for run_id, workflow_id, events, size in group.run("closed_runs", namespace, limit):
+        max_events -= events
+        max_bytes -= size
+        if run_ids and min(max_events, max_bytes) < 0:
+            break
+        run_ids.append((run_id,))
+        workflow_ids.add(workflow_id)
+    for query in _OF_A_RUN:
+        group.run_for_each(query, run_ids)
+    group.run_for_each("delete_requests", [(namespace, each) for each in sorted(workflow_ids)])
+    return len(run_ids)
+
+
+def insert_api_key(
+    group: Group, key: ApiKey, *, only_first: bool, unless_label: bool
+) -> KeyInserted:
+    """Inserts an API key, or answers why not."""
+    if only_first and group.run("has_api_key"):
+        return KeyInserted(KeyOutcome.NOT_FIRST)
+    if unless_label and (found := group.run("find_api_key", key.label)):
+        return KeyInserted(KeyOutcome.LABEL_EXISTS, to_api_key(found[0]))
+    inserted = group.run("insert_api_key", *from_api_key(key))
+    return KeyInserted(KeyOutcome.INSERTED if inserted else KeyOutcome.TAKEN)
+
+
+def delete_api_key(group: Group, prefix: str) -> bool:
+    """Deletes an API key; returns whether there was one."""
+    return bool(group.run("delete_api_key", prefix))
