@@ -97,3 +97,20 @@ def test_loopback(host, loopback):
 )
 def test_an_address_has_host_and_port(address, parts):
     assert split_address(address) == parts
+
+
+def test_an_envoy_is_started_only_where_one_is_meant():
+    environment = {"PERDURE_HTTP": "127.0.0.1:1", "PERDURE_ENVOY": "bin/envoy"}
+    assert read_config(environment).http is None
+    config = read_config(environment, default_http="127.0.0.1:8080")
+    assert (config.http, config.envoy) == ("127.0.0.1:1", Path("bin/envoy"))
+    assert read_config({}, default_http="127.0.0.1:8080").http == "127.0.0.1:8080"
+    assert read_config(environment, http="[::1]:2", default_http="x").http == "[::1]:2"
+
+
+@pytest.mark.parametrize("http", ["0.0.0.0:8080", "[::]:0", "127.0.0.1:65536", "8080"])
+def test_its_address_is_judged_as_the_servers(http):
+    with pytest.raises(ConfigError):
+        read_config({}, http=http)
+    if "65536" not in http and ":" in http:
+        assert read_config({"PERDURE_AUTH": "keys"}, http=http).http == http

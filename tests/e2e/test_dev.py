@@ -113,9 +113,10 @@ def test_a_stop_ends_both(start_dev, number):
 
 def test_a_stop_lets_a_long_poll_through_envoy_end(start_dev):
     dev = start_dev()
+    body = '{"queue":"q","worker_id":"w","wait_secs":60}'
+    url = f"http://{dev.http}/api/v1/workflow-tasks/poll"
     with subprocess.Popen(
-        ["curl", "-sS", "-w", "%{http_code}", f"http://{dev.http}/api/v1/workflow-tasks/poll"]
-        + ["-d", '{"queue":"q","worker_id":"w","wait_secs":60}'],
+        ["curl", "-sS", "-w", "%{http_code}", url, "-d", body],
         stdout=subprocess.PIPE,
         text=True,
     ) as poll:

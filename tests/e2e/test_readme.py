@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 README = Path(__file__).resolve().parents[2] / "README.md"
-ADDRESS = re.compile(r"on (127\.0\.0\.1:\d+),")
+ADDRESS = re.compile(r"gRPC on (127\.0\.0\.1:\d+),")
 RUN_SECONDS = 30
 
 

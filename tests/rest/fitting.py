@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import http.client
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from types import TracebackType
 from typing import Any
 
@@ -31,7 +33,8 @@ class Known:
     api_key: str
     api_key_prefix: str
     task_tokens: tuple[str, ...]
-    cursors: tuple[str, ...]
+    numbers: Iterator[int]
+    """Counts requests."""
 
 
 def prepare(address: str) -> Known:
@@ -46,7 +49,7 @@ def prepare(address: str) -> Known:
         path = f"/workflows/order-{number}/activities"
         tokens.append(_call(address, "POST", path, activity, headers)["id"])
     _call(address, "POST", "/workers/register", {"identity": "w", "queue": "default"}, headers)
-    return Known(key["plaintext"], key["prefix"], tuple(tokens), ("",))
+    return Known(key["plaintext"], key["prefix"], tuple(tokens), count())
 
 
 class Fitting:
@@ -121,6 +124,8 @@ def fit(case: schemathesis.Case, known: Known) -> None:
     for name in ("page_token", "cursor", "after"):
         case.query.pop(name, None)
     case.headers.pop("Last-Event-ID", None)
+    if isinstance(case.body, dict):
+        case.body.pop("task_token", None)
     case.path_parameters = _cut(case.path_parameters)
     # A query has at most 1,000 parameters in all, which no bound on one list can say.
     case.query = {
@@ -128,6 +133,15 @@ def fit(case: schemathesis.Case, known: Known) -> None:
         for name, value in _cut(case.query).items()
     }
     case.body = _cut(case.body)
+    _use_request_id_once(case, next(known.numbers))
+
+
+def _use_request_id_once(case: schemathesis.Case, number: int) -> None:
+    """An id that was used for another request is refused, and the same few are drawn often."""
+    if case.headers.get("Idempotency-Key"):
+        case.headers["Idempotency-Key"] = f"{number} {case.headers['Idempotency-Key'][:200]}"
+    if isinstance(case.body, dict) and case.body.get("request_id"):
+        case.body["request_id"] = _cut(f"{number} {case.body['request_id']}")
 
 
 def _cut(value: Any, key: str = "") -> Any:

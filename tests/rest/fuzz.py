@@ -30,6 +30,7 @@ STREAM_SECONDS = 0.12
 STREAM_TRIES = 4
 """A busy machine may take longer to open one."""
 WORKERS = 2
+ANSWER_SHOWN = 500
 ANSWER_SECONDS = 5
 """No call may take longer, long polls being shortened: nothing may hang."""
 
@@ -142,14 +143,18 @@ def take(event: events.EngineEvent, report: Report) -> None:
 
 
 def _take_failures(event: events.ScenarioFinished, report: Report) -> None:
-    for nodes in event.recorder.checks.values():
+    for case_id, nodes in event.recorder.checks.items():
+        response = event.recorder.find_response(case_id=case_id)
+        answer = response.text[:ANSWER_SHOWN] if response is not None else "no answer"
         for node in nodes:
             if node.status is not Status.FAILURE or node.failure_info is None:
                 continue
             failure = node.failure_info.failure
             text = f"{failure.operation}: {node.name}: {failure.title}: {failure.message}"
             key = f"{failure.operation} {node.name} {failure.title}"
-            report.failures.setdefault(key, f"{text}\n    {node.failure_info.code_sample}")
+            report.failures.setdefault(
+                key, f"{text}\n    {node.failure_info.code_sample}\n    {answer}"
+            )
 
 
 def main(arguments: list[str]) -> int:
@@ -160,7 +165,7 @@ def main(arguments: list[str]) -> int:
         rest_server(Path(folder), "--auth", "keys") as address,
     ):
         report = fuzz(address, examples=examples, seed=seed)
-    print(report)
+    sys.stdout.write(f"{report}\n")
     return 1 if report.failures else 0
 
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Event
 
@@ -17,9 +18,10 @@ import pytest
 from perdure_server.core.changeset import Changeset
 from perdure_server.core.errors import StoreBusy, StoreInUse, StoreUnavailable
 from perdure_server.core.limits import COMMIT_GROUP_MAX, COMMIT_QUEUE_MAX
-from perdure_server.core.model import EventRow
+from perdure_server.core.model import EventRow, RunStatus
 from perdure_server.store.contract import Committed
 from perdure_server.store.queries import load_queries
+from perdure_server.store.sqlite import upkeep
 from perdure_server.store.sqlite.connection import connect
 from perdure_server.store.sqlite.store import SqliteStore
 from tests.support.histories import (
@@ -306,6 +308,30 @@ async def test_a_cancelled_read_leaves_no_old_snapshot(store: SqliteStore, turns
         summary = await store.summarize_run(run.run_id)
         assert summary is not None
         assert summary.run.version == 2
+
+
+async def test_a_long_history_goes_in_steps_that_leave_the_run_in_shape(
+    store: SqliteStore,
+) -> None:
+    run = replace(a_run(), history_length=1)
+    change = starting(run)
+    change.events += [an_event(seq) for seq in range(2, 51)]
+    change.run = replace(run, history_length=50, status=RunStatus.FAILED, closed_at_us=START_US)
+    await store.commit([alone(change)])
+    whole = await store.summarize_run(run.run_id)
+    thin = partial(upkeep.thin_oldest_run, namespace=run.namespace, max_events=20, max_bytes=10_000)
+    # What a server leaves that dies between two steps.
+    await store._write(thin)
+    history = await store.load_history(run.run_id, after_seq=0, limit=99, max_bytes=10_000)
+    assert [event.seq for event in history] == [1, *range(22, 51)]
+    assert await store.summarize_run(run.run_id) == whole
+    commits = store.stats.commits
+    deleted = await store.delete_closed_runs(
+        run.namespace, limit=9, max_events=20, max_bytes=10_000
+    )
+    assert deleted == 1
+    assert store.stats.commits == commits + 4
+    assert await store.load_run(run.run_id) is None
 
 
 QUERIES = load_queries("perdure_server.store.sqlite")

@@ -39,7 +39,7 @@ def thin_oldest_run(group: Group, namespace: str, *, max_events: int, max_bytes:
     """
     for run_id, _, events, size in group.run("closed_runs", namespace, 1):
         if events > max_events or size > max_bytes:
-            return bool(group.run("thin_history", run_id, events, max_events, max_bytes))
+            return _thin(group, run_id, events, max_events=max_events, max_bytes=max_bytes)
     return False
 
 
@@ -77,3 +77,19 @@ def insert_api_key(
 def delete_api_key(group: Group, prefix: str) -> bool:
     """Deletes an API key; returns whether there was one."""
     return bool(group.run("delete_api_key", prefix))
+
+
+def _thin(group: Group, run_id: str, last: int, *, max_events: int, max_bytes: int) -> bool:
+    """Deletes the next events between the first and the last; False when there are none left.
+
+    At least one goes, whatever its size.
+    """
+    part: list[int] = []
+    for seq, size in group.run("sizes_between", run_id, 1, last, max_events):
+        max_bytes -= size
+        if part and max_bytes < 0:
+            break
+        part.append(seq)
+    if part:
+        group.run("delete_between", run_id, part[0], part[-1])
+    return bool(part)

@@ -27,21 +27,13 @@ FROM events JOIN runs ON runs.run_id = events.run_id
 WHERE (events.commit_no, events.idx) > (?, ?)
 ORDER BY events.commit_no, events.idx LIMIT ?;
 
--- name: thin_history
--- The next events between the first and the last, up to the one that reaches the bound of bytes.
-DELETE FROM events
-WHERE run_id = ?1 AND seq > 1 AND seq < ?2 AND seq <= (
-    SELECT max(seq)
-    FROM (
-        SELECT seq, size, sum(size) OVER (ORDER BY seq) AS bytes
-        FROM (
-            SELECT seq, length(frame) AS size FROM events
-            WHERE run_id = ?1 AND seq > 1 AND seq < ?2 ORDER BY seq LIMIT ?3
-        )
-    )
-    WHERE bytes - size < ?4
-)
-RETURNING seq;
+-- name: sizes_between
+-- The first of the events between two, with the sizes of their frames.
+SELECT seq, length(frame) FROM events
+WHERE run_id = ? AND seq > ? AND seq < ? ORDER BY seq LIMIT ?;
+
+-- name: delete_between
+DELETE FROM events WHERE run_id = ? AND seq >= ? AND seq <= ?;
 
 -- name: delete_events
 DELETE FROM events WHERE run_id = ?;
