@@ -29,7 +29,8 @@ STREAM_SECONDS = 0.12
 """How long a stream is read; then it is closed, as it never ends."""
 STREAM_TRIES = 4
 """A busy machine may take longer to open one."""
-WORKERS = 2
+WORKERS = 1
+"""More than one thread that parses Python at once is more than CPython 3.11 can bear."""
 ANSWER_SHOWN = 500
 ANSWER_SECONDS = 5
 """No call may take longer, long polls being shortened: nothing may hang."""

@@ -1,0 +1,162 @@
+"""The exact bytes of every endpoint, through a real Envoy; `--regenerate` writes them anew.
+
+The engine has a clock that stands still and ids that count, so that an answer has one form only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+
+from perdure_server.app import listening, running_engine
+from tests.rest.routes import routes
+from tests.support.clock import ManualClock
+from tests.support.envoy import running_envoy
+from tests.support.ids import SequentialIds
+from tests.support.model_store import ModelStore
+
+GOLDEN = Path(__file__).parent / "golden"
+SHOWN = ("content-type", "link", "x-next-page-token")
+START = (
+    '{"workflow_type":"order","workflow_id":"o-1","input":{"z":1,"a":1234567890123456789,"f":1.0}}'
+)
+SCHEDULE = (
+    '{"worker_id":"w","commands":[{"type":"ScheduleActivity","seq":1,"name":"charge",'
+    '"input":{"cents":100}},{"type":"ScheduleTimer","seq":1,"duration_secs":1.5}]}'
+)
+
+# Each call with the name of its file. {activity} and {key} stand for what an earlier answer told.
+CALLS = (
+    ("health", "GET /health", None),
+    ("version", "GET /version", None),
+    ("register", "POST /workers/register", '{"identity":"w","queue":"default"}'),
+    ("worker_heartbeat", "POST /workers/heartbeat", '{"worker_id":"nobody"}'),
+    ("list_workers", "GET /workers", None),
+    ("start", "POST /workflows", START),
+    ("start", "POST /workflows", START),
+    ("start", "POST /workflows", '{"workflow_type":5}'),
+    ("start", "POST /workflows", "[]"),
+    ("execute", "POST /workflows:execute", '{"workflow_type":"order","workflow_id":"o-2"}'),
+    ("get", "GET /workflows/o-1", None),
+    ("get", "GET /workflows/nobody", None),
+    ("list", "GET /workflows?limit=1&status=pending", None),
+    ("list", "GET /workflows?limit=x", None),
+    ("result", "GET /workflows/o-1/result", None),
+    ("signal", "POST /workflows/o-1/signal/go", '{"payload":[1,2.50,"\\u00fc"]}'),
+    ("history", "GET /workflows/o-1/events", None),
+    ("history", "GET /workflows/o-1/events?order=desc&limit=1", None),
+    ("poll_workflow", "POST /workflow-tasks/poll", '{"queue":"default","worker_id":"w"}'),
+    ("commands", "POST /workflow-tasks/o-1/commands", SCHEDULE),
+    ("commands", "POST /workflow-tasks/o-1/commands", '{"worker_id":"w","commands":[]}'),
+    (
+        "commands",
+        "POST /workflow-tasks/o-1/commands",
+        '{"worker_id":"w","commands":[{"type":"Fly"}]}',
+    ),
+    ("queues", "GET /queues", None),
+    ("poll_activity", "POST /tasks/poll", '{"queue":"default","worker_id":"w"}'),
+    ("poll_activity", "POST /tasks/poll", '{"queue":"empty","worker_id":"w"}'),
+    ("get_activity", "GET /activities/{activity}", None),
+    ("heartbeat", "POST /tasks/{activity}/heartbeat", '{"details":"half"}'),
+    ("complete", "POST /tasks/{activity}/complete", '{"result":{"id":"r-1"}}'),
+    ("complete", "POST /tasks/nobody/complete", '{"result":null}'),
+    ("fail", "POST /tasks/{activity}/fail", '{"error":"late"}'),
+    ("fail", "POST /tasks/{activity}/fail", "{}"),
+    ("schedule_activity", "POST /workflows/o-1/activities", '{"seq":7,"name":"audit"}'),
+    ("cancel", "POST /workflows/o-2/cancel", '{"reason":"enough"}'),
+    ("cancel", "POST /workflows/o-2/cancel", None),
+    ("terminate", "POST /workflows/o-1/terminate", '{"reason":"over"}'),
+    ("get", "GET /workflows/o-1", None),
+    ("result", "GET /workflows/o-1/result", None),
+    ("watch_workflow", "GET /workflows/o-1/events/stream", None),
+    ("watch_workflow", "GET /workflows/nobody/events/stream", None),
+    ("watch", "GET /events/stream", None),
+    ("watch", "GET /events/stream?after=x", None),
+    ("tasks_stream", "GET /tasks/stream?queue=default&worker_id=s&slots=1", None),
+    ("create_namespace", "POST /namespaces", '{"name":"shop"}'),
+    ("create_namespace", "POST /namespaces", '{"name":"shop"}'),
+    ("list_namespaces", "GET /namespaces", None),
+    ("get_namespace", "GET /namespaces/main", None),
+    ("delete_namespace", "DELETE /namespaces/shop", None),
+    ("delete_namespace", "DELETE /namespaces/main", None),
+    ("create_key", "POST /api-keys", '{"label":"ci"}'),
+    ("create_key", "POST /api-keys", '{"label":"ci","idempotent":true}'),
+    ("list_keys", "GET /api-keys", None),
+    ("delete_key", "DELETE /api-keys/{key}", None),
+    ("delete_key", "DELETE /api-keys/nobody", None),
+)
+PATHS = {f"{route.verb} {route.path}" for route in routes()} - {"GET /api/v1/openapi.json"}
+
+
+async def exchange(address, line, body):
+    """Makes one call; returns status line, some headers and body, or what a stream says at once."""
+    verb, path = line.split(" ")
+    host, _, port = address.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    data = (body or "").encode()
+    head = f"{verb} /api/v1{path} HTTP/1.1\r\nhost: golden\r\ncontent-length: {len(data)}\r\n\r\n"
+    writer.write(head.encode() + data)
+    try:
+        status, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        headers = dict(text.split(": ", 1) for text in lines if text)
+        if headers.get("content-type") == "text/event-stream":
+            answer = await _events(reader, whole="/workflows/" in path)
+        elif "content-length" in headers:
+            answer = await reader.readexactly(int(headers["content-length"]))
+        else:
+            answer = b""
+    finally:
+        writer.close()
+    shown = [f"{name}: {headers[name]}" for name in SHOWN if name in headers]
+    return "\n".join([status, *shown, "", answer.decode()])
+
+
+async def _events(reader, *, whole):
+    """Reads a stream: to its end, or the frame that comes at once."""
+    frames = b""
+    while size := int(await reader.readuntil(b"\r\n"), 16):
+        frames += (await reader.readexactly(size + 2))[:-2]
+        if not whole:
+            break
+    return frames
+
+
+async def converse(address):
+    """Makes all calls; returns the text of each file."""
+    files, known = {}, {"activity": "", "key": ""}
+    for name, line, body in CALLS:
+        answer = await exchange(address, line.format(**known) if "{" in line else line, body)
+        if name == "poll_activity" and (found := re.search(r'"id":"([^"]+)"', answer)):
+            known["activity"] = found[1]
+        if name == "create_key" and (found := re.search(r'"prefix":"([^"]+)"', answer)):
+            known["key"] = found[1]
+        files.setdefault(name, []).append("\n".join(filter(None, [line, body])) + "\n\n" + answer)
+    return {name: "\n\n---\n\n".join(texts) + "\n" for name, texts in files.items()}
+
+
+async def test_every_endpoint_answers_byte_for_byte(request):
+    async with (
+        running_engine(ModelStore(), ManualClock(), SequentialIds()) as engine,
+        listening(engine, "127.0.0.1:0", grace_seconds=0) as address,
+        running_envoy(address) as door,
+    ):
+        files = await converse(door.address)
+    if request.config.getoption("--regenerate"):
+        for name, text in files.items():
+            (GOLDEN / f"{name}.http").write_text(text, encoding="utf-8")
+    found = {path.stem: path.read_text(encoding="utf-8") for path in GOLDEN.glob("*.http")}
+    assert files == found
+
+
+def test_no_endpoint_is_left_out():
+    tried = set()
+    for _, line, _ in CALLS:
+        verb, _, path = line.partition(" ")
+        called = f"{verb} /api/v1{path.split('?')[0]}"
+        fits = [
+            known for known in PATHS if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", known), called)
+        ]
+        # Of two that fit, the one without a variable in that place is meant.
+        tried.add(min(fits, key=lambda known: known.count("{")))
+    assert PATHS - tried == set()
