@@ -267,7 +267,7 @@ async def test_a_slow_reader_holds_back_the_stream():
     made = []
 
     async def watch(request):
-        for number in range(1000):
+        for number in range(3000):
             made.append(number)
             answer = signal(number)
             answer.event.workflow_started.workflow_type = "x" * 100_000
@@ -279,7 +279,7 @@ async def test_a_slow_reader_holds_back_the_stream():
         for _ in range(100):  # longer than the server would need without any flow control
             await asyncio.sleep(0)
         await _still(made)
-        assert len(made) < 100
+        assert len(made) < 1000  # gRPC itself holds some tens of MB
         assert await stream.next()
         stream.leave()
 
