@@ -25,7 +25,7 @@ from tests.rest.fitting import Fitting, prepare
 from tests.rest.process import rest_server
 
 SEED = 7766
-STREAM_SECONDS = 0.12
+STREAM_SECONDS = 0.08
 """How long a stream is read; then it is closed, as it never ends."""
 STREAM_TRIES = 4
 """A busy machine may take longer to open one."""
@@ -108,7 +108,6 @@ def configuration(examples: int, seed: int) -> SchemathesisConfig:
             "generation": {"deterministic": True, "max-examples": examples, "database": "none"},
             "request-timeout": ANSWER_SECONDS,
             "operations": [streams],
-            "workers": WORKERS,
             "checks": checks,
         }
     )

@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.e2e.processes import ServerProcess
+from tests.e2e.processes import PATIENCE_SECONDS, PERDURE
 from tests.support.envoy import running_envoy
+
+LOG = "server.log"
+"""The log of the server, in the folder that it was given."""
 
 
 @contextmanager
 def rest_server(folder: Path, *arguments: str) -> Iterator[str]:
     """Serves REST until the block ends; lends its address, HOST:PORT."""
-    server = ServerProcess(
-        "server", "--data", str(folder / "data"), "--grpc", "127.0.0.1:0", *arguments
-    )
+    options = ["--data", str(folder / "data"), "--grpc", "127.0.0.1:0", *arguments]
+    # Into a file: a pipe that nobody reads would be full one day, and the server would wait.
+    with (folder / LOG).open("wb") as log:
+        server = subprocess.Popen(
+            [PERDURE, "server", *options], stdout=subprocess.PIPE, stderr=log, text=True
+        )
     try:
-        with _envoy(server.address) as address:
+        assert server.stdout is not None
+        greeting = server.stdout.readline()
+        with _envoy(greeting.split(" on ")[1].split(",")[0]) as address:
             yield address
     finally:
         server.kill()
+        server.communicate(timeout=PATIENCE_SECONDS)
 
 
 @contextmanager
