@@ -57,6 +57,15 @@ ROUTES = [
     for route in routes_of(SERVICES)
     if f"{route.service.rpartition('.')[2]}/{route.method}" not in OPEN
 ]
+STREAMING = {
+    REFLECTION,
+    *(
+        f"/{service.full_name}/{method.name}"
+        for service in SERVICES
+        for method in service.methods
+        if method.client_streaming
+    ),
+}
 WRONG = "perdure_" + "0" * 64
 LISTED = reflection_pb2.ServerReflectionRequest(list_services="")
 
@@ -103,21 +112,32 @@ async def revoke(channel, prefix, key):
     await AdminServiceStub(channel).DeleteApiKey(request, metadata=bearer(key.plaintext))
 
 
-async def first_word(channel, path, metadata=(), data=b""):
-    """Calls a method whatever its shape; returns (code, reason, text) or "served"."""
+async def first_word(channel, path, metadata=(), data=None):
+    """Calls a method in its own shape; returns (code, reason, text) or "served".
 
-    async def feed():
-        yield data
-
-    call = channel.stream_stream(path)(feed(), metadata=metadata)
+    With no `data` a stream of requests stays silent: gRPC's client tells INTERNAL in place of the
+    refusal when it was about to write.
+    """
+    call = _open(channel, path, metadata, data)
     try:
-        async for _ in call:
-            break
+        await anext(aiter(call), None)
     except grpc.aio.AioRpcError as error:
         return told(error)
     finally:
         call.cancel()
     return "served"
+
+
+def _open(channel, path, metadata, data):
+    if path not in STREAMING:
+        return channel.unary_stream(path)(data or b"", metadata=metadata)
+
+    async def feed():
+        if data is None:
+            await asyncio.Event().wait()
+        yield data
+
+    return channel.stream_stream(path)(feed(), metadata=metadata)
 
 
 def told(error):

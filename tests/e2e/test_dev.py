@@ -90,9 +90,9 @@ def test_an_envoy_that_dies_is_started_again_on_its_port(start_dev):
     assert len(dev.get("/api/v1/workflows")[1]) == 1
     code, errors = dev.stop()
     assert code == 0
-    assert [json.loads(line)["message"] for line in errors.splitlines()] == (
-        ["Envoy ended and is started again"] * 2
-    )
+    messages = [json.loads(line)["message"] for line in errors.splitlines()]
+    # One killed as soon as it serves may die before it was seen to be ready, which is told too.
+    assert messages.count("Envoy ended and is started again") == 2
 
 
 def _serves(dev):
