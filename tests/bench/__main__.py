@@ -66,7 +66,7 @@ def plan() -> dict[str, Callable[[], Awaitable[Figures]]]:
     jobs["rest-hop"] = _bound(rest.hop, 1_000)
     jobs["rest-payload/1MiB"] = _bound(rest.payload, 1024 * 1024, 50)
     jobs["sse/20000"] = _bound(rest.watched, 20_000, 1_000)
-    jobs["sse-idle/500"] = _bound(rest.idle_watchers, 500, 10.0)
+    jobs["sse-idle/500"] = _bound(rest.idle_watchers, 500, 20.0)
     return jobs
 
 

@@ -23,6 +23,9 @@ REASON_BYTES_MAX: Final = 4096
 """A reason is a sentence."""
 FAILURE_BYTES_MAX: Final = 64 * 1024
 """A failure without its details: message, stack and causes are cut to this by the worker."""
+FAILURE_CAUSES_MAX: Final = 50
+"""Causes, one behind another: protobuf reads nothing nested deeper than 100, and what surrounds a
+failure on its way, or is recorded before it, adds to them."""
 HISTORY_EVENTS_MAX: Final = 50_000
 HISTORY_BYTES_MAX: Final = 50 * 1024 * 1024
 """At either bound the run is failed with HISTORY_LIMIT: a replay must stay a matter of seconds."""
@@ -56,6 +59,9 @@ START_TO_CLOSE_US: Final = 300 * SECOND_US
 
 SESSION_LEASE_US: Final = 10 * SECOND_US
 """How long the leases of a worker session outlive the last word from it."""
+SERVER_SILENCE_US: Final = 5 * SECOND_US
+"""Silence after which a server is taken for dead by those that share its database: so its workers
+have as long again to come back to another one."""
 STREAM_SILENCE_US: Final = 8 * SECOND_US
 """Silence after which a stream is given up: under 10 seconds, after one late heartbeat."""
 STREAM_HEARTBEAT_US: Final = 2 * SECOND_US

@@ -29,7 +29,8 @@ from perdure_server.engine.requests import (
     missing,
     request_key,
 )
-from perdure_server.engine.runs import Runs, answer_as
+from perdure_server.engine.runs import Runs
+from perdure_server.engine.stimuli import answer_as
 from perdure_server.store.contract import Store
 
 _RPC = "ScheduleActivity"

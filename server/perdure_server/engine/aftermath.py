@@ -16,14 +16,14 @@ from perdure_server.core.model import Run, TaskKind, TimerKind
 from perdure_server.core.state import RunState
 from perdure_server.engine.alarms import Alarms
 from perdure_server.engine.dispatch import Dispatcher, Match
-from perdure_server.engine.hub import Hub
 from perdure_server.engine.results import Results
 from perdure_server.engine.session import TaskKey
 from perdure_server.engine.timers import Timers
-from perdure_server.store.contract import Committed
+from perdure_server.store.contract import Committed, Position
 
 Matches = list[Match]
 Notify = Callable[[str, CancelNotice], None]
+Publish = Callable[[Sequence[RunChange], Position], None]
 
 
 class Aftermath:
@@ -35,14 +35,14 @@ class Aftermath:
         *,
         timers: Timers,
         leases: Alarms[TaskKey],
-        hub: Hub,
+        publish: Publish,
         results: Results,
         notify: Notify,
     ) -> None:
         self._dispatcher = dispatcher
         self._timers = timers
         self._leases = leases
-        self._hub = hub
+        self._publish = publish
         self._results = results
         self._notify = notify
 
@@ -77,7 +77,7 @@ class Aftermath:
     ) -> None:
         """Follows a commit: `states` are the runs of the changeset as it left them."""
         by_run = {state.run.run_id: state for state in states}
-        self._hub.publish(changeset.changes, outcome.first)
+        self._publish(changeset.changes, outcome.first)
         for change in changeset.changes:
             if not change.closes:
                 self._arm(change)
@@ -88,7 +88,7 @@ class Aftermath:
             self._notify(run_id, notice)
         for change in changeset.changes:
             if change.closes:
-                self._results.closed(change)
+                self._results.closed(change.run, change.events[-1].frame)
 
     def _arm(self, change: RunChange) -> None:
         run_id = change.run.run_id

@@ -9,18 +9,20 @@ is rebuilt from it at start.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 from perdure_server.core import limits
 from perdure_server.core.changeset import RunChange
 from perdure_server.core.errors import DomainError
-from perdure_server.core.model import EventRow, Task, TaskKind
+from perdure_server.core.model import EventRow, Lane, Task, TaskKind
 from perdure_server.core.state import RunState
 from perdure_server.engine.alarms import Alarms
 from perdure_server.engine.background import Background
 from perdure_server.engine.encode import activity_task, workflow_task
+from perdure_server.engine.holders import Holders
 from perdure_server.engine.lanes import Lanes, LaneState
 from perdure_server.engine.ports import Clock
 from perdure_server.engine.session import Held, Session, TaskKey
@@ -34,6 +36,13 @@ _CLAIM_RETRY_US = limits.SECOND_US
 _STICKY_MAX = 100_000
 
 Visit = Callable[[RunState | None], None]
+
+
+class VisitRun(Protocol):
+    """Lets a visitor see a run between two of its changes; `fresh`, as the store has it now."""
+
+    def __call__(self, run_id: str, visit: Visit, *, fresh: bool = False) -> None:
+        """Calls `visit` once, with None when there is no such run."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -58,7 +67,7 @@ class Dispatcher:
         clock: Clock,
         background: Background,
         leases: Alarms[TaskKey],
-        visit: Callable[[str, Visit], None],
+        visit: VisitRun,
         lose: Callable[[Held], None],
     ) -> None:
         self._store = store
@@ -71,7 +80,7 @@ class Dispatcher:
         self._backlogged: dict[LaneState, None] = {}
         self._latest_us = 0
         self._sticky: dict[str, Session] = {}
-        self._holders: dict[TaskKey, Session] = {}
+        self._holders = Holders()
         self._ripening = Alarms[LaneState](clock, lambda lane, _: self._ripen(lane))
         self._claiming = Alarms[LaneState](clock, lambda lane, _: self._offer(lane))
 
@@ -157,8 +166,7 @@ class Dispatcher:
         if session is None or held is None or held.lease != lease:
             return
         self.reported(key, lease)
-        del session.held[key]
-        del self._holders[key]
+        self._holders.let_go(session, key)
 
     def resend(self, session: Session, task: Task) -> None:
         """Sends a workflow task again, with the whole history.
@@ -176,8 +184,20 @@ class Dispatcher:
 
     def hold(self, session: Session, held: Held) -> None:
         """Notes that a session holds a task whose slot is counted already."""
-        session.held[held.key] = held
-        self._holders[held.key] = session
+        self._holders.hold(session, held)
+
+    def held_keys(self, run_ids: Iterable[str] | None) -> list[TaskKey]:
+        """Returns the tasks of runs, of all runs with None, that sessions hold."""
+        return self._holders.keys(run_ids)
+
+    def arrived(self, lanes: Iterable[Lane]) -> None:
+        """Claims for lanes in which the store may have tasks that were not made here."""
+        for lane in lanes:
+            sessions = self._lanes.sessions(lane.namespace, lane.queue)
+            if any(session.takes(lane) for session in sessions):
+                state = self._lanes.get(lane)
+                state.arrive()
+                self._offer(state)
 
     def stick(self, session: Session, run_id: str, seen_seq: int) -> None:
         """Notes that a session's worker caches a run, standing at `seen_seq`."""
@@ -395,20 +415,23 @@ class Dispatcher:
             lane.arrive_later(ready_at_us)
             self._ripening.set(lane, lane.later[0])
 
-    def _deliver(self, session: Session, task: Task) -> None:
+    def _deliver(self, session: Session, task: Task, *, fresh: bool = False) -> None:
         """Lets the run know that its task was leased in the store, then sends the task."""
 
         def visit(state: RunState | None) -> None:
             row = state.tasks.get((task.kind, task.seq)) if state is not None else None
             if state is None or row is None or row.lease > task.lease:
-                self._release(session, task.kind)
+                if fresh:
+                    self._release(session, task.kind)
+                else:
+                    self._deliver(session, task, fresh=True)
                 return
             state.tasks[task.kind, task.seq] = task
             if task.lease_until_us is not None:
                 self._leases.set((task.run_id, task.kind, task.seq), task.lease_until_us)
             self.push(session, state, task)
 
-        self._visit(task.run_id, visit)
+        self._visit(task.run_id, visit, fresh=fresh)
 
     def _release(self, session: Session, kind: TaskKind, count: int = 1) -> None:
         session.used[kind] -= count

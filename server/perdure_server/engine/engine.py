@@ -3,38 +3,44 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 from perdure_server.core import decide
+from perdure_server.core.changeset import RunChange
 from perdure_server.core.draft import Draft
 from perdure_server.core.errors import DomainError, RunContended, ShuttingDown, StoreError
 from perdure_server.core.model import Timer
 from perdure_server.engine.aftermath import Aftermath
 from perdure_server.engine.alarms import Alarms
 from perdure_server.engine.background import Background
+from perdure_server.engine.cluster import Cluster, Parts
 from perdure_server.engine.committer import Committer
 from perdure_server.engine.dispatch import Dispatcher, Visit
+from perdure_server.engine.feeder import Feeder
 from perdure_server.engine.heartbeats import Heartbeats
 from perdure_server.engine.hub import Hub
 from perdure_server.engine.keys import Keys
 from perdure_server.engine.lanes import Lanes
 from perdure_server.engine.namespaces import Namespaces
+from perdure_server.engine.peers import Peers
 from perdure_server.engine.polls import Polls
 from perdure_server.engine.ports import Clock, Ids
 from perdure_server.engine.queues import Queues
 from perdure_server.engine.reports import Reports
 from perdure_server.engine.results import Results
-from perdure_server.engine.runs import Runs, Stimulus
+from perdure_server.engine.runs import Runs
 from perdure_server.engine.session import Held, TaskKey
 from perdure_server.engine.sessions import Sessions
 from perdure_server.engine.starts import Starts
+from perdure_server.engine.stimuli import Stimulus
 from perdure_server.engine.timers import Timers
 from perdure_server.engine.watches import Watches
 from perdure_server.engine.work import WorkStreams
 from perdure_server.engine.workers import Workers
 from perdure_server.engine.workflows import Workflows
-from perdure_server.store.contract import Store
+from perdure_server.store.contract import Position, Store
+from perdure_server.store.shared import SharedStore, is_shared
 
 _log = logging.getLogger(__name__)
 
@@ -50,15 +56,33 @@ class Engine:
     """
 
     def __init__(
-        self, store: Store, clock: Clock, ids: Ids, *, workers_return: bool = True
+        self,
+        store: Store,
+        clock: Clock,
+        ids: Ids,
+        *,
+        workers_return: bool = True,
+        set_time: Callable[[int], None] = lambda _now_us: None,
     ) -> None:
         self._workers_return = workers_return
+        shared = cast("SharedStore", store) if is_shared(store) else None
         self._store = store
         self._clock = clock
         self._background = Background()
         self._committer = Committer(store)
         self._hub = Hub()
-        results = Results()
+        self._results = results = Results()
+        self._feeder = Feeder(store, self._hub, clock=clock, background=self._background)
+        self._peers = Peers()
+        if shared is not None:
+            self._peers = Cluster(
+                shared,
+                clock=clock,
+                ids=ids,
+                background=self._background,
+                set_time=set_time,
+                parts=self._parts,
+            )
         self._leases = Alarms[TaskKey](clock, self._lease_due)
         self._retries = Alarms[Callable[[], None]](clock, lambda again, _due: again())
         self._timers = Timers(store, clock=clock, background=self._background, ring=self._timer_due)
@@ -71,12 +95,14 @@ class Engine:
             visit=self._visit,
             lose=self._task_lost,
         )
-        self.sessions = Sessions(self._dispatcher, clock=clock, lose=self._task_lost)
+        self.sessions = Sessions(
+            self._dispatcher, clock=clock, lose=self._task_lost, release=self._peers.release
+        )
         aftermath = Aftermath(
             self._dispatcher,
             timers=self._timers,
             leases=self._leases,
-            hub=self._hub,
+            publish=self._hub.publish if shared is None else self._feed,
             results=results,
             notify=self.sessions.notify,
         )
@@ -87,6 +113,7 @@ class Engine:
             clock=clock,
             ids=ids,
             background=self._background,
+            shared=shared,
         )
         self._build_doors(results, ids)
 
@@ -100,9 +127,14 @@ class Engine:
             heartbeats=self._heartbeats,
             background=background,
         )
-        self._polls = Polls(self._dispatcher, clock=clock, lose=self._task_lost)
+        self._polls = Polls(self._dispatcher, clock=clock, lose=self._task_lost, peers=self._peers)
         streams = WorkStreams(
-            self.sessions, self._dispatcher, reports, clock=clock, server_id=ids.worker_id()
+            self.sessions,
+            self._dispatcher,
+            reports,
+            clock=clock,
+            server_id=ids.worker_id(),
+            peers=self._peers,
         )
         self.workers = Workers(
             store=store,
@@ -125,7 +157,7 @@ class Engine:
             clock=clock,
             background=background,
         )
-        self.watches = Watches(store, self._hub)
+        self.watches = Watches(store, self._hub, self._peers)
         self.namespaces = Namespaces(store, runs, workers=self.workers.by_queue, clock=clock)
         self.queues = Queues(store, workers=self.workers.by_queue, clock=clock)
         self.keys = Keys(store, clock=clock, ids=ids, background=background)
@@ -137,16 +169,11 @@ class Engine:
         """
         self._background.spawn(self._committer.run(), "commit")
         await self.keys.load()
-        leased = await self._store.leased_tasks()
-        self.sessions.adopt(leased)
-        for task in leased:
-            if task.lease_until_us is not None:
-                self._leases.set((task.run_id, task.kind, task.seq), task.lease_until_us)
         self.sessions.start()
-        if not self._workers_return:
-            self.sessions.forsake()
-        await self._dispatcher.rebuild()
+        if not self._runs.are_shared:
+            await self._take_up_tasks()
         await self._timers.rebuild()
+        await self._peers.start()
 
     async def check(self) -> None:
         """Returns when the store can be read. Raises StoreUnavailable."""
@@ -170,6 +197,7 @@ class Engine:
         self._dispatcher.close()
         self._heartbeats.close()
         await self._committer.flush()
+        await self._peers.stop()
         await self._background.close()
 
     def is_quiet(self) -> bool:
@@ -193,9 +221,37 @@ class Engine:
         ]
         return min((instant for instant in instants if instant is not None), default=None)
 
-    def _visit(self, run_id: str, visit: Visit) -> None:
+    async def _take_up_tasks(self) -> None:
+        """Takes up every task in the store: no other server has any of them."""
+        leased = await self._store.leased_tasks()
+        self.sessions.adopt(leased)
+        for task in leased:
+            if task.lease_until_us is not None:
+                self._leases.set((task.run_id, task.kind, task.seq), task.lease_until_us)
+        if not self._workers_return:
+            self.sessions.forsake()
+        await self._dispatcher.rebuild()
+
+    def _parts(self) -> Parts:
+        return Parts(
+            sessions=self.sessions,
+            dispatcher=self._dispatcher,
+            runs=self._runs,
+            results=self._results,
+            timers=self._timers,
+            leases=self._leases,
+            keys=self.keys,
+            feeder=self._feeder,
+            lose=self._task_lost,
+        )
+
+    def _feed(self, changes: Sequence[RunChange], _first: Position) -> None:
+        if any(change.events for change in changes):
+            self._feeder.wake()
+
+    def _visit(self, run_id: str, visit: Visit, *, fresh: bool = False) -> None:
         # The dispatcher is built before the runs, which push through it.
-        self._runs.visit(run_id, visit)
+        self._runs.visit(run_id, visit, fresh=fresh)
 
     def _timer_due(self, timer: Timer) -> None:
         next_run = self._runs.next_run()

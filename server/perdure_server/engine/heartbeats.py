@@ -20,8 +20,9 @@ from perdure_server.core.state import RunState
 from perdure_server.core.token import TaskToken
 from perdure_server.engine.alarms import Alarms
 from perdure_server.engine.ports import Clock
-from perdure_server.engine.runs import Runs, Stimulus
+from perdure_server.engine.runs import Runs
 from perdure_server.engine.session import TaskKey
+from perdure_server.engine.stimuli import Stimulus
 
 _LEASE_MARGIN_US = 500 * limits.MILLISECOND_US
 """A heartbeat that waits in memory is written this long before its lease would end."""

@@ -88,6 +88,17 @@ class Hub:
         if not subscriptions:
             self._subscriptions.pop(key, None)
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether anybody watches."""
+        return bool(self._subscriptions)
+
+    def offer(self, event: WatchedEvent) -> None:
+        """Offers an event, whoever committed it, to the watchers."""
+        for key in ((event.namespace, None), (event.namespace, event.workflow_id)):
+            for watcher in self._subscriptions.get(key, ()):
+                watcher.offer(event)
+
     def publish(self, changes: Sequence[RunChange], first: Position) -> None:
         """Offers the events of a commit to the watchers."""
         if not self._subscriptions:

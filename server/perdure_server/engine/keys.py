@@ -58,6 +58,14 @@ class Keys:
         """Reads every key from the store. Raises StoreUnavailable."""
         self._keys = {key.prefix: key for key in await self._store.list_api_keys()}
 
+    async def reload(self) -> None:
+        """Reads every key again, as another server has changed some."""
+        async with self._changing:
+            before = set(self._keys)
+            await self.load()
+        for prefix in before - set(self._keys):
+            self._tell_revoked(prefix)
+
     @property
     def exist(self) -> bool:
         """Whether there is any key."""
@@ -161,14 +169,17 @@ class Keys:
             deleted = await self._store.delete_api_key(prefix)
             known = self._keys.pop(prefix, None) is not None
         if known:
-            for listener in self._listeners:
-                listener(prefix)
+            self._tell_revoked(prefix)
         if not deleted:
             raise ApiKeyNotFound(
                 f"there is no API key with the prefix {prefix!r}; a prefix is the first"
                 f" {_PREFIX_LENGTH} characters of a key"
             )
         return pb.DeleteApiKeyResponse()
+
+    def _tell_revoked(self, prefix: str) -> None:
+        for listener in self._listeners:
+            listener(prefix)
 
     async def _to_the_end(self, change: Coroutine[Any, Any, T]) -> T:
         """Makes a change that a caller who leaves does not stop.

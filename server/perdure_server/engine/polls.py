@@ -8,6 +8,7 @@ from collections.abc import Callable
 from perdure_server.core.errors import DomainError
 from perdure_server.core.model import TaskKind
 from perdure_server.engine.dispatch import Dispatcher
+from perdure_server.engine.peers import Peers
 from perdure_server.engine.ports import Clock
 from perdure_server.engine.session import Held, Session, TaskKey
 from perdure_server.engine.sessions import SessionSpec
@@ -52,7 +53,8 @@ class _PollSink:
 class Polls:
     """The unary polls under way, and the tokens they handed out."""
 
-    def __init__(self, dispatcher: Dispatcher, *, clock: Clock, lose: Lose) -> None:
+    def __init__(self, dispatcher: Dispatcher, *, clock: Clock, lose: Lose, peers: Peers) -> None:
+        self._peers = peers
         self._dispatcher = dispatcher
         self._clock = clock
         self._lose = lose
@@ -77,6 +79,7 @@ class Polls:
         self._waiting.add(sink)
         try:
             self._dispatcher.serve(session)
+            await self._peers.discover(session)
             if not wait_us and not future.done() and not self._dispatcher.has_backlog(session):
                 return None
             timeout = max(wait_us / 1e6, _CLAIM_WAIT_S)

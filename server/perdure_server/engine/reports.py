@@ -16,8 +16,9 @@ from perdure_server.engine.background import Background
 from perdure_server.engine.dispatch import Dispatcher
 from perdure_server.engine.heartbeats import Heartbeats
 from perdure_server.engine.histories import history_pages
-from perdure_server.engine.runs import Runs, Stimulus
+from perdure_server.engine.runs import Runs
 from perdure_server.engine.session import Session
+from perdure_server.engine.stimuli import Stimulus
 from perdure_server.store.contract import Store
 
 Resolve = Callable[[Any], None]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from perdure.v1.failure_pb2 import Failure, FailureKind, TimeoutType
 from perdure.v1.history_pb2 import HistoryEvent
 from perdure.v1.workflow_service_pb2 import GetWorkflowResultResponse
-from perdure_server.core.changeset import RunChange
 from perdure_server.core.frames import parse_frame
 from perdure_server.core.model import Run
 
@@ -58,20 +57,30 @@ class Results:
             del self._waiters[run_id]
         return True
 
-    def closed(self, change: RunChange) -> None:
-        """Tells those who waited for a run its end, or lets them wait for the next run."""
-        waiters = self._waiters.pop(change.run.run_id, None)
+    def awaited(self, run_ids: Iterable[str] | None) -> list[str]:
+        """Returns those runs that somebody waits for; with None, all that are waited for."""
+        if run_ids is None:
+            return list(self._waiters)
+        return [run_id for run_id in run_ids if run_id in self._waiters]
+
+    def closed(self, run: Run, closing_frame: bytes) -> list[str]:
+        """Tells those who waited for a run its end, or lets them wait for the next run.
+
+        Returns that one if somebody waits for it now.
+        """
+        waiters = self._waiters.pop(run.run_id, None)
         if waiters is None:
-            return
+            return []
         for ticket in waiters:
             del self._runs[ticket]
-        if change.run.next_run_id:
+        if run.next_run_id:
             for ticket, waiter in waiters.items():
-                self.add(change.run.next_run_id, ticket, waiter)
-            return
-        end = result_of(change.run, change.events[-1].frame)
+                self.add(run.next_run_id, ticket, waiter)
+            return [run.next_run_id]
+        end = result_of(run, closing_frame)
         for waiter in waiters.values():
             waiter(end)
+        return []
 
 
 def result_of(run: Run, closing_frame: bytes) -> GetWorkflowResultResponse:

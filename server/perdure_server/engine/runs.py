@@ -3,20 +3,18 @@
 What stimulates a run waits in line here, is decided in order and leaves as one changeset.
 
 A run is decided on only while none of its changesets is under way, so decisions never race within a
-process; against other processes the store's version check decides, and the loser decides again on
-what the winner left.
+process; against other servers the store's version check decides, and the loser decides again on
+what the winner left. Where servers meet at one run again and again, they take turns.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict, deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
-
-from google.protobuf.message import Message
+from collections import OrderedDict
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
+from typing import Any
 
 from perdure_server.core import limits
 from perdure_server.core.changeset import Changeset
@@ -29,81 +27,35 @@ from perdure_server.core.errors import (
     StoreBusy,
     WorkflowNotFound,
 )
-from perdure_server.core.model import RequestRecord, TaskKind, TimerKind
+from perdure_server.core.model import RequestRecord
 from perdure_server.core.state import RunState
-from perdure_server.engine.aftermath import Aftermath, Matches
+from perdure_server.engine.actor import Actor, Flight
+from perdure_server.engine.aftermath import Aftermath
 from perdure_server.engine.background import Background
 from perdure_server.engine.committer import Committer, Outcome
 from perdure_server.engine.ports import Clock, Ids
 from perdure_server.engine.requests import RequestKey, first_answer
+from perdure_server.engine.stimuli import (
+    Decide,
+    Stimulus,
+    Visit,
+    decide_one,
+    refuse,
+    show,
+    stimulus_of,
+)
 from perdure_server.store.contract import Committed, Store
+from perdure_server.store.shared import SharedStore
 
 _log = logging.getLogger(__name__)
 
-Decide = Callable[[Draft, int], Any]
-Visit = Callable[[RunState | None], None]
-
 _LOAD_RETRY_US = limits.SECOND_US
+_LOADS_MAX = 3
+"""Reads of a run for visitors while others change it; after so many they see it as it was."""
+_CONTENDED_US = limits.SECOND_US
+_LOSSES_BEFORE_TURNS = 2
 _TURN_MAX = 1_000
 """Stimuli decided in one changeset: bounds how long a commit of one run may take."""
-
-
-@dataclass(slots=True)
-class Stimulus:
-    """Something that happens to a run.
-
-    `decide` turns it into a change, then one of the other two is called.
-    """
-
-    decide: Decide
-    resolve: Callable[[Any], None]
-    reject: Callable[[Exception], None]
-    request: RequestKey | None = None
-    """With a request, `decide` returns the response message.
-
-    A repetition resolves with the encoded first answer.
-    """
-    once: RequestKey | None = None
-    """A key that is taken besides, for what happens only once whoever asks.
-
-    When it is taken already, the stimulus resolves with `b""`.
-    """
-
-    @property
-    def keys(self) -> list[RequestKey]:
-        """What the store must not know yet."""
-        return [key for key in (self.request, self.once) if key is not None]
-
-
-@dataclass(slots=True)
-class _Flight:
-    """A changeset under way: the drafts it came from and what their decisions answered.
-
-    `timers` and `tasks` are the keys of the rows of a run that this changeset closes.
-    """
-
-    drafts: list[Draft]
-    answers: list[tuple[Stimulus, Any]]
-    matches: Matches
-    changeset: Changeset
-    timers: list[tuple[TimerKind, int]] = field(default_factory=list)
-    tasks: list[tuple[TaskKind, int]] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class _Actor:
-    """One run in memory."""
-
-    run_id: str
-    state: RunState | None = None
-    waiting: deque[Stimulus] = field(default_factory=deque)
-    visits: deque[Visit] = field(default_factory=deque)
-    busy: bool = False
-    """Whether the run is being loaded or has a changeset under way."""
-    workflow: tuple[str, str] | None = None
-    """Namespace and workflow id under which the run is known as the latest."""
-    losses: int = 0
-    """How often in a row another process won."""
 
 
 class Runs:
@@ -118,14 +70,16 @@ class Runs:
         clock: Clock,
         ids: Ids,
         background: Background,
+        shared: SharedStore | None = None,
     ) -> None:
         self._store = store
+        self._shared = shared
         self._committer = committer
         self._aftermath = aftermath
         self._clock = clock
         self._ids = ids
         self._background = background
-        self._actors: OrderedDict[str, _Actor] = OrderedDict()
+        self._actors: OrderedDict[str, Actor] = OrderedDict()
         self._latest: dict[tuple[str, str], str] = {}
 
     @property
@@ -142,7 +96,7 @@ class Runs:
         actor = self._actor(run_id)
         if len(actor.waiting) >= limits.STIMULI_PER_RUN_MAX:
             busy = StoreBusy(f"run {run_id} has too many requests in line; try again")
-            _reject(stimulus, busy)
+            refuse(stimulus, busy)
             return
         actor.waiting.append(stimulus)
         self._turn(actor)
@@ -162,14 +116,37 @@ class Runs:
         self.stimulate(run_id, stimulus)
         return await future
 
-    def visit(self, run_id: str, visit: Visit) -> None:
+    def visit(self, run_id: str, visit: Visit, *, fresh: bool = False) -> None:
         """Calls `visit` with the run's state while nothing is under way for it.
 
-        With None, when there is no such run.
+        With None, when there is no such run. `fresh`: the state is read again before.
         """
         actor = self._actor(run_id)
         actor.visits.append(visit)
+        actor.outdated |= fresh
         self._turn(actor)
+
+    @property
+    def are_shared(self) -> bool:
+        """Whether other servers change runs too, so that what is in memory may be out of date."""
+        return self._shared is not None
+
+    def look(self, run_id: str, visit: Visit) -> None:
+        """Like `visit`, with the state as it is now, also where other servers change runs."""
+        self.visit(run_id, visit, fresh=self.are_shared)
+
+    def foreign(self, run_ids: Iterable[str] | None) -> None:
+        """Notes that other servers have changed runs, or with None, may have changed any."""
+        for run_id in list(self._actors) if run_ids is None else run_ids:
+            if (actor := self._actors.get(run_id)) is not None:
+                actor.outdated = True
+                self._turn(actor)
+
+    def contend(self, run_ids: Iterable[str]) -> None:
+        """Takes turns with other servers at runs that they have asked to be alone with."""
+        for run_id in run_ids:
+            if (actor := self._actors.get(run_id)) is not None:
+                self._contended(actor)
 
     def create(self, draft: Draft, stimulus: Stimulus) -> None:
         """Commits a new run.
@@ -224,12 +201,12 @@ class Runs:
             if actor.state is not None and actor.state.run.namespace == namespace:
                 self._retire(actor)
 
-    def _actor(self, run_id: str) -> _Actor:
+    def _actor(self, run_id: str) -> Actor:
         actor = self._actors.get(run_id)
         if actor is None:
             # First, lest the new one, for which nothing waits yet, is the one that is forgotten.
             self._evict()
-            actor = self._actors[run_id] = _Actor(run_id)
+            actor = self._actors[run_id] = Actor(run_id)
         else:
             self._actors.move_to_end(run_id)
         return actor
@@ -247,35 +224,49 @@ class Runs:
                 self._forget(actor)
                 return
 
-    def _forget(self, actor: _Actor) -> None:
+    def _forget(self, actor: Actor) -> None:
         self._actors.pop(actor.run_id, None)
         if actor.workflow is not None and self._latest.get(actor.workflow) == actor.run_id:
             del self._latest[actor.workflow]
 
-    def _turn(self, actor: _Actor) -> None:
+    def _turn(self, actor: Actor) -> None:
         """Decides what waits, unless the run is busy."""
-        if actor.busy or not (actor.waiting or actor.visits):
+        if actor.busy:
             return
-        if actor.state is None:
+        if actor.outdated:
+            actor.outdated, actor.state = False, None
+        if not (actor.waiting or actor.visits):
+            if actor.state is None:
+                self._forget(actor)
+            return
+        alone = bool(actor.waiting) and actor.turn is None and self._is_contended(actor)
+        if actor.state is None or alone:
             actor.busy = True
-            self._background.spawn(self._load(actor), f"load {actor.run_id}")
+            self._background.spawn(self._load(actor, alone=alone), f"load {actor.run_id}")
             return
         # A visit may stimulate the run: from then on the rest waits for that commit.
         while actor.visits and not actor.busy:
-            _call(actor.visits.popleft(), actor.state)
+            show(actor.visits.popleft(), actor.state)
         if actor.waiting and not actor.busy:
             self._decide(actor, actor.state)
 
-    async def _load(self, actor: _Actor) -> None:
+    async def _load(self, actor: Actor, *, alone: bool) -> None:
         error: Exception | None = None
         try:
-            actor.state = await self._store.load_run(actor.run_id)
+            if alone:
+                await self._take_turn(actor)
+            await self._read(actor)
         except Exception as failure:  # noqa: BLE001 - whoever waits for the run must hear of it
             error = failure
-        actor.busy = False
-        if actor.state is not None:
+        # A hint that came meanwhile does not stop the decision: the store refuses it if it must.
+        # If it did, a run that others change all the time would never be decided on here.
+        outdated, actor.outdated, actor.busy = actor.outdated, False, False
+        if actor.state is not None and error is None:
             self._turn(actor)
+            self._pass_turn(actor)
+            actor.outdated |= outdated
             return
+        self._pass_turn(actor)
         missing = error or WorkflowNotFound(f"there is no run {actor.run_id}")
         if error is not None and actor.visits:
             # None would tell the visitors that there is no such run.
@@ -284,14 +275,43 @@ class Runs:
         else:
             self._forget(actor)
             while actor.visits:
-                _call(actor.visits.popleft(), None)
+                show(actor.visits.popleft(), None)
         while actor.waiting:
-            _reject(actor.waiting.popleft(), missing)
+            refuse(actor.waiting.popleft(), missing)
 
-    def _decide(self, actor: _Actor, state: RunState) -> None:
+    async def _read(self, actor: Actor) -> None:
+        actor.state = None
+        for _ in range(_LOADS_MAX):
+            actor.outdated = False
+            for stimulus in actor.waiting:
+                stimulus.fresh = True
+            actor.state = await self._store.load_run(actor.run_id)
+            if not (actor.outdated and actor.visits):
+                return
+
+    def _contended(self, actor: Actor) -> None:
+        actor.contended_until_us = self._clock.monotonic_us() + _CONTENDED_US
+
+    def _is_contended(self, actor: Actor) -> bool:
+        return actor.contended_until_us > self._clock.monotonic_us()
+
+    async def _take_turn(self, actor: Actor) -> None:
+        assert self._shared is not None
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._shared.alone_with(actor.run_id))
+            actor.turn = stack.pop_all()
+
+    def _pass_turn(self, actor: Actor) -> None:
+        """Lets the other servers have their turn, unless something is under way in this one."""
+        if actor.turn is None or actor.busy:
+            return
+        turn, actor.turn = actor.turn, None
+        self._background.spawn(turn.aclose(), f"pass the turn at {actor.run_id}")
+
+    def _decide(self, actor: Actor, state: RunState) -> None:
         now_us = self._clock.now_us()
         batch = [actor.waiting.popleft() for _ in range(min(len(actor.waiting), _TURN_MAX))]
-        draft, answers, records = self._decide_all(state, batch, now_us)
+        draft, answers, records = self._decide_all(actor, state, batch, now_us=now_us)
         draft.settle(now_us, self.next_run())
         if not draft.changed and not records:
             self._resolve(answers)
@@ -306,7 +326,7 @@ class Runs:
         )
 
     def _decide_all(
-        self, state: RunState, batch: list[Stimulus], now_us: int
+        self, actor: Actor, state: RunState, batch: list[Stimulus], *, now_us: int
     ) -> tuple[Draft, list[tuple[Stimulus, Any]], list[RequestRecord]]:
         """Decides each on what the earlier ones left; one that raises fails alone."""
         draft = Draft(state)
@@ -316,9 +336,9 @@ class Runs:
             # A lone decision needs no fork: when it fails, the whole draft is dropped.
             trial = draft if len(batch) == 1 else draft.fork()
             try:
-                answer = _answer(stimulus, trial, records, now_us)
+                answer = decide_one(stimulus, trial, records, now_us)
             except Exception as error:  # noqa: BLE001 - whatever one stimulus raises is its own
-                _reject(stimulus, error)
+                self._refuse_or_doubt(actor, stimulus, error)
                 if trial is draft:
                     return Draft(state), [], []
                 continue
@@ -327,28 +347,36 @@ class Runs:
             answers.append((stimulus, answer))
         return draft, answers, list(records.values())
 
+    def _refuse_or_doubt(self, actor: Actor, stimulus: Stimulus, error: Exception) -> None:
+        """Refuses a stimulus, unless another server may have changed what speaks against it."""
+        if self._shared is None or stimulus.fresh or not isinstance(error, DomainError):
+            refuse(stimulus, error)
+            return
+        actor.waiting.append(stimulus)
+        actor.outdated = True
+
     def _flight(
         self,
         draft: Draft,
         answers: list[tuple[Stimulus, Any]],
         records: list[RequestRecord],
-    ) -> _Flight:
+    ) -> Flight:
         drafts = [draft, *draft.next_runs] if draft.changed else []
         changes = [each.change() for each in drafts]
         matches = self._aftermath.prepare(changes)
         changeset = Changeset(changes=changes, requests=records)
-        return _Flight(drafts, answers, matches, changeset)
+        return Flight(drafts, answers, matches, changeset)
 
-    def _created(self, flight: _Flight, stimulus: Stimulus, outcome: Outcome) -> None:
+    def _created(self, flight: Flight, stimulus: Stimulus, outcome: Outcome) -> None:
         if isinstance(outcome, Committed):
             states = [draft.state() for draft in flight.drafts]
             self._adopt(states)
             self._succeed(flight, states, outcome)
             return
         self._aftermath.abandon(flight.matches)
-        _reject(stimulus, outcome)
+        refuse(stimulus, outcome)
 
-    def _landed(self, actor: _Actor, flight: _Flight, outcome: Outcome) -> None:
+    def _landed(self, actor: Actor, flight: Flight, outcome: Outcome) -> None:
         actor.busy = False
         if isinstance(outcome, Committed):
             actor.losses = 0
@@ -358,6 +386,7 @@ class Runs:
         else:
             self._aftermath.abandon(flight.matches)
             self._refused(actor, flight, outcome)
+        self._pass_turn(actor)
         self._turn(actor)
         self._retire(actor)
 
@@ -370,7 +399,7 @@ class Runs:
             if actor.state is None and not actor.busy:
                 actor.state = state
 
-    def _succeed(self, flight: _Flight, states: list[RunState], outcome: Committed) -> None:
+    def _succeed(self, flight: Flight, states: list[RunState], outcome: Committed) -> None:
         if flight.timers or flight.tasks:
             self._aftermath.closing(states[0].run, flight.timers, flight.tasks)
         notices = [
@@ -381,7 +410,7 @@ class Runs:
         )
         self._resolve(flight.answers)
 
-    def _refused(self, actor: _Actor, flight: _Flight, outcome: Exception) -> None:
+    def _refused(self, actor: Actor, flight: Flight, outcome: Exception) -> None:
         if isinstance(outcome, RequestRecorded):
             actor.busy = True
             self._background.spawn(self._answer_repeats(actor, flight), "answer repeats")
@@ -389,25 +418,27 @@ class Runs:
         actor.state = None
         if not isinstance(outcome, StaleVersion):
             for stimulus, _ in flight.answers:
-                _reject(stimulus, outcome)
+                refuse(stimulus, outcome)
             return
         actor.losses += 1
+        if self._shared is not None and actor.losses >= _LOSSES_BEFORE_TURNS:
+            self._contended(actor)
         if actor.losses >= limits.STALE_RETRIES_MAX:
             actor.losses = 0
             contended = RunContended(f"run {actor.run_id} changes too often now; try again")
             for stimulus, _ in flight.answers:
-                _reject(stimulus, contended)
+                refuse(stimulus, contended)
             return
         actor.waiting.extendleft(stimulus for stimulus, _ in reversed(flight.answers))
 
-    async def _answer_repeats(self, actor: _Actor, flight: _Flight) -> None:
+    async def _answer_repeats(self, actor: Actor, flight: Flight) -> None:
         """Answers the requests that were answered before; the others are decided again."""
         again: list[Stimulus] = []
         for stimulus, _ in flight.answers:
             try:
                 answer = await first_answer(self._store, stimulus.keys)
             except Exception as error:  # noqa: BLE001 - the run must not stay busy for ever
-                _reject(stimulus, error)
+                refuse(stimulus, error)
                 continue
             if answer is None:
                 again.append(stimulus)
@@ -415,9 +446,10 @@ class Runs:
                 self._resolve([(stimulus, answer)])
         actor.waiting.extendleft(reversed(again))
         actor.busy = False
+        self._pass_turn(actor)
         self._turn(actor)
 
-    def _retire(self, actor: _Actor) -> None:
+    def _retire(self, actor: Actor) -> None:
         """Forgets a closed run: what still asks for it is rare and reads the store."""
         state = actor.state
         if state is None or not state.run.status.is_closed:
@@ -432,60 +464,3 @@ class Runs:
                 stimulus.resolve(answer)
             except Exception:  # noqa: BLE001 - one lost answer must not take the others along
                 _log.exception("an answer could not be delivered")
-
-
-def stimulus_of(
-    future: asyncio.Future[Any], decide: Decide, request: RequestKey | None = None
-) -> Stimulus:
-    """Returns a stimulus whose answer goes to a future."""
-
-    def resolve(answer: Any) -> None:
-        if not future.done():
-            future.set_result(answer)
-
-    def reject(error: Exception) -> None:
-        if not future.done():
-            future.set_exception(error)
-
-    return Stimulus(decide, resolve, reject, request)
-
-
-M = TypeVar("M", bound=Message)
-
-
-def answer_as(kind: type[M], answer: M | bytes) -> M:
-    """Returns an answer as a message, also when it is the encoded answer of an earlier request."""
-    return kind.FromString(answer) if isinstance(answer, bytes) else answer
-
-
-def _answer(
-    stimulus: Stimulus, draft: Draft, records: dict[RequestKey, RequestRecord], now_us: int
-) -> Any:
-    """Decides one stimulus, unless an earlier one of the batch was the same request."""
-    for key in stimulus.keys:
-        if key in records:
-            key.check(records[key])
-            return records[key].response
-    answer, request, once = stimulus.decide(draft, now_us), stimulus.request, stimulus.once
-    if once is not None:
-        records[once] = once.record(None, now_us)
-    if request is None:
-        return answer
-    records[request] = request.record(answer, now_us)
-    return records[request].response
-
-
-def _reject(stimulus: Stimulus, error: Exception) -> None:
-    if not isinstance(error, DomainError | RequestRecorded | StaleVersion):
-        _log.error("a decision failed", exc_info=error)
-    try:
-        stimulus.reject(error)
-    except Exception:  # noqa: BLE001 - one lost answer must not take the others along
-        _log.exception("a refusal could not be delivered")
-
-
-def _call(visit: Visit, state: RunState | None) -> None:
-    try:
-        visit(state)
-    except Exception:  # noqa: BLE001 - one visitor must not take the others along
-        _log.exception("a visit failed")

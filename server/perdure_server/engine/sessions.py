@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from perdure_server.core import limits
 from perdure_server.core.draft import CancelNotice
-from perdure_server.core.errors import InvalidTaskToken, SessionReplaced, ShuttingDown
+from perdure_server.core.errors import DomainError, InvalidTaskToken, SessionReplaced, ShuttingDown
 from perdure_server.core.model import Task, TaskKind
 from perdure_server.core.token import TaskToken
 from perdure_server.engine.dispatch import Dispatcher
@@ -29,6 +30,8 @@ The workers could not be heard meanwhile.
 """
 
 Lose = Callable[[Held], None]
+Release = Callable[[str, Callable[[bool], None]], None]
+"""Gives a session up among the servers, then says whether it was still this server's."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -49,10 +52,13 @@ class SessionSpec:
 class Sessions:
     """All sessions, also those whose stream is gone but whose leases still stand."""
 
-    def __init__(self, dispatcher: Dispatcher, *, clock: Clock, lose: Lose) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, *, clock: Clock, lose: Lose, release: Release
+    ) -> None:
         self._dispatcher = dispatcher
         self._clock = clock
         self._lose = lose
+        self._release = release
         self._sessions: dict[str, Session] = {}
         self._tick: Alarm | None = None
         self._ticked_us = 0
@@ -90,6 +96,33 @@ class Sessions:
             held = Held(key=key, lease=task.lease, token="", delivered=True)
             session.used[task.kind] += 1
             self._dispatcher.hold(session, held)
+
+    def replace(self, session_id: str, tasks: Iterable[Task]) -> None:
+        """Takes a session in from another server, with what it holds there."""
+        session = self._sessions.get(session_id)
+        if session is not None:
+            self._let_go(session)
+        self.adopt(tasks)
+
+    def inherit(self, tasks: Iterable[Task], silence_us: int) -> None:
+        """Takes in the leases of a server that was found dead so long after its last beat."""
+        tasks = list(tasks)
+        known = set(self._sessions)
+        self.adopt(tasks)
+        for session_id in {task.session_id or "" for task in tasks} - known:
+            if (session := self._sessions.get(session_id)) is not None:
+                session.heard_us -= silence_us
+
+    def lost(self, session_id: str) -> None:
+        """Forgets a session that another server has taken; its leases stand."""
+        session = self._sessions.get(session_id)
+        if session is not None:
+            self._end(session, SessionReplaced("the worker has connected to another server"))
+
+    def reset(self, error: DomainError) -> None:
+        """Forgets every session; the leases stand in the store for others to end."""
+        for session in list(self._sessions.values()):
+            self._end(session, error)
 
     def forsake(self) -> None:
         """Gives up every session without a stream at once: its worker cannot come back."""
@@ -138,6 +171,7 @@ class Sessions:
         self._dispatcher.withdraw(session)
         if not session.held:
             self._remove(session)
+            self._release(session.session_id, lambda _ours: None)
 
     def heard(self, session: Session) -> None:
         """Notes a word of the worker."""
@@ -189,6 +223,26 @@ class Sessions:
                 self._drop(held)
         return lost
 
+    def _end(self, session: Session, error: DomainError | None) -> None:
+        """Ends a session and its stream; who gets its leases is not decided here."""
+        sink, session.sink = session.sink, None
+        if sink is not None:
+            sink.end(error)
+        self._remove(session)
+        self._let_go(session)
+
+    def _let_go(self, session: Session) -> None:
+        for held in list(session.held.values()):
+            self._dispatcher.finished(held.key, held.lease)
+
+    def _released(self, session: Session, ours: bool) -> None:
+        """Ends the leases of a session that was this server's to the last."""
+        for held in list(session.held.values()):
+            if self._dispatcher.holder(held.key) is session:
+                self._dispatcher.finished(held.key, held.lease)
+                if ours:
+                    self._lose(held)
+
     def _drop(self, held: Held) -> None:
         self._dispatcher.finished(held.key, held.lease)
         self._lose(held)
@@ -217,8 +271,7 @@ class Sessions:
             if sink is not None:
                 sink.end(None)
             self._remove(session)
-            for held in list(session.held.values()):
-                self._drop(held)
+            self._release(session.session_id, partial(self._released, session))
         elif session.sticky and silence_us > limits.STREAM_SILENCE_US and session.sink is not None:
             # A stream that goes one way has nothing to be silent on: only the lease counts.
             session.sink.end(SessionReplaced("nothing was heard from the worker for 8 seconds"))

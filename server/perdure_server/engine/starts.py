@@ -23,7 +23,8 @@ from perdure_server.engine.background import Background
 from perdure_server.engine.ports import Clock, Ids
 from perdure_server.engine.records import status_of
 from perdure_server.engine.requests import RequestKey, recorded_answer, request_key
-from perdure_server.engine.runs import Runs, Stimulus
+from perdure_server.engine.runs import Runs
+from perdure_server.engine.stimuli import Stimulus
 from perdure_server.store.contract import Store
 
 Resolve = Callable[[Any], None]

@@ -19,6 +19,7 @@ from perdure_server.core.errors import CursorExpired, InvalidCursor, WorkflowNot
 from perdure_server.core.frames import parse_frame
 from perdure_server.core.model import EventRow
 from perdure_server.engine.hub import Hub, Subscription, WatchFilter, is_notice
+from perdure_server.engine.peers import Peers
 from perdure_server.engine.requests import in_namespace
 from perdure_server.store.contract import Position, Store, WatchedEvent
 
@@ -50,8 +51,9 @@ class _Place:
 class Watches:
     """The use cases of WatchService."""
 
-    def __init__(self, store: Store, hub: Hub) -> None:
+    def __init__(self, store: Store, hub: Hub, peers: Peers) -> None:
         self._store = store
+        self._peers = peers
         self._hub = hub
 
     async def watch(self, request: WatchRequest) -> AsyncIterator[WatchResponse]:
@@ -68,6 +70,7 @@ class Watches:
         resumed = self._resume(request.after) if request.after else None
         subscription = self._hub.subscribe(wanted)
         try:
+            await self._peers.follow()
             position = resumed or await self._store.last_position()
             yield WatchResponse(cursor=encode_cursor(position))
             place = _Place(subscription, position)
@@ -88,6 +91,7 @@ class Watches:
         wanted = WatchFilter(request.namespace, request.workflow_id, run_id)
         subscription = self._hub.subscribe(wanted)
         try:
+            await self._peers.follow()
             yield _of_run(request, run_id, seq)
             async for row in self._grow(subscription, run_id, seq):
                 answer = _of_run(request, run_id, row.seq)

@@ -24,6 +24,7 @@ from perdure_server.core.frames import field
 from perdure_server.core.model import TaskKind
 from perdure_server.engine.dispatch import Dispatcher
 from perdure_server.engine.outbox import Outbox
+from perdure_server.engine.peers import Peers
 from perdure_server.engine.ports import Clock
 from perdure_server.engine.reports import Reports
 from perdure_server.engine.requests import in_namespace
@@ -77,7 +78,9 @@ class WorkStreams:
         *,
         clock: Clock,
         server_id: str,
+        peers: Peers,
     ) -> None:
+        self._peers = peers
         self._sessions = sessions
         self._dispatcher = dispatcher
         self._reports = reports
@@ -96,6 +99,7 @@ class WorkStreams:
                 "the first message of the stream must introduce the worker", "hello"
             )
         worker_checks.check_hello(first.hello)
+        await self._peers.take(first.hello.session_id)
         outbox = Outbox()
         cancels = WorkResponse.CANCELS_FIELD_NUMBER
         sink = StreamSink(outbox, _WORK_FIELDS, cancels)
@@ -105,6 +109,7 @@ class WorkStreams:
             self._receive(first, session, outbox)
             self._dispatcher.remind(session)
             self._dispatcher.serve(session)
+            self._peers.seek(session)
             async for message in self._write(outbox, session):
                 yield message
         finally:
@@ -117,6 +122,7 @@ class WorkStreams:
         The worker has `received` all batches up to this one. The first message carries no task, and
         the number of this batch: to come back after it changes nothing.
         """
+        await self._peers.take(spec.session_id)
         session = self._sessions.take_up(spec)
         # Numbers that this process did not give are from before its start: go on after them.
         session.batch = max(session.batch, received)
@@ -128,6 +134,7 @@ class WorkStreams:
             yield StreamTasksResponse(batch=received).SerializeToString()
             self._dispatcher.remind(session)
             self._dispatcher.serve(session)
+            self._peers.seek(session)
             while (part := await outbox.next()) is not None:
                 data, batch = part
                 yield data + StreamTasksResponse(batch=batch).SerializeToString()

@@ -32,9 +32,10 @@ from perdure_server.engine.polls import Polls
 from perdure_server.engine.ports import Clock, Ids
 from perdure_server.engine.reports import Reports
 from perdure_server.engine.requests import in_namespace
-from perdure_server.engine.runs import Runs, stimulus_of
+from perdure_server.engine.runs import Runs
 from perdure_server.engine.session import Session
 from perdure_server.engine.sessions import POLL_PREFIX, Sessions, SessionSpec
+from perdure_server.engine.stimuli import stimulus_of
 from perdure_server.engine.work import WorkStreams, slots_of
 from perdure_server.store.contract import Store
 
@@ -277,7 +278,7 @@ class Workers:
             if not future.done():
                 future.set_result(task is not None and task.lease == token.lease)
 
-        self._runs.visit(token.run_id, visit)
+        self._runs.look(token.run_id, visit)
         if not await future:
             raise StaleTask("the workflow task is no longer this worker's")
 
@@ -298,7 +299,7 @@ class Workers:
             if not future.done():
                 future.set_result(self._leased_to(state, request.worker_id))
 
-        self._runs.visit(run_id, visit)
+        self._runs.look(run_id, visit)
         token = await future
         if token is None:
             raise StaleTask(

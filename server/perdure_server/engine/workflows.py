@@ -40,8 +40,9 @@ from perdure_server.engine.requests import (
     request_key,
 )
 from perdure_server.engine.results import Results, Ticket, result_of
-from perdure_server.engine.runs import Runs, Stimulus, answer_as, stimulus_of
+from perdure_server.engine.runs import Runs
 from perdure_server.engine.starts import Starts
+from perdure_server.engine.stimuli import Stimulus, answer_as, stimulus_of
 from perdure_server.store.contract import RunSummary, Store
 
 Resolve = Callable[[Any], None]
@@ -210,8 +211,10 @@ class Workflows:
         """Resolves with the end of a workflow."""
         in_namespace(request)
         run_id = request.run_id or self._runs.latest(request.namespace, request.workflow_id)
-        if run_id is not None and self._runs.is_open(
-            run_id, request.namespace, request.workflow_id
+        if (
+            run_id is not None
+            and not self._runs.are_shared
+            and self._runs.is_open(run_id, request.namespace, request.workflow_id)
         ):
             self._results.add(run_id, ticket, resolve)
             return
@@ -402,7 +405,7 @@ class Workflows:
             if not seen.done():
                 seen.set_result(None)
 
-        self._runs.visit(run_id, visit)
+        self._runs.look(run_id, visit)
         await seen
 
     def _fill_pending(self, state: RunState, response: pb.GetWorkflowResponse) -> None:

@@ -1,0 +1,52 @@
+"""Owns what is known of one run in memory, and of a change of it that is under way."""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from perdure_server.core.changeset import Changeset
+from perdure_server.core.draft import Draft
+from perdure_server.core.model import TaskKind, TimerKind
+from perdure_server.core.state import RunState
+from perdure_server.engine.aftermath import Matches
+from perdure_server.engine.stimuli import Stimulus, Visit
+
+
+@dataclass(slots=True)
+class Flight:
+    """A changeset under way: the drafts it came from and what their decisions answered.
+
+    `timers` and `tasks` are the keys of the rows of a run that this changeset closes.
+    """
+
+    drafts: list[Draft]
+    answers: list[tuple[Stimulus, Any]]
+    matches: Matches
+    changeset: Changeset
+    timers: list[tuple[TimerKind, int]] = field(default_factory=list)
+    tasks: list[tuple[TaskKind, int]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Actor:
+    """One run in memory."""
+
+    run_id: str
+    state: RunState | None = None
+    waiting: deque[Stimulus] = field(default_factory=deque)
+    visits: deque[Visit] = field(default_factory=deque)
+    busy: bool = False
+    """Whether the run is being loaded or has a changeset under way."""
+    workflow: tuple[str, str] | None = None
+    """Namespace and workflow id under which the run is known as the latest."""
+    losses: int = 0
+    """How often in a row another server won."""
+    outdated: bool = False
+    """Whether another server has changed the run since its state was read."""
+    contended_until_us: int = 0
+    """Until when, in monotonic time, servers take turns with the run."""
+    turn: AsyncExitStack | None = None
+    """This server's turn, while it has it."""

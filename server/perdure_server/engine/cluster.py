@@ -1,0 +1,294 @@
+"""Owns this server's place among the servers that share its database.
+
+It shows that it lives, hears what the others commit, ends what a dead one left, and does what
+somebody should have done by now. None of it is needed for safety: whoever acts on a stale view is
+refused by the store. It is what makes the others' work known here in milliseconds, and a death in
+seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from perdure_server.core import limits
+from perdure_server.core.errors import DomainError, SessionReplaced, StoreError
+from perdure_server.core.model import Task, TaskKind
+from perdure_server.core.state import RunState
+from perdure_server.engine.alarms import Alarms
+from perdure_server.engine.background import Background
+from perdure_server.engine.dispatch import Dispatcher
+from perdure_server.engine.feeder import Feeder
+from perdure_server.engine.keys import Keys
+from perdure_server.engine.peers import Peers
+from perdure_server.engine.ports import Clock, Ids
+from perdure_server.engine.results import Results
+from perdure_server.engine.runs import Runs
+from perdure_server.engine.session import Held, Session, TaskKey
+from perdure_server.engine.sessions import POLL_PREFIX, Sessions
+from perdure_server.engine.timers import Timers
+from perdure_server.store.shared import Hint, SharedStore
+
+_log = logging.getLogger(__name__)
+
+_BEAT_US = limits.SECOND_US
+_LATE_US = limits.SECOND_US
+"""What is due for so long is nobody's any more: whoever should have done it is dead or stuck."""
+_SWEEP_MAX = 1_000
+_AUDIT_BEATS = 5
+_LOOKS_AT_ONCE = 16
+
+SetTime = Callable[[int], None]
+
+
+@dataclass(slots=True, frozen=True)
+class Parts:
+    """What of the engine the other servers' doings concern."""
+
+    sessions: Sessions
+    dispatcher: Dispatcher
+    runs: Runs
+    results: Results
+    timers: Timers
+    leases: Alarms[TaskKey]
+    keys: Keys
+    feeder: Feeder
+    lose: Callable[[Held], None]
+
+
+class Cluster(Peers):
+    """This server among the others. `set_time` is told the database's time at every beat."""
+
+    def __init__(
+        self,
+        store: SharedStore,
+        *,
+        clock: Clock,
+        ids: Ids,
+        background: Background,
+        set_time: SetTime,
+        parts: Callable[[], Parts],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._ids = ids
+        self._background = background
+        self._set_time = set_time
+        self._parts_of = parts
+        self._beats = 0
+        self._beaten_us = 0
+        self._suspects: set[tuple[TaskKey, int]] = set()
+        self._ordering = asyncio.Lock()
+        self._looking = asyncio.Semaphore(_LOOKS_AT_ONCE)
+
+    @property
+    def _parts(self) -> Parts:
+        return self._parts_of()
+
+    async def start(self) -> None:
+        """Enters this server among the others. Raises StoreUnavailable."""
+        await self._join()
+        self._background.spawn(self._listen(), "hear other servers")
+        self._background.spawn(self._live(), "beat")
+
+    async def stop(self) -> None:
+        """Leaves the others, unless the store is away: then they find out."""
+        with contextlib.suppress(DomainError):
+            await self._store.leave()
+
+    async def take(self, session_id: str) -> None:
+        """Takes a worker's session over from the server that had it. Raises StoreUnavailable."""
+        async with self._ordering:
+            taken = await self._store.take_session(session_id)
+        if not taken.was_ours or self._parts.sessions.get(session_id) is None:
+            self._parts.sessions.replace(session_id, taken.tasks)
+
+    def release(self, session_id: str, then: Callable[[bool], None]) -> None:
+        """Gives a session up; `then` hears whether it was still this server's."""
+        self._background.spawn(self._release(session_id, then), f"release {session_id}")
+
+    async def discover(self, session: Session) -> None:
+        """Finds tasks of others that a session takes. Raises StoreUnavailable."""
+        lanes = await self._store.ready_lanes(self._clock.now_us())
+        self._parts.dispatcher.arrived(lane for lane in lanes if session.takes(lane))
+
+    def seek(self, session: Session) -> None:
+        """Like `discover`, at some time soon; what is not found then is found by the sweep."""
+        self._background.spawn(self._try(lambda: self.discover(session)), "seek tasks")
+
+    async def follow(self) -> None:
+        """Returns when everything that is committed from now on, by whomever, is published."""
+        await self._parts.feeder.follow()
+
+    async def _join(self) -> None:
+        self._set_time(await self._store.join(f"server-{self._ids.run_id()}"))
+        self._beaten_us = self._clock.monotonic_us()
+
+    async def _release(self, session_id: str, then: Callable[[bool], None]) -> None:
+        while True:
+            try:
+                async with self._ordering:
+                    if self._parts.sessions.get(session_id) is not None:
+                        return
+                    ours = await self._store.release_session(session_id)
+            except StoreError as error:
+                _log.warning("a session could not be given up, trying again: %s", error)
+                await self._pause(_BEAT_US)
+            else:
+                then(ours)
+                return
+
+    async def _listen(self) -> None:
+        async for hint in self._store.hints():
+            self._hear(hint)
+
+    def _hear(self, hint: Hint) -> None:
+        parts, runs = self._parts, None if hint.everything else hint.runs
+        parts.runs.foreign(runs)
+        parts.runs.contend(hint.wanted)
+        for run_id in {key[0] for key in parts.dispatcher.held_keys(runs)}:
+            parts.runs.visit(run_id, partial(self._recheck, run_id))
+        for run_id in parts.results.awaited(None if hint.everything else hint.closed):
+            self._look_for_end(run_id)
+        for session_id in hint.sessions:
+            parts.sessions.lost(session_id)
+        if hint.api_keys or hint.everything:
+            self._background.spawn(self._try(parts.keys.reload), "read API keys")
+        if hint.everything:
+            self._background.spawn(self._try(self._sweep), "sweep")
+        parts.dispatcher.arrived(hint.lanes)
+        parts.feeder.wake()
+
+    def _recheck(self, run_id: str, state: RunState | None) -> None:
+        """Tells the workers that hold tasks of a run what another server did to these."""
+        dispatcher = self._parts.dispatcher
+        for key in dispatcher.held_keys([run_id]):
+            session = dispatcher.holder(key)
+            if session is None:
+                continue
+            held = session.held[key]
+            row = state.tasks.get(key[1:]) if state is not None else None
+            if row is None or row.lease != held.lease or row.session_id != session.session_id:
+                closed = state is None or state.run.status.is_closed
+                _tell(session, held, "WORKFLOW_CLOSED" if closed else "LEASE_LOST")
+                dispatcher.finished(key, held.lease)
+            elif key[1] is TaskKind.ACTIVITY and state is not None:
+                activity = state.activities.get(key[2])
+                if activity is not None and activity.cancel_requested:
+                    _tell(session, held, "CANCEL_REQUESTED")
+
+    def _look_for_end(self, run_id: str) -> None:
+        async def look() -> None:
+            async with self._looking:
+                summary = await self._store.summarize_run(run_id)
+            if summary is not None and summary.closed is not None:
+                for next_id in self._parts.results.closed(summary.run, summary.closed):
+                    self._look_for_end(next_id)
+
+        self._background.spawn(self._try(look), f"look for the end of {run_id}")
+
+    async def _live(self) -> None:
+        while True:
+            await self._pause(_BEAT_US)
+            await self._try(self._beat)
+
+    async def _beat(self) -> None:
+        beat = await self._store.beat(silent_us=limits.SERVER_SILENCE_US)
+        now_us = self._clock.monotonic_us()
+        if beat is None:
+            await self._rejoin()
+            return
+        if now_us - self._beaten_us > 2 * _BEAT_US + _LATE_US:
+            # The process was stopped: what it heard meanwhile came in any order.
+            self._hear(Hint(everything=True))
+        self._beaten_us = now_us
+        self._set_time(beat.now_us)
+        for server_id in beat.silent:
+            await self._bury(server_id)
+        await self._sweep()
+        self._beats += 1
+        if self._beats % _AUDIT_BEATS == 0:
+            await self._audit()
+
+    async def _rejoin(self) -> None:
+        """Begins anew: the others took this server for dead and ended what it had."""
+        _log.warning("this server was silent for too long and was given up; it joins again")
+        self._parts.sessions.reset(SessionReplaced("this server was cut off; connect again"))
+        await self._join()
+        self._hear(Hint(everything=True))
+
+    async def _bury(self, server_id: str) -> None:
+        sessions = await self._store.bury(server_id, silent_us=limits.SERVER_SILENCE_US)
+        if sessions is None:
+            return
+        _log.warning("server %s is silent; its sessions are taken over", server_id)
+        for session_id in sessions:
+            async with self._ordering:
+                taken = await self._store.take_session(session_id)
+            if self._parts.sessions.get(session_id) is None:
+                self._parts.sessions.inherit(taken.tasks, limits.SERVER_SILENCE_US)
+        await self._parts.timers.rebuild()
+
+    async def _sweep(self) -> None:
+        """Does what somebody should have done by now."""
+        now_us = self._clock.now_us()
+        overdue = await self._store.overdue(now_us - _LATE_US, limit=_SWEEP_MAX)
+        for timer in overdue.timers:
+            self._parts.timers.set(timer)
+        for task in overdue.leases:
+            if task.lease_until_us is not None:
+                self._parts.leases.set((task.run_id, task.kind, task.seq), task.lease_until_us)
+        self._parts.dispatcher.arrived(await self._store.ready_lanes(now_us))
+        self._parts.feeder.wake()
+
+    async def _audit(self) -> None:
+        """Ends leases that no session knows of; a lease is given time to become known."""
+        strangers: set[str] = set()
+        suspects: dict[tuple[TaskKey, int], Task] = {}
+        for task in await self._store.endless_leases():
+            session_id = task.session_id
+            if not session_id or session_id.startswith(POLL_PREFIX):
+                continue
+            session = self._parts.sessions.get(session_id)
+            key = (task.run_id, task.kind, task.seq)
+            if session is None:
+                strangers.add(session_id)
+            elif key not in session.held:
+                suspects[key, task.lease] = task
+        for key, lease in self._suspects & suspects.keys():
+            self._parts.lose(Held(key=key, lease=lease, token=""))
+        self._suspects = set(suspects)
+        await self._adopt(strangers)
+
+    async def _adopt(self, session_ids: Iterable[str]) -> None:
+        """Watches over sessions that no server has: each may still come back to one."""
+        for session_id in sorted(session_ids):
+            async with self._ordering:
+                taken = await self._store.take_orphan(session_id)
+            if taken is not None and self._parts.sessions.get(session_id) is None:
+                self._parts.sessions.adopt(taken.tasks)
+
+    async def _try(self, job: Callable[[], Awaitable[Any]]) -> None:
+        """Does what is done again later if the store refuses."""
+        try:
+            await job()
+        except DomainError as error:
+            _log.warning("the database could not be asked about other servers: %s", error)
+
+    async def _pause(self, wait_us: int) -> None:
+        over = asyncio.Event()
+        alarm = self._clock.call_at(self._clock.now_us() + wait_us, over.set)
+        try:
+            await over.wait()
+        finally:
+            alarm.cancel()
+
+
+def _tell(session: Session, held: Held, reason: str) -> None:
+    if held.key[1] is TaskKind.ACTIVITY and session.sink is not None:
+        session.sink.cancel(held.token, reason)

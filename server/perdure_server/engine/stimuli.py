@@ -1,0 +1,110 @@
+"""Owns what can happen to a run: a stimulus, and how its answer or its refusal is delivered."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
+
+from perdure_server.core.draft import Draft
+from perdure_server.core.errors import DomainError, RequestRecorded, StaleVersion
+from perdure_server.core.model import RequestRecord
+from perdure_server.core.state import RunState
+from perdure_server.engine.requests import RequestKey
+
+_log = logging.getLogger(__name__)
+
+Decide = Callable[[Draft, int], Any]
+Visit = Callable[[RunState | None], None]
+
+
+@dataclass(slots=True)
+class Stimulus:
+    """Something that happens to a run.
+
+    `decide` turns it into a change, then one of the other two is called.
+    """
+
+    decide: Decide
+    resolve: Callable[[Any], None]
+    reject: Callable[[Exception], None]
+    request: RequestKey | None = None
+    """With a request, `decide` returns the response message.
+
+    A repetition resolves with the encoded first answer.
+    """
+    once: RequestKey | None = None
+    """A key that is taken besides, for what happens only once whoever asks.
+
+    When it is taken already, the stimulus resolves with `b""`.
+    """
+    fresh: bool = False
+    """Whether what it is decided on was read after it came, so that a refusal holds."""
+
+    @property
+    def keys(self) -> list[RequestKey]:
+        """What the store must not know yet."""
+        return [key for key in (self.request, self.once) if key is not None]
+
+
+def stimulus_of(
+    future: asyncio.Future[Any], decide: Decide, request: RequestKey | None = None
+) -> Stimulus:
+    """Returns a stimulus whose answer goes to a future."""
+
+    def resolve(answer: Any) -> None:
+        if not future.done():
+            future.set_result(answer)
+
+    def reject(error: Exception) -> None:
+        if not future.done():
+            future.set_exception(error)
+
+    return Stimulus(decide, resolve, reject, request)
+
+
+M = TypeVar("M", bound=Message)
+
+
+def answer_as(kind: type[M], answer: M | bytes) -> M:
+    """Returns an answer as a message, also when it is the encoded answer of an earlier request."""
+    return kind.FromString(answer) if isinstance(answer, bytes) else answer
+
+
+def decide_one(
+    stimulus: Stimulus, draft: Draft, records: dict[RequestKey, RequestRecord], now_us: int
+) -> Any:
+    """Decides one stimulus, unless an earlier one of the batch was the same request."""
+    for key in stimulus.keys:
+        if key in records:
+            key.check(records[key])
+            return records[key].response
+    answer, request, once = stimulus.decide(draft, now_us), stimulus.request, stimulus.once
+    if once is not None:
+        records[once] = once.record(None, now_us)
+    if request is None:
+        return answer
+    records[request] = request.record(answer, now_us)
+    return records[request].response
+
+
+def refuse(stimulus: Stimulus, error: Exception) -> None:
+    """Delivers a refusal; what the engine did not expect is logged."""
+    if not isinstance(error, DomainError | RequestRecorded | StaleVersion):
+        _log.error("a decision failed", exc_info=error)
+    try:
+        stimulus.reject(error)
+    except Exception:  # noqa: BLE001 - one lost answer must not take the others along
+        _log.exception("a refusal could not be delivered")
+
+
+def show(visit: Visit, state: RunState | None) -> None:
+    """Lets a visitor see a run."""
+    try:
+        visit(state)
+    except Exception:  # noqa: BLE001 - one visitor must not take the others along
+        _log.exception("a visit failed")
