@@ -19,9 +19,11 @@ SERVICES := $(filter %_service.proto,$(PROTOS))
 ORDERS := clients/python/examples/orders
 # Proved by their own tests alone, at full branch coverage.
 PURE := tests/core tests/replay
+# Take minutes, because what they prove does.
+SLOW := tests/slow
 
 .PHONY: help setup run demo test test-pure test-rest check lint type proto proto-check \
-	rest routes envoy-check diagrams sim fuzz crash bench fmt lock clean
+	rest routes envoy-check diagrams sim fuzz crash slow bench fmt lock clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' \
@@ -50,7 +52,7 @@ test-pure: setup
 		--cov-report=term-missing:skip-covered --cov-fail-under=100
 
 test-rest: setup
-	$(BIN)/pytest -q tests $(addprefix --ignore=,$(PURE))
+	$(BIN)/pytest -q tests $(addprefix --ignore=,$(PURE) $(SLOW))
 
 check: lint type proto-check envoy-check test ## Everything that continuous integration runs
 
@@ -123,6 +125,9 @@ fuzz: setup ## Try generated requests over REST, for long: make fuzz CASES=500
 
 crash: setup ## Only the tests that kill the server
 	$(BIN)/pytest -q tests/crash
+
+slow: setup ## Only what waits for minutes behind Envoy; takes six of them
+	$(BIN)/pytest -q $(SLOW) -o faulthandler_timeout=0
 
 bench: setup ## Measure; prints a table and JSON, takes minutes
 	$(BIN)/python -m tests.bench

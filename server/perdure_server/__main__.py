@@ -42,6 +42,11 @@ cli = typer.Typer(
 )
 
 Data = Annotated[Path | None, typer.Option(help="Folder that holds everything. [.perdure]")]
+Store = Annotated[
+    str | None,
+    typer.Option(metavar="URL", help="A PostgreSQL instead: postgresql://USER@HOST/DATABASE."),
+]
+Schema = Annotated[str | None, typer.Option(help="The schema in that database. [perdure]")]
 Grpc = Annotated[
     str | None, typer.Option(metavar="HOST:PORT", help="Where to listen. [127.0.0.1:7766]")
 ]
@@ -80,6 +85,8 @@ def main() -> None:
 def server(
     *,
     data: Data = None,
+    store: Store = None,
+    schema: Schema = None,
     grpc: Grpc = None,
     insecure: Insecure = False,
     auth: Auth = None,
@@ -91,6 +98,8 @@ def server(
         read_config(
             os.environ,
             data=data,
+            store=store,
+            schema=schema,
             grpc=grpc,
             insecure=insecure,
             auth=auth,
@@ -104,6 +113,8 @@ def server(
 def dev(
     *,
     data: Data = None,
+    store: Store = None,
+    schema: Schema = None,
     grpc: Grpc = None,
     http: Http = None,
     envoy: EnvoyProgram = None,
@@ -117,6 +128,8 @@ def dev(
         read_config(
             os.environ,
             data=data,
+            store=store,
+            schema=schema,
             grpc=grpc,
             http=http,
             envoy=envoy,
@@ -155,7 +168,7 @@ def envoy_config(
 def _serve(config: Config) -> None:
     def announce(grpc: str, http: str | None) -> None:
         door = f" HTTP on {http}," if http is not None else ""
-        print(f"Perdure serves gRPC on {grpc},{door} data in {config.data}", flush=True)
+        print(f"Perdure serves gRPC on {grpc},{door} data in {config.place}", flush=True)
 
     with logging_to(STANDARD_ERROR, config.log_level):
         app.run(config, announce)

@@ -42,6 +42,7 @@ from perdure_server.rest.interceptor import RestDoor
 from perdure_server.rest.options import Route, routes_of
 from perdure_server.sidecar import Sidecar, find_envoy, sidecar
 from perdure_server.store.contract import Store
+from perdure_server.store.postgres.store import PostgresStore
 from perdure_server.store.sqlite.store import SqliteStore
 
 CHANNEL_OPTIONS: Final = (
@@ -82,11 +83,15 @@ def run(config: Config, ready: Callable[[str, str | None], None]) -> None:
 async def running_engine(
     store: Store, clock: Clock, ids: Ids, *, workers_return: bool = True
 ) -> AsyncIterator[Engine]:
-    """Opens the store and runs an engine on it; ends both in reverse order."""
+    """Opens the store and runs an engine on it; ends both in reverse order.
+
+    A `DatabaseClock` is set by the database of a store that several servers share.
+    """
     await store.open()
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(store.close)
-        engine = Engine(store, clock, ids, workers_return=workers_return)
+        set_time = clock.set_time if isinstance(clock, DatabaseClock) else _no_time
+        engine = Engine(store, clock, ids, workers_return=workers_return, set_time=set_time)
         stack.push_async_callback(engine.stop)
         await engine.start()
         yield engine
@@ -155,6 +160,24 @@ class SystemClock:
         return asyncio.get_running_loop().call_later(max(0, delay_ms) / 1000, callback)
 
 
+class DatabaseClock(SystemClock):
+    """The clock of a database, carried on between its answers by this machine's steady time.
+
+    So the servers of one database agree on what is due, whatever their own clocks say.
+    """
+
+    def __init__(self) -> None:
+        self._ahead_us = time.time_ns() // 1000 - self.monotonic_us()
+
+    def set_time(self, now_us: int) -> None:
+        """Sets the time to what the database has just said."""
+        self._ahead_us = now_us - self.monotonic_us()
+
+    def now_us(self) -> int:
+        """Returns wall time since the Unix epoch, as the database has it."""
+        return self.monotonic_us() + self._ahead_us
+
+
 class SystemIds:
     """Identities that are unique without asking anyone.
 
@@ -196,6 +219,10 @@ def new_error_id() -> str:
     return secrets.token_hex(6)
 
 
+def _no_time(_now_us: int) -> None:
+    """Needs no time from the database: the clock is the machine's."""
+
+
 def _about() -> About:
     document = files("perdure_server.rest").joinpath("openapi.json")
     return About(
@@ -208,11 +235,10 @@ async def _serve_until_told(config: Config, ready: Callable[[str, str | None], N
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told_to_stop.set)
-    _make_folder(config)
-    store = SqliteStore(config.database)
+    clock = DatabaseClock() if config.store is not None else SystemClock()
     async with (
         _envoy(config) as envoy,
-        running_engine(store, SystemClock(), SystemIds()) as engine,
+        running_engine(make_store(config), clock, SystemIds()) as engine,
         listening(engine, config.grpc, config.grace_seconds, auth=config.auth) as address,
     ):
         http = None
@@ -232,6 +258,14 @@ async def _envoy(config: Config) -> AsyncIterator[Sidecar | None]:
     access_log = config.log_level in ("debug", "info")
     async with sidecar(find_envoy(config.envoy), access_log=access_log) as envoy:
         yield envoy
+
+
+def make_store(config: Config) -> Store:
+    """Returns the store that a configuration names, not open yet. Raises ConfigError."""
+    if config.store is not None:
+        return PostgresStore(config.store, schema=config.schema)
+    _make_folder(config)
+    return SqliteStore(config.database)
 
 
 def _make_folder(config: Config) -> None:

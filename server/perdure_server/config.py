@@ -11,11 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 DATABASE_NAME: Final = "perdure.db"
 DEFAULT_DATA: Final = ".perdure"
 DEFAULT_GRPC: Final = "127.0.0.1:7766"
 DEFAULT_HTTP: Final = "127.0.0.1:8080"
+DEFAULT_SCHEMA: Final = "perdure"
+POSTGRES_SCHEMES: Final = ("postgresql", "postgres")
 DEFAULT_LOG_LEVEL: Final = "info"
 DEFAULT_GRACE_SECONDS: Final = 5.0
 AUTH_NONE: Final = "none"
@@ -33,6 +36,10 @@ class Config:
 
     data: Path
     """The folder that holds everything that must survive."""
+    store: str | None = None
+    """The PostgreSQL that holds it instead, as a URL; None is SQLite in that folder."""
+    schema: str = DEFAULT_SCHEMA
+    """The schema of that database that the tables stand in."""
     grpc: str = DEFAULT_GRPC
     """HOST:PORT to listen on; port 0 lets the system choose."""
     http: str | None = None
@@ -54,11 +61,18 @@ class Config:
         self._check_address(self.grpc)
         if self.http is not None:
             self._check_address(self.http)
+        if self.store is not None:
+            _check_store(self.store)
         if self.log_level not in LOG_LEVELS:
             raise ConfigError(f"{self.log_level!r} is not a log level: use {', '.join(LOG_LEVELS)}")
         # Written so that NaN is refused too.
         if not 0 <= self.grace_seconds < math.inf:
             raise ConfigError(f"grace_seconds is {self.grace_seconds}: use 0 or more")
+
+    @property
+    def place(self) -> str:
+        """Where the data is, in words that hold no secret."""
+        return str(self.data) if self.store is None else without_password(self.store)
 
     @property
     def database(self) -> Path:
@@ -81,6 +95,8 @@ def read_config(
     environment: Mapping[str, str],
     *,
     data: Path | None = None,
+    store: str | None = None,
+    schema: str | None = None,
     grpc: str | None = None,
     http: str | None = None,
     envoy: Path | None = None,
@@ -103,6 +119,8 @@ def read_config(
         grace_seconds = _seconds(environment, "PERDURE_GRACE_SECONDS", DEFAULT_GRACE_SECONDS)
     return Config(
         data=data or Path(environment.get("PERDURE_DATA") or DEFAULT_DATA),
+        store=store or environment.get("PERDURE_STORE") or None,
+        schema=schema or environment.get("PERDURE_SCHEMA") or DEFAULT_SCHEMA,
         grpc=grpc or environment.get("PERDURE_GRPC") or DEFAULT_GRPC,
         http=http,
         envoy=envoy,
@@ -111,6 +129,27 @@ def read_config(
         log_level=log_level or environment.get("PERDURE_LOG_LEVEL") or default_log_level,
         grace_seconds=grace_seconds,
     )
+
+
+def without_password(url: str) -> str:
+    """Returns a URL as it may be shown."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    user = f"{parts.username}@" if parts.username else ""
+    return f"{parts.scheme}://{user}{host}{parts.path}"
+
+
+def _check_store(url: str) -> None:
+    try:
+        scheme = urlsplit(url).scheme
+    except ValueError:
+        scheme = ""
+    if scheme not in POSTGRES_SCHEMES:
+        # The text must not repeat it: it may hold a password.
+        raise ConfigError(
+            "the store is not one that is known: use postgresql://USER:PASSWORD@HOST:PORT/DATABASE,"
+            " or name none for SQLite in the data folder"
+        )
 
 
 def is_loopback(host: str) -> bool:

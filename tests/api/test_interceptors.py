@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from contextlib import asynccontextmanager
 
@@ -13,8 +14,9 @@ from perdure.v1 import watch_service_pb2 as watching
 from perdure.v1 import workflow_service_pb2 as pb
 from perdure_server.api.interceptors import Interceptors, end_before_deadline
 from perdure_server.api.rpcs import rpcs_of
-from perdure_server.core.errors import ShuttingDown, WorkflowNotFound
+from perdure_server.core.errors import ShuttingDown, Unauthenticated, WorkflowNotFound
 from tests.api.calls import Caller, Refused
+from tests.support.quiet import until_quiet
 
 ERROR_ID = "e-1"
 
@@ -40,6 +42,7 @@ async def serving(*services):
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     caller = Caller(f"127.0.0.1:{port}")
+    caller.interceptors = interceptors
     try:
         yield caller
     finally:
@@ -125,6 +128,61 @@ async def test_a_stream_may_fail_after_its_first_answers():
             await anext(answers)
     assert seen == ["c1", "c2"]
     assert (refusal.value.code, refusal.value.reason) == ("UNAVAILABLE", "SHUTTING_DOWN")
+
+
+def slow_watch(made):
+    """Gives more than a caller can take who does not read; notes its task first, then each answer.
+
+    The task is the one that serves the stream.
+    """
+
+    async def watch(request):
+        made.append(asyncio.current_task())
+        for number in itertools.count():
+            made.append(number)
+            answer = watching.WatchResponse(cursor=f"c{number}")
+            answer.event.signal_received.payload.data = b"x" * 1_000_000
+            yield answer
+
+    return watch
+
+
+@pytest.mark.parametrize("ends", [1, 2])
+async def test_a_slow_reader_gets_all_that_was_written_and_the_reason(caplog, ends):
+    made, read = [], []
+    with caplog.at_level(logging.INFO):
+        async with serving(watch_service(Watch=slow_watch(made))) as caller:
+            answers = caller.stream("WatchService/Watch", watching.WatchRequest())
+            read.append((await anext(answers)).cursor)
+            await until_quiet(made)
+            caller.interceptors.end_stream(made[0], Unauthenticated("the key was revoked"))
+            for _ in range(1, ends):
+                caller.interceptors.end_streams()
+            with pytest.raises(Refused) as refusal:
+                await read_all(answers, read)
+    assert refusal.value == Refused("UNAUTHENTICATED", "UNAUTHENTICATED", "the key was revoked")
+    assert read == [f"c{number}" for number in made[1:]]
+    assert [line["reason"] for line in access_lines(caplog)] == ["UNAUTHENTICATED"]
+
+
+async def read_all(answers, read):
+    async for answer in answers:
+        read.append(answer.cursor)
+
+
+async def test_a_stream_may_end_when_grpc_has_let_go_of_its_call(caplog):
+    made = []
+    with caplog.at_level(logging.INFO):
+        async with serving(watch_service(Watch=slow_watch(made))) as caller:
+            answers = caller.stream("WatchService/Watch", watching.WatchRequest())
+            await anext(answers)
+            await until_quiet(made)
+            caller.interceptors.end_streams()
+            await answers.aclose()
+            await asyncio.gather(made[0], return_exceptions=True)
+        await until_quiet(made)
+    (line,) = access_lines(caplog)
+    assert line["peer"].startswith("ipv4:")
 
 
 async def test_a_caller_that_leaves_ends_the_stream_at_the_server(caplog):

@@ -16,6 +16,7 @@ from tests.api.flows import (
     refused,
     schedule_activity,
 )
+from tests.core.life import nested_failure
 
 ONCE = {"retry_policy": {"max_attempts": 1}}
 AT_ONCE = {"retry_policy": {"max_attempts": 3, "initial_interval": {"nanos": 1_000_000}}}
@@ -267,6 +268,21 @@ class TestFailActivity:
     async def test_is_recorded_when_no_attempt_is_left(self, flows):
         await flows.fail_activity(await flows.activity(**ONCE), message="declined")
         assert (await flows.kinds())[-1] == "activity_failed"
+
+    async def test_refuses_more_causes_than_can_be_read_again(self, flows):
+        task = await flows.activity(**ONCE)
+        async with refused("INVALID_ARGUMENT", "LIMIT_EXCEEDED", "the bound of 50"):
+            await flows.call(
+                "WorkerService/FailActivity",
+                pb.FailActivityRequest(task_token=task.task_token, failure=nested_failure(51)),
+            )
+        await flows.call(
+            "WorkerService/FailActivity",
+            pb.FailActivityRequest(task_token=task.task_token, failure=nested_failure(50)),
+        )
+        (*_, last) = (await flows.history()).history.events
+        assert last.activity_failed.failure == nested_failure(50)
+        assert (await flows.poll_workflow_task()).history.events[-1] == last
 
     async def test_is_recorded_when_it_must_not_be_retried(self, flows):
         task = await flows.activity(**AT_ONCE)

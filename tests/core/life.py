@@ -224,6 +224,15 @@ def seconds(value: float) -> Duration:
     return to_duration(int(value * SECOND_US))
 
 
+def nested_failure(causes: int) -> Failure:
+    """A failure with so many causes, one behind another."""
+    failure = link = Failure(message="0")
+    for number in range(causes):
+        link = link.cause
+        link.message = str(number + 1)
+    return failure
+
+
 def options(*, retry: RetryPolicy | None = None, **timeouts: float) -> ActivityOptions:
     """Returns activity options; timeouts by their names without the suffix, in seconds."""
     fields = {f"{name}_timeout": seconds(value) for name, value in timeouts.items()}

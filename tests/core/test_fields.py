@@ -15,10 +15,11 @@ from perdure_server.core.errors import InvalidRequest, LimitExceeded, PayloadToo
 from perdure_server.core.limits import (
     DURATION_US_MAX,
     FAILURE_BYTES_MAX,
+    FAILURE_CAUSES_MAX,
     PAYLOAD_BYTES_MAX,
     SECOND_US,
 )
-from tests.core.life import seconds
+from tests.core.life import nested_failure, seconds
 
 LARGE = Payload(data=b"x" * (PAYLOAD_BYTES_MAX + 1))
 
@@ -36,6 +37,7 @@ GOOD: list[tuple[Callable[..., None], object]] = [
     (fields.check_failure, Failure(details=Payload(data=b"x" * PAYLOAD_BYTES_MAX))),
     (fields.check_failure, Failure(cause=Failure(details=Payload(data=b"x" * 100_000)))),
     (fields.check_failure, Failure(next_retry_delay=seconds(0))),
+    (fields.check_failure, nested_failure(FAILURE_CAUSES_MAX)),
     (fields.check_duration, seconds(0)),
     (fields.check_duration, Duration(seconds=DURATION_US_MAX // SECOND_US)),
     (fields.check_wait, seconds(300)),
@@ -77,6 +79,13 @@ BAD: list[tuple[Callable[..., None], object, type[InvalidRequest], str]] = [
         LimitExceeded,
         "without its details; the bound is 65536",
     ),
+    (
+        fields.check_failure,
+        nested_failure(FAILURE_CAUSES_MAX + 1),
+        LimitExceeded,
+        "f: has more causes one behind another than the bound of 50",
+    ),
+    (fields.check_failure, nested_failure(1000), LimitExceeded, "f: has more causes"),
     (
         fields.check_failure,
         Failure(next_retry_delay=Duration(seconds=-1)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.e2e.processes import ServerProcess
+from tests.e2e.processes import Dev, ServerProcess
 
 QUIET = ("server", "--log-level", "warning")
 
@@ -31,3 +31,17 @@ def server(tmp_path_factory):
     server = ServerProcess(*QUIET, "--data", data, "--grpc", "127.0.0.1:0")
     yield server
     server.kill()
+
+
+@pytest.fixture
+def start_dev(tmp_path):
+    """Starts `perdure dev` on a folder; whatever still runs at the end is killed."""
+    devs = []
+
+    def start(*arguments, data=tmp_path / "data"):
+        devs.append(Dev(data, *arguments))
+        return devs[-1]
+
+    yield start
+    for dev in devs:
+        dev.kill()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import grpc
+import psutil
 
 from perdure.v1 import worker_service_pb2 as worker
 from perdure.v1.command_pb2 import Command
@@ -15,6 +19,7 @@ from perdure.v1.worker_service_pb2_grpc import WorkerServiceStub
 
 PERDURE = str(Path(sys.executable).with_name("perdure"))
 PATIENCE_SECONDS = 30
+ANY = ("--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0")
 
 
 def perdure(*arguments, **options):
@@ -60,6 +65,53 @@ class ServerProcess:
     def kill(self):
         self._process.kill()
         self._process.communicate()
+
+
+class Dev(ServerProcess):
+    """A `perdure dev`: a server and the Envoy beside it, on free ports unless told otherwise."""
+
+    def __init__(self, data, *arguments):
+        super().__init__("dev", "--data", str(data), *ANY, *arguments)  # the last of two counts
+        self.http = self.greeting.split(" on ")[2].split(",")[0]
+
+    @property
+    def pid(self):
+        return self._process.pid
+
+    @property
+    def envoy(self):
+        """The process of Envoy, None while there is none."""
+        return next(iter(psutil.Process(self.pid).children()), None)
+
+    def get(self, path):
+        """Returns status and JSON of an answer."""
+        return self.send("GET", path)
+
+    def send(self, verb, path, body=None):
+        connection = http.client.HTTPConnection(self.http, timeout=PATIENCE_SECONDS)
+        try:
+            connection.request(verb, path, body=body)
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read() or b"null")
+        finally:
+            connection.close()
+
+
+def has_ended(process):
+    """Whether a process is over; who should have taken note of that may still owe it."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def eventually(condition):
+    """Waits for what another process does; returns what it was waiting for."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "it does not happen"
+        time.sleep(0.02)
+    return found
 
 
 def complete_workflow(address, queue, result):

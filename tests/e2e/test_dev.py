@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import signal
 import subprocess
@@ -13,62 +12,14 @@ import pytest
 import yaml
 
 from perdure_server.sidecar import find_envoy
-from tests.e2e.processes import PATIENCE_SECONDS, ServerProcess, perdure
-
-ANY = ("--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0")
-
-
-class Dev(ServerProcess):
-    """A `perdure dev` on free ports."""
-
-    def __init__(self, data, *arguments):
-        super().__init__("dev", "--data", str(data), *ANY, *arguments)
-        self.http = self.greeting.split(" on ")[2].split(",")[0]
-
-    @property
-    def pid(self):
-        return self._process.pid
-
-    @property
-    def envoy(self):
-        """The process of Envoy, None while there is none."""
-        return next(iter(psutil.Process(self.pid).children()), None)
-
-    def get(self, path):
-        """Returns status and JSON of an answer."""
-        return self.send("GET", path)
-
-    def send(self, verb, path, body=None):
-        connection = http.client.HTTPConnection(self.http, timeout=PATIENCE_SECONDS)
-        try:
-            connection.request(verb, path, body=body)
-            answer = connection.getresponse()
-            return answer.status, json.loads(answer.read() or b"null")
-        finally:
-            connection.close()
-
-
-@pytest.fixture
-def start_dev(tmp_path):
-    """Starts `perdure dev` on a folder; whatever still runs at the end is killed."""
-    devs = []
-
-    def start(*arguments, data=tmp_path / "data"):
-        devs.append(Dev(data, *arguments))
-        return devs[-1]
-
-    yield start
-    for dev in devs:
-        dev.kill()
-
-
-def eventually(condition):
-    """Waits for what another process does; returns what it was waiting for."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it does not happen"
-        time.sleep(0.02)
-    return found
+from tests.e2e.processes import (
+    ANY,
+    PATIENCE_SECONDS,
+    ServerProcess,
+    eventually,
+    has_ended,
+    perdure,
+)
 
 
 def test_both_doors_serve_on_the_ports_it_says(start_dev):
@@ -131,7 +82,7 @@ def test_a_kill_of_the_server_leaves_nothing(start_dev):
     dev = start_dev()
     envoy = dev.envoy
     dev.kill()
-    eventually(lambda: not envoy.is_running() or envoy.status() == psutil.STATUS_ZOMBIE)
+    eventually(lambda: has_ended(envoy))
 
 
 def test_two_run_side_by_side(start_dev, tmp_path):

@@ -105,10 +105,10 @@ class HandWorker:
 class Rig:
     """The engine with its clock and its store."""
 
-    def __init__(self, store, clock, **options):
+    def __init__(self, store, clock, *, ids=None, **options):
         self.store = store
         self.clock = clock
-        self.engine = Engine(store, clock, SequentialIds(), **options)
+        self.engine = Engine(store, clock, ids or SequentialIds(), **options)
         self.workers = []
 
     async def worker(self, session_id="s1", **options):

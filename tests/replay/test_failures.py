@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from perdure import errors
-from perdure._failures import to_error, to_failure, workflow_error
+from perdure._failures import CAUSES_MAX, FAILURE_CAUSES_MAX, to_error, to_failure, workflow_error
 from perdure.converter import Converter
 from perdure.errors import ApplicationError, PayloadError, RpcError, from_reason
 from perdure.v1.error_reason_pb2 import ErrorReason
@@ -86,10 +86,7 @@ def test_everything_is_cut_to_fit():
     failure = to_failure(error, CONVERTER)
     assert failure.ByteSize() < 64 * 1024
     assert len(failure.stack_trace.encode()) <= 16 * 1024
-    depth = 0
-    while failure.HasField("cause"):
-        failure, depth = failure.cause, depth + 1
-    assert depth == 5
+    assert depth_of(failure) == CAUSES_MAX
 
 
 def test_an_exception_whose_text_fails():
@@ -183,6 +180,30 @@ def test_a_recorded_cause_is_cut_where_the_server_would_refuse_it():
     failure = to_failure(to_error(recorded, CONVERTER), CONVERTER)
     assert failure.cause.type == "inner"
     assert not failure.cause.HasField("cause")
+
+
+def test_recorded_causes_are_cut_where_the_server_would_refuse_them():
+    recorded = link = Failure(type="recorded")
+    for _ in range(FAILURE_CAUSES_MAX):
+        link = link.cause
+        link.details.data = b"d"
+    recorded_error: BaseException = to_error(recorded, CONVERTER)
+    shallow = to_failure(recorded_error, CONVERTER)
+    assert depth_of(shallow) == FAILURE_CAUSES_MAX
+    error = recorded_error
+    for _ in range(CAUSES_MAX - 1):
+        error = raised(ValueError("outer"), error)
+    failure = to_failure(error, CONVERTER)
+    assert depth_of(failure) == FAILURE_CAUSES_MAX
+    assert failure.cause.cause.cause.cause.cause.type == "recorded"
+
+
+def depth_of(failure):
+    """How many causes stand one behind another."""
+    depth = 0
+    while failure.HasField("cause"):
+        failure, depth = failure.cause, depth + 1
+    return depth
 
 
 def test_details_are_lost_however_a_converter_fails():

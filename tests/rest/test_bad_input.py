@@ -418,3 +418,26 @@ def test_bad_commands(caller: Caller, commands: list[Any], index: int) -> None:
     answer = caller.post(body, "/api/v1/workflow-tasks/x/commands")
     assert_refused(answer, 400)
     assert str(index) in answer[1]["error"]
+
+
+def test_a_failure_with_too_many_causes(caller: Caller) -> None:
+    def nested(causes: int) -> dict[str, Any]:
+        failure: dict[str, Any] = {"message": "root"}
+        for _ in range(causes):
+            failure = {"message": "m", "cause": failure}
+        return failure
+
+    def fail(causes: int) -> tuple[int, Any]:
+        commands = [{"type": "FailWorkflow", "failure": nested(causes)}]
+        body = json.dumps({"worker_id": "w", "commands": commands}).encode()
+        return caller.post(body, "/api/v1/workflow-tasks/nested/commands")
+
+    caller.post(b'{"workflow_id": "nested", "workflow_type": "t", "task_queue": "nested"}')
+    body = b'{"queue": "nested", "worker_id": "w"}'
+    assert caller.post(body, "/api/v1/workflow-tasks/poll")[0] == 200
+    status, told = fail(51)
+    assert (status, told["reason"]) == (400, "INVALID_COMMAND")
+    assert "more causes" in told["error"]
+    assert_refused(fail(90), 400)
+    assert fail(50) == (200, {})
+    assert caller.send("GET", f"{START}/nested")[1]["status"] == "FAILED"

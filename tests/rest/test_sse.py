@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 
@@ -11,10 +12,11 @@ import pytest
 
 from perdure.v1 import watch_service_pb2 as watching
 from perdure.v1 import worker_service_pb2 as working
-from perdure_server.core.errors import CursorExpired, WatcherTooSlow
+from perdure_server.core.errors import CursorExpired, Unauthenticated, WatcherTooSlow
 from perdure_server.rest.sse import ENDING, OPENING, PING, event, last_words
 from perdure_server.rest.statuses import Refusal
 from tests.rest.door import ERROR_ID, Fake, serving
+from tests.support.quiet import until_quiet
 
 URL = "/api/v1/events/stream"
 
@@ -30,6 +32,12 @@ def cursor(number):
 def signal(number):
     answer = watching.WatchResponse(cursor=f"c{number}", kind="signal_received", workflow_id="w")
     answer.event.seq = number
+    return answer
+
+
+def large_signal(number):
+    answer = signal(number)
+    answer.event.signal_received.payload.data = b'"%b"' % (b"x" * 1_000_000)
     return answer
 
 
@@ -267,30 +275,17 @@ async def test_a_slow_reader_holds_back_the_stream():
     made = []
 
     async def watch(request):
-        for number in range(3000):
+        for number in itertools.count():
             made.append(number)
-            answer = signal(number)
-            answer.event.workflow_started.workflow_type = "x" * 100_000
-            yield answer
+            yield large_signal(number)
 
     async with serving(watcher(watch)) as envoy:
         stream = envoy.open(URL)
         await stream.first()
-        for _ in range(100):  # longer than the server would need without any flow control
-            await asyncio.sleep(0)
-        await _still(made)
-        assert len(made) < 1000  # gRPC itself holds some tens of MB
+        await until_quiet(made)
+        assert len(made) < 100  # gRPC itself holds some MB
         assert await stream.next()
         stream.leave()
-
-
-async def _still(made):
-    """Returns when nothing has been made for many turns of the loop."""
-    quiet, before = 0, -1
-    while quiet < 200:
-        quiet = quiet + 1 if len(made) == before else 0
-        before = len(made)
-        await asyncio.sleep(0)
 
 
 async def test_a_reader_that_leaves_ends_everything_of_its_stream(caplog):
@@ -325,9 +320,7 @@ async def test_a_reader_that_leaves_in_the_middle_of_a_message_ends_its_stream(c
             yield cursor(1)
             begun.set()
             while True:
-                answer = signal(1)
-                answer.event.workflow_started.workflow_type = "x" * 1_000_000
-                yield answer
+                yield large_signal(1)
         finally:
             ended.set()
 
@@ -365,22 +358,38 @@ async def test_a_slow_readers_stream_ends_cleanly_too(caplog):
     made = []
 
     async def watch(request):
-        for number in range(1000):
+        for number in itertools.count():
             made.append(number)
-            answer = signal(number)
-            answer.event.workflow_started.workflow_type = "x" * 1_000_000
-            yield answer
+            yield large_signal(number)
 
     async with serving(watcher(watch)) as envoy:
         stream = envoy.open(URL)
         await stream.first()
-        await _still(made)
+        await until_quiet(made)
         envoy.interceptors.end_streams()
         rest = await stream.rest()
-    # What was written arrives whole; the last words are a courtesy that a full pipe may swallow.
-    assert rest.count(b"event: signal_received") >= len(made) - 2
-    assert rest.removesuffix(ENDING).endswith(b"}\n\n")
+    assert rest.count(b"event: signal_received") == len(made) - 1
+    assert rest.endswith(b"}\n\n" + ENDING)
     assert not [line for line in caplog.records if line.levelno >= logging.WARNING]
+
+
+async def test_a_slow_reader_is_told_why_its_stream_ends():
+    made = []
+
+    async def watch(request):
+        made.append(asyncio.current_task())
+        while True:
+            made.append(1)
+            yield large_signal(1)
+
+    async with serving(watcher(watch)) as envoy:
+        stream = envoy.open(URL)
+        await stream.first()
+        await until_quiet(made)
+        envoy.interceptors.end_stream(made[0], Unauthenticated("the key was revoked"))
+        envoy.interceptors.end_streams()
+        seen = parsed(b"event: error" + (await stream.rest()).rpartition(b"event: error")[2])
+    assert json.loads(seen["data"])["reason"] == "UNAUTHENTICATED"
 
 
 async def test_a_server_that_stops_refuses_new_streams_by_a_status():

@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.simulation.world import World, simulate
 
 SEEDS = range(4)
+SHARED_SEEDS = range(10, 12)
 ROOT = Path(__file__).parents[2]
 
 
@@ -24,7 +25,8 @@ def digest(world: World) -> str:
 
 
 def digests() -> list[str]:
-    return [digest(simulate(seed)) for seed in SEEDS]
+    alone = [digest(simulate(seed)) for seed in SEEDS]
+    return alone + [digest(simulate(seed, shared=True)) for seed in SHARED_SEEDS]
 
 
 def test_the_same_seed_gives_the_same_world() -> None:

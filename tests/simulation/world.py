@@ -1,4 +1,4 @@
-"""One simulated world: a server on a bad disk, workers and clients on a bad network, a bad clock.
+"""One simulated world: servers on a bad disk, workers and clients on a bad network, a bad clock.
 
 All chance comes from one seed. For a while everything breaks; then nothing does any more, and all
 that was promised must come true.
@@ -10,9 +10,11 @@ import asyncio
 import gc
 import logging
 import random as global_random
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import replace
 from random import Random
+from typing import TypeVar
 from unittest.mock import patch
 
 from perdure.errors import (
@@ -35,17 +37,19 @@ from perdure.v1.workflow_service_pb2 import (
     TerminateWorkflowRequest,
 )
 from perdure_server.core import limits
-from perdure_server.core.limits import MILLISECOND_US, SECOND_US
+from perdure_server.core.limits import SECOND_US
 from tests.simulation import invariants
 from tests.simulation.flows import ACTIVITIES, WORKFLOWS, SimLoop
-from tests.support.faulty_store import Faults
+from tests.simulation.plan import Plan
 from tests.support.model_store import Contents
 from tests.support.sim_client import Promises, SimClient, SimWatcher, is_repeatable
 from tests.support.sim_network import Network, NetworkFaults, SimTransport
 from tests.support.sim_poller import SimPoller
-from tests.support.sim_server import SimServer
+from tests.support.sim_server import SimDatabase, SimServer
 from tests.support.sim_worker import SimWorker
 from tests.support.virtual_loop import Wall, pause
+
+T = TypeVar("T")
 
 HEALING_S = 3600.0
 """Virtual seconds in which all must have ended once nothing breaks any more."""
@@ -62,66 +66,10 @@ _SIZES = {
 }
 
 
-_LOW_LIMITS = {
-    "COMMIT_GROUP_MAX": 1,
-    "HOT_RUNS_MAX": 2,
-    "TASK_HISTORY_BYTES_MAX": 200,
-    "TIMER_WINDOW": 2,
-    "WATCH_BACKLOG_MAX": 2,
-}
-
-
-@dataclass(slots=True)
-class Plan:
-    """Which faults a world has, and how many: not every world has every kind."""
-
-    faulty_s: float
-    workers: int
-    clients: int
-    workflows: int
-    network: NetworkFaults = field(default_factory=NetworkFaults)
-    disk: Faults = field(default_factory=Faults)
-    every_s: dict[str, float] = field(default_factory=dict)
-    """The mean time between two faults of a kind, for the kinds that this world has."""
-    limits: dict[str, int] = field(default_factory=dict)
-    """Bounds of the engine that are reached in this world."""
-
-    @classmethod
-    def draw(cls, random: Random) -> Plan:
-        """Returns a plan made of chance."""
-        plan = cls(
-            faulty_s=random.uniform(5, 25),
-            workers=random.randint(1, 3),
-            clients=random.randint(1, 3),
-            workflows=random.randint(3, 9),
-        )
-
-        def some(value: float) -> float:
-            return value if random.random() < 0.5 else 0.0
-
-        plan.network = NetworkFaults(
-            latency_s=random.choice([0.001, 0.01, 0.3]),
-            lose_request=some(0.1),
-            lose_reply=some(0.1),
-            repeat_report=some(0.1),
-        )
-        plan.disk = Faults(
-            refuse=some(0.05),
-            delay=some(0.3),
-            delay_us_max=random.choice([5, 50, 2000]) * MILLISECOND_US,
-            die_before=some(0.01),
-            die_after=some(0.01),
-        )
-        kinds = ["cut", "half", "freeze", "crash", "drain", "kill", "stop", "jump", "outage"]
-        plan.every_s = {kind: random.uniform(2, 12) for kind in kinds if random.random() < 0.5}
-        plan.limits = {name: low for name, low in _LOW_LIMITS.items() if random.random() < 0.3}
-        return plan
-
-
 class World:
     """Everything that takes part, and what happens to it."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, shared: bool) -> None:
         self.seed = seed
         loop = asyncio.get_running_loop()
         assert isinstance(loop, SimLoop)
@@ -130,10 +78,21 @@ class World:
         self.plan = Plan.draw(self.random)
         self.promises = Promises()
         self.wall = Wall(loop)
-        self.network = Network(Random(f"{seed}/network"), accepted=self.promises.accepted.append)
-        self.server = SimServer(
-            self.network, self.wall, Random(f"{seed}/server"), on_end=invariants.check_disk
+        hosts = self.plan.share(Random(f"{seed}/shared")) if shared else 1
+        self.network = Network(
+            Random(f"{seed}/network"), accepted=self.promises.accepted.append, hosts=hosts
         )
+        database = SimDatabase(self.wall) if shared else None
+        self.servers = [
+            SimServer(
+                host,
+                Wall(loop) if shared else self.wall,
+                Random(f"{seed}/server{number or ''}"),
+                database=database,
+                on_end=invariants.check_disk,
+            )
+            for number, host in enumerate(self.network.hosts)
+        ]
         self.workers = [
             SimWorker(
                 f"worker{number}",
@@ -165,16 +124,18 @@ class World:
 
     @property
     def contents(self) -> Contents:
-        """What is on the server's disk."""
-        return self.server.contents
+        """What is on the servers' disk."""
+        return self.servers[0].contents
 
     async def live(self) -> None:
         """Lives through the faults and what follows."""
         plan = self.plan
         self.network.faults = plan.network
-        self.server.faults = plan.disk
         async with asyncio.TaskGroup() as background:
-            tasks = [background.create_task(self.server.supervise(), name="server")]
+            tasks: list[asyncio.Task[None]] = []
+            for server in self.servers:
+                server.faults = replace(plan.disk)
+                tasks.append(background.create_task(server.supervise(), name="server"))
             tasks.append(background.create_task(self._complete_elsewhere(), name="elsewhere"))
             watcher = SimWatcher(self.network, self.promises)
             tasks.append(background.create_task(watcher.run(), name="watcher"))
@@ -197,8 +158,9 @@ class World:
             await self._wait_for_the_end(orders)
             # An alarm armed before a jump of the clock may ring as late as the jump was long.
             await pause(QUIET_S + self.jumped_s)
-            invariants.check_engine(self.server.engine, self.contents)
-            invariants.check_caches(self.server.engine, self.workers)
+            for server in self.servers:
+                invariants.check_engine(server.engine, self.contents)
+                invariants.check_caches(server.engine, self.workers)
             await invariants.check_repetitions(self.promises, self.contents, self.network)
             for actor in (*self.workers, *self.clients):
                 await (actor.crash() if isinstance(actor, SimWorker) else actor.close())
@@ -213,8 +175,9 @@ class World:
         await asyncio.wait(faults) if faults else None
         self.network.faults = NetworkFaults()
         self.is_faulty = False
-        disk = self.server.faults
-        disk.refuse = disk.delay = disk.die_before = disk.die_after = 0.0
+        for server in self.servers:
+            disk = server.faults
+            disk.refuse = disk.delay = disk.die_before = disk.die_after = 0.0
         for worker in self.workers:
             if worker.drains:
                 await worker.crash()
@@ -399,24 +362,45 @@ class World:
         if not worker.runs:
             await worker.start()
 
-    async def _kill(self, _random: Random) -> None:
-        self.server.kill()
+    async def _kill(self, random: Random) -> None:
+        _one_of(self.servers, random).kill()
 
-    async def _stop(self, _random: Random) -> None:
-        self.server.stop()
+    async def _stop(self, random: Random) -> None:
+        _one_of(self.servers, random).stop()
+
+    async def _sleep(self, random: Random) -> None:
+        """A server does nothing for a while, as one whose machine was moved or has no memory."""
+        _one_of(self.servers, random).freeze(random.choice([3.0, 7.0, 20.0]))
+
+    async def _sever(self, random: Random) -> None:
+        """A server loses its connection to the database and finds it again."""
+        _one_of(self.servers, random).cut()
 
     async def _jump(self, random: Random) -> None:
+        walls = list(dict.fromkeys([self.wall, *(server.wall for server in self.servers)]))
         span_s = random.choice([-60, -5, -0.5, 0.5, 5, 60])
         self.jumped_s += abs(span_s)
-        self.wall.offset_us += int(span_s * SECOND_US)
+        _one_of(walls, random).offset_us += int(span_s * SECOND_US)
 
     async def _outage(self, random: Random) -> None:
-        """The database is away for a while."""
-        refuse, self.server.faults.refuse = self.server.faults.refuse, 1.0
+        """The database is away for a while, for one server or for all."""
+        affected = self.servers
+        if len(affected) > 1 and random.random() < 0.5:
+            affected = [random.choice(affected)]
+        refuse = self.plan.disk.refuse
+        for server in affected:
+            server.faults.refuse = 1.0
         try:
             await pause(random.uniform(0.1, 5))
         finally:
-            self.server.faults.refuse = refuse
+            for server in affected:
+                server.cut()
+                server.faults.refuse = refuse
+
+
+def _one_of(things: Sequence[T], random: Random) -> T:
+    """Chooses; where there is only one, chance is left alone."""
+    return random.choice(things) if len(things) > 1 else things[0]
 
 
 class _Complaints(logging.Handler):
@@ -430,8 +414,11 @@ class _Complaints(logging.Handler):
         self.lines.append(logging.Formatter().format(record))
 
 
-def simulate(seed: int) -> World:
-    """Lives through the world of a seed. Raises an AssertionError that says what went wrong."""
+def simulate(seed: int, *, shared: bool = False) -> World:
+    """Lives through the world of a seed. Raises an AssertionError that says what went wrong.
+
+    In a `shared` world one to three servers have one database.
+    """
     loop = SimLoop()
     complaints = _Complaints()
     loggers = [logging.getLogger(name) for name in ("perdure", "perdure_server")]
@@ -443,7 +430,7 @@ def simulate(seed: int) -> World:
     for logger in loggers:
         logger.addHandler(complaints)
     try:
-        world = loop.run_until_complete(_live(seed))
+        world = loop.run_until_complete(_live(seed, shared=shared))
         assert not complaints.lines, "\n".join(complaints.lines)
         assert not loop.troubles, "\n".join(loop.troubles)
     finally:
@@ -456,8 +443,8 @@ def simulate(seed: int) -> World:
     return world
 
 
-async def _live(seed: int) -> World:
-    world = World(seed)
+async def _live(seed: int, *, shared: bool) -> World:
+    world = World(seed, shared=shared)
     with ExitStack() as stack:
         for name, low in world.plan.limits.items():
             stack.enter_context(patch.object(limits, name, low))

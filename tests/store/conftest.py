@@ -2,23 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from perdure_server.store.contract import Store
+from perdure_server.store.postgres.store import PostgresStore
 from perdure_server.store.sqlite.store import SqliteStore
+from tests.support import postgres
 from tests.support.model_store import Contents, ModelStore
 
 
-@pytest.fixture(params=["model", "sqlite"])
-def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Store]:
-    """Makes a store on the same contents each time, as a server does that starts again."""
-    if request.param == "model":
-        contents = Contents()
-        return lambda: ModelStore(contents)
+@pytest.fixture(scope="session")
+def schemas() -> Iterator[postgres.Schemas]:
+    with postgres.schemas() as lent:
+        yield lent
+
+
+@pytest.fixture
+def model_disk() -> Callable[[], Store]:
+    contents = Contents()
+    return lambda: ModelStore(contents)
+
+
+@pytest.fixture
+def sqlite_disk(tmp_path: Path) -> Callable[[], Store]:
     return lambda: SqliteStore(tmp_path / "perdure.db")
+
+
+@pytest.fixture
+def postgres_disk(schemas: postgres.Schemas) -> Iterator[Callable[[], Store]]:
+    with schemas.lent() as schema:
+        yield lambda: PostgresStore(schemas.url, schema=schema)
+
+
+@pytest.fixture(params=["model", "sqlite", "postgres"])
+def disk(request: pytest.FixtureRequest) -> Callable[[], Store]:
+    """Makes a store on the same contents each time, as a server does that starts again."""
+    made: Callable[[], Store] = request.getfixturevalue(f"{request.param}_disk")
+    return made
 
 
 @pytest.fixture

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 from random import Random
 
 import pytest
 
 from perdure_server.core.errors import StoreUnavailable
 from perdure_server.store.contract import Committed
+from perdure_server.store.shared import Hint
+from tests.support.faulty_shared import FaultySharedStore
 from tests.support.faulty_store import Faults, FaultyStore
 from tests.support.histories import a_run, alone, starting
+from tests.support.model_shared import SharedContents, SharedModelStore
 from tests.support.model_store import ModelStore
 
 START = alone(starting(a_run()))
@@ -57,6 +62,42 @@ async def test_a_death_loses_the_reply_and_not_the_fact(
     assert (await restarted.load_run(a_run().run_id) is not None) is is_applied
     for call in calls:
         call.cancel()
+
+
+async def test_a_killed_server_stays_among_the_living_and_holds_nothing() -> None:
+    time = itertools.count()
+    shared = SharedContents()
+    views = [SharedModelStore(shared, lambda: next(time)) for _ in range(2)]
+    dying, living = (FaultySharedStore(view, Random(1), faults=Faults()) for view in views)
+    for name, store in (("dying", dying), ("living", living)):
+        await store.open()
+        await store.join(name)
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(dying.alone_with("r"))
+        waiting = asyncio.create_task(dying.beat(silent_us=0))
+        dying.kill()
+        async with living.alone_with("r"):
+            pass
+    assert not waiting.done()
+    beat = await living.beat(silent_us=0)
+    assert beat is not None
+    assert beat.silent == ("dying",)
+    assert await living.bury("dying", silent_us=0) == []
+    waiting.cancel()
+
+
+async def test_hints_may_be_lost_and_that_is_said() -> None:
+    shared = SharedContents()
+    views = [SharedModelStore(shared, lambda: 0) for _ in range(2)]
+    one, two = (FaultySharedStore(view, Random(1), faults=Faults()) for view in views)
+    await one.open()
+    await two.open()
+    hints = two.hints()
+    assert (await anext(hints)).everything
+    await one.commit([START])
+    two.cut()
+    assert await anext(hints) == Hint(everything=True)
+    await two.close()
 
 
 async def test_a_restarted_model_goes_its_own_way(model: ModelStore) -> None:

@@ -149,8 +149,9 @@ async def test_a_refused_changeset_changes_nothing_of_any_run(store: Store) -> N
     outcomes = await store.commit([both, alone(stepping(good))])
     assert isinstance(outcomes[0], StaleVersion)
     assert isinstance(outcomes[1], Committed)
-    assert outcomes[1].first.commit == before.commit + 1
-    assert outcomes[1].first.index == 0
+    assert outcomes[1].first > before
+    (event,) = await store.read_events(before, limit=9)
+    assert (event.position, event.run_id) == (outcomes[1].first, good.run_id)
 
 
 async def test_a_changeset_may_change_several_runs(store: Store) -> None:

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import TypeVar
 
 from perdure_server.core.changeset import Changeset
 from perdure_server.core.errors import StoreUnavailable
@@ -36,6 +37,8 @@ from perdure_server.store.contract import (
     Store,
     WatchedEvent,
 )
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -97,7 +100,7 @@ class FaultyStore:
         outcomes = await self._inner.commit(changesets)
         await self._may_die(self.faults.die_after)
         await self._pause()
-        return outcomes
+        return await self._back(outcomes)
 
     async def claim_tasks(self, claims: Sequence[ClaimRequest], now_us: int) -> list[list[Task]]:
         """Leases ready tasks, refuses to, or dies around it."""
@@ -106,105 +109,109 @@ class FaultyStore:
         leased = await self._inner.claim_tasks(claims, now_us)
         await self._may_die(self.faults.die_after)
         await self._pause()
-        return leased
+        return await self._back(leased)
 
     async def extend_leases(self, leases: Sequence[tuple[Task, int]]) -> None:
         """Moves the end of the leases that still stand."""
         await self._arrive()
         await self._inner.extend_leases(leases)
+        await self._back(None)
 
     async def find_request(
         self, namespace: str, workflow_id: str, rpc: str, request_id: str
     ) -> RequestRecord | None:
         """Returns the record of an earlier request."""
         await self._arrive()
-        return await self._inner.find_request(namespace, workflow_id, rpc, request_id)
+        return await self._back(
+            await self._inner.find_request(namespace, workflow_id, rpc, request_id)
+        )
 
     async def find_run(self, namespace: str, workflow_id: str, run_id: str | None) -> str | None:
         """Returns the id of the given or the latest run."""
         await self._arrive()
-        return await self._inner.find_run(namespace, workflow_id, run_id)
+        return await self._back(await self._inner.find_run(namespace, workflow_id, run_id))
 
     async def load_run(self, run_id: str) -> RunState | None:
         """Returns a run with its pending rows and unseen events."""
         await self._arrive()
-        return await self._inner.load_run(run_id)
+        return await self._back(await self._inner.load_run(run_id))
 
     async def load_history(
         self, run_id: str, *, after_seq: int, limit: int, max_bytes: int
     ) -> list[EventRow]:
         """Returns the next events of a run."""
         await self._arrive()
-        return await self._inner.load_history(
+        answer = await self._inner.load_history(
             run_id, after_seq=after_seq, limit=limit, max_bytes=max_bytes
         )
+        return await self._back(answer)
 
     async def summarize_run(self, run_id: str) -> RunSummary | None:
         """Returns a run as lists show it."""
         await self._arrive()
-        return await self._inner.summarize_run(run_id)
+        return await self._back(await self._inner.summarize_run(run_id))
 
     async def list_runs(
         self, where: ListFilter, *, before: str | None, limit: int
     ) -> list[RunSummary]:
         """Returns runs by run id descending."""
         await self._arrive()
-        return await self._inner.list_runs(where, before=before, limit=limit)
+        return await self._back(await self._inner.list_runs(where, before=before, limit=limit))
 
     async def due_timers(self, *, after: Timer | None, limit: int) -> list[Timer]:
         """Returns the earliest timers."""
         await self._arrive()
-        return await self._inner.due_timers(after=after, limit=limit)
+        return await self._back(await self._inner.due_timers(after=after, limit=limit))
 
     async def leased_tasks(self) -> list[Task]:
         """Returns every task that a session holds."""
         await self._arrive()
-        return await self._inner.leased_tasks()
+        return await self._back(await self._inner.leased_tasks())
 
     async def lane_depths(self) -> list[LaneDepth]:
         """Returns every lane that has a task no session holds."""
         await self._arrive()
-        return await self._inner.lane_depths()
+        return await self._back(await self._inner.lane_depths())
 
     async def read_events(self, after: Position, *, limit: int) -> list[WatchedEvent]:
         """Returns committed events after a position."""
         await self._arrive()
-        return await self._inner.read_events(after, limit=limit)
+        return await self._back(await self._inner.read_events(after, limit=limit))
 
     async def last_position(self) -> Position:
         """Returns the position of the last committed event."""
         await self._arrive()
-        return await self._inner.last_position()
+        return await self._back(await self._inner.last_position())
 
     async def insert_namespace(self, namespace: Namespace) -> bool:
         """Inserts a namespace."""
         await self._arrive()
-        return await self._inner.insert_namespace(namespace)
+        return await self._back(await self._inner.insert_namespace(namespace))
 
     async def find_namespace(self, name: str) -> Namespace | None:
         """Returns a namespace that was inserted."""
         await self._arrive()
-        return await self._inner.find_namespace(name)
+        return await self._back(await self._inner.find_namespace(name))
 
     async def list_namespaces(self, *, after: str, limit: int) -> list[Namespace]:
         """Returns namespaces by name."""
         await self._arrive()
-        return await self._inner.list_namespaces(after=after, limit=limit)
+        return await self._back(await self._inner.list_namespaces(after=after, limit=limit))
 
     async def delete_namespace(self, name: str) -> bool:
         """Deletes the row of a namespace."""
         await self._arrive()
-        return await self._inner.delete_namespace(name)
+        return await self._back(await self._inner.delete_namespace(name))
 
     async def count_runs(self, namespace: str) -> Mapping[RunStatus, int]:
         """Returns how many runs of a namespace have each status."""
         await self._arrive()
-        return await self._inner.count_runs(namespace)
+        return await self._back(await self._inner.count_runs(namespace))
 
     async def run_ids(self, namespace: str, status: RunStatus, *, limit: int) -> list[str]:
         """Returns the oldest runs that have a status."""
         await self._arrive()
-        return await self._inner.run_ids(namespace, status, limit=limit)
+        return await self._back(await self._inner.run_ids(namespace, status, limit=limit))
 
     async def delete_closed_runs(
         self, namespace: str, *, limit: int, max_events: int, max_bytes: int
@@ -216,31 +223,32 @@ class FaultyStore:
             namespace, limit=limit, max_events=max_events, max_bytes=max_bytes
         )
         await self._may_die(self.faults.die_after)
-        return count
+        return await self._back(count)
 
     async def queue_depths(self, namespace: str, now_us: int) -> list[QueueDepth]:
         """Returns the queues of a namespace that have tasks."""
         await self._arrive()
-        return await self._inner.queue_depths(namespace, now_us)
+        return await self._back(await self._inner.queue_depths(namespace, now_us))
 
     async def insert_api_key(
         self, key: ApiKey, *, only_first: bool, unless_label: bool
     ) -> KeyInserted:
         """Inserts an API key, or answers why not."""
         await self._arrive()
-        return await self._inner.insert_api_key(
+        answer = await self._inner.insert_api_key(
             key, only_first=only_first, unless_label=unless_label
         )
+        return await self._back(answer)
 
     async def list_api_keys(self) -> list[ApiKey]:
         """Returns every API key, newest first."""
         await self._arrive()
-        return await self._inner.list_api_keys()
+        return await self._back(await self._inner.list_api_keys())
 
     async def delete_api_key(self, prefix: str) -> bool:
         """Deletes an API key."""
         await self._arrive()
-        return await self._inner.delete_api_key(prefix)
+        return await self._back(await self._inner.delete_api_key(prefix))
 
     async def wait_for_work(self, timeout_us: int) -> None:
         """Waits as the inner store does."""
@@ -253,13 +261,17 @@ class FaultyStore:
         if self._happens(self.faults.refuse):
             raise StoreUnavailable("the simulated database is not there")
 
+    async def _back(self, answer: T) -> T:
+        """What may happen to an answer on its way to the server, which may not be awake."""
+        return answer
+
     async def _pause(self) -> None:
         if self._happens(self.faults.delay):
             await asyncio.sleep(self._random.randint(0, self.faults.delay_us_max) / SECOND_US)
 
     async def _may_die(self, probability: float) -> None:
         if not self._dead and self._happens(probability):
-            self._dead = True
+            self.kill()
             self._on_death()
         if self._dead:
             await asyncio.get_running_loop().create_future()

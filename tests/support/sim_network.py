@@ -20,7 +20,7 @@ from perdure.errors import RpcError, from_reason
 from perdure.v1.worker_service_pb2 import TaskReport, WorkRequest, WorkResponse
 from perdure_server.core.errors import DomainError
 from perdure_server.embedded import EmbeddedServer
-from tests.support.virtual_loop import pause
+from tests.support.virtual_loop import left, pause
 
 T = TypeVar("T")
 
@@ -29,6 +29,8 @@ Accepted = Callable[[TaskReport], None]
 
 
 _KEEPALIVE_S = 15.0
+_FAITH = 0.7
+"""How often a client that calls again calls the same server."""
 
 
 @dataclass(slots=True)
@@ -127,8 +129,9 @@ class Pipe(Generic[T]):
 class Wire:
     """One stream between a client and the server that answered it."""
 
-    def __init__(self, method: str, network: Network) -> None:
+    def __init__(self, method: str, host: Host, network: Network) -> None:
         self.method = method
+        self._host = host
         self._network = network
         self.up: Pipe[Message] = Pipe(network.latency)
         self.down: Pipe[Message] = Pipe(network.latency)
@@ -163,10 +166,10 @@ class Wire:
         self.down.cut(unavailable("the stream was cut"))
 
     def tell_server(self) -> None:
-        """The server learns that the stream is broken."""
+        """The server learns that the stream is broken, as soon as it is awake."""
         self.up.lose_all()
         if self._serving is not None:
-            self._serving.cancel()
+            self._host.when_awake(self._serving.cancel)
 
     def freeze(self, seconds: float) -> None:
         """Stops forwarding both ways for a while, without closing."""
@@ -183,7 +186,7 @@ class Wire:
         except DomainError as refusal:
             error = refused(refusal)
         finally:
-            self._network.wires.pop(self, None)
+            self._host.wires.pop(self, None)
         self.down.close(error)
 
     async def _note_reports(self) -> AsyncIterator[Message]:
@@ -199,28 +202,43 @@ class Wire:
                     self._network.accepted(self._reports[result.report_id])
 
 
-class Network:
-    """What lies between the clients and the server, which may be absent (None)."""
+class Host:
+    """Where a server runs, unless it is absent (None), and what is connected to it."""
 
-    def __init__(self, random: Random, *, accepted: Accepted) -> None:
-        self.faults = NetworkFaults()
+    def __init__(self, random: Random) -> None:
         self.server: EmbeddedServer | None = None
         self.wires: dict[Wire, None] = {}
         self.calls: dict[asyncio.Task[Message], None] = {}
-        self.accepted = accepted
         self._random = random
+        self._thaws_at = 0.0
 
-    def happens(self, probability: float) -> bool:
-        """Whether a fault of this probability happens now."""
-        return probability > 0 and self._random.random() < probability
+    @property
+    def frozen_s(self) -> float:
+        """For how long the server does nothing yet."""
+        return left(self._thaws_at)
 
-    def latency(self) -> float:
-        """Returns how long a message is under way, in seconds."""
-        return self._random.random() * self.faults.latency_s
+    def freeze(self, seconds: float) -> None:
+        """Lets the server do nothing for a while; its connections stand."""
+        self._thaws_at = max(self._thaws_at, asyncio.get_running_loop().time() + seconds)
+        for wire in self.wires:
+            wire.freeze(seconds)
+
+    async def wake(self) -> None:
+        """Waits until the server does something again."""
+        while self.frozen_s:
+            await pause(self.frozen_s)
+
+    def when_awake(self, job: Callable[[], object]) -> None:
+        """Does something in the server, at once unless it is frozen."""
+        if self.frozen_s:
+            asyncio.get_running_loop().call_later(self.frozen_s, job)
+        else:
+            job()
 
     def sever(self) -> None:
         """Ends everything that the server, which died, had open."""
         self.server = None
+        self._thaws_at = 0.0
         for wire in list(self.wires):
             wire.tell_server()
             if self._random.random() < 0.8:
@@ -233,14 +251,47 @@ class Network:
             call.cancel()
 
 
+class Network:
+    """What lies between the clients and the servers."""
+
+    def __init__(self, random: Random, *, accepted: Accepted, hosts: int = 1) -> None:
+        self.faults = NetworkFaults()
+        self.hosts = [Host(random) for _ in range(hosts)]
+        self.accepted = accepted
+        self._random = random
+
+    @property
+    def wires(self) -> list[Wire]:
+        """Every open stream."""
+        return [wire for host in self.hosts for wire in host.wires]
+
+    def happens(self, probability: float) -> bool:
+        """Whether a fault of this probability happens now."""
+        return probability > 0 and self._random.random() < probability
+
+    def latency(self) -> float:
+        """Returns how long a message is under way, in seconds."""
+        return self._random.random() * self.faults.latency_s
+
+    def choose(self, last: Host | None) -> Host:
+        """Returns a host to connect to: one that is up, often the last one."""
+        if len(self.hosts) == 1:
+            return self.hosts[0]
+        hosts = [host for host in self.hosts if host.server is not None] or self.hosts
+        if last in hosts and self._random.random() < _FAITH:
+            return last
+        return self._random.choice(hosts)
+
+
 class SimTransport:
     """A `perdure._transport.Transport` over the simulated network."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
+        self._host: Host | None = None
 
     async def open(self) -> None:
-        """Does nothing: each call finds the server."""
+        """Does nothing: each call finds a server."""
 
     async def close(self) -> None:
         """Does nothing."""
@@ -261,11 +312,13 @@ class SimTransport:
         """Sends requests and yields answers until either side ends. Raises an `RpcError`."""
         network = self._network
         await pause(network.latency())
-        if network.server is None:
+        host = self._host = network.choose(self._host)
+        if host.server is None:
             raise unavailable("nobody listens")
-        wire = Wire(method, network)
-        network.wires[wire] = None
-        wire.serve(network.server)
+        wire = Wire(method, host, network)
+        host.wires[wire] = None
+        wire.freeze(host.frozen_s)
+        wire.serve(host.server)
         pump = asyncio.get_running_loop().create_task(wire.pump(requests), name="pump")
         try:
             async with aclosing(wire.down.receive()) as answers:
@@ -280,20 +333,23 @@ class SimTransport:
     async def _call(self, method: str, request: Message) -> Message:
         network, faults = self._network, self._network.faults
         await pause(network.latency())
-        if network.server is None:
+        host = self._host = network.choose(self._host)
+        if host.server is None:
             raise unavailable("nobody listens")
         if network.happens(faults.lose_request):
             await pause(1.0)
             raise unavailable("the request was lost")
         copy = type(request)()
         copy.CopyFrom(request)
-        job = asyncio.get_running_loop().create_task(_answer(network.server, method, copy))
-        network.calls[job] = None
+        job = asyncio.get_running_loop().create_task(_answer(host, method, copy))
+        host.calls[job] = None
         try:
             await asyncio.wait([job])
         finally:
-            network.calls.pop(job, None)
-            job.cancel()
+            host.calls.pop(job, None)
+            if host.frozen_s:
+                job.add_done_callback(_forget)
+            host.when_awake(job.cancel)
         if job.cancelled():
             raise unavailable("the server died")
         answer = job.result()
@@ -303,11 +359,22 @@ class SimTransport:
         return answer
 
 
-async def _answer(server: EmbeddedServer, method: str, request: Message) -> Message:
+def _forget(job: asyncio.Task[Message]) -> None:
+    """Takes note of an end that nobody waits for any more."""
+    if not job.cancelled():
+        job.exception()
+
+
+async def _answer(host: Host, method: str, request: Message) -> Message:
+    await host.wake()
+    if host.server is None:
+        raise unavailable("nobody listens")
     try:
-        return await server.call(method, request)
+        return await host.server.call(method, request)
     except DomainError as refusal:
         raise refused(refusal) from None
+    finally:
+        await host.wake()
 
 
 def refused(refusal: DomainError) -> RpcError:

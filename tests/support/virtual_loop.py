@@ -114,6 +114,12 @@ class VirtualClock:
             callback()
 
 
+def left(until: float) -> float:
+    """Returns the virtual seconds until an instant: none when it has come, to the microsecond."""
+    seconds = until - asyncio.get_running_loop().time()
+    return seconds if seconds > 1 / SECOND_US else 0.0
+
+
 async def pause(seconds: float) -> None:
     """Lets virtual time pass."""
     loop = asyncio.get_running_loop()

@@ -33,6 +33,8 @@ CAUSE_STACK_BYTES_MAX: Final = 4 * 1024
 CAUSES_MAX: Final = 5
 FAILURE_BYTES_MAX: Final = 64 * 1024
 """The server's bound for a failure with its causes; recorded failures can make it longer."""
+FAILURE_CAUSES_MAX: Final = 50
+"""The server's bound for causes one behind another; recorded ones come on top of `CAUSES_MAX`."""
 
 _CLOSED_ERRORS: Final[dict[str, type[WorkflowError]]] = {
     "CANCELLED": WorkflowCancelledError,
@@ -44,6 +46,7 @@ _CLOSED_ERRORS: Final[dict[str, type[WorkflowError]]] = {
 def to_failure(error: BaseException, converter: Converter) -> Failure:
     """Describes an exception, its stack and its causes as a message; never raises."""
     failure = _describe(error, converter, stack_bytes=STACK_BYTES_MAX, causes=CAUSES_MAX)
+    _cut_causes(failure)
     while _bytes_without_details(failure) > FAILURE_BYTES_MAX:
         _drop_innermost_cause(failure)
     return failure
@@ -148,6 +151,14 @@ def _bytes_without_details(failure: Failure) -> int:
         failure = failure.cause
         size -= failure.details.ByteSize()
     return size
+
+
+def _cut_causes(failure: Failure) -> None:
+    for _ in range(FAILURE_CAUSES_MAX):
+        if not failure.HasField("cause"):
+            return
+        failure = failure.cause
+    failure.ClearField("cause")
 
 
 def _drop_innermost_cause(failure: Failure) -> None:

@@ -41,6 +41,18 @@ class _Call:
     rpc: Rpc
     context: Context
     began_us: int
+    peer: str
+    """For the log. Asked for at once: a stream may end when gRPC has let go of its call."""
+
+
+@dataclass(slots=True)
+class _Stream:
+    """A stream under way."""
+
+    end: DomainError | None = None
+    """Why it has to end."""
+    writing: bool = False
+    """Whether gRPC has an answer of it in hand."""
 
 
 def unguarded(rpc: Rpc, handler_of: HandlerOf) -> Handler:
@@ -54,8 +66,7 @@ class Interceptors:
     def __init__(self, *, monotonic_us: Callable[[], int], error_id: Callable[[], str]) -> None:
         self._monotonic_us = monotonic_us
         self._error_id = error_id
-        self._streams: dict[asyncio.Task[Any], DomainError | None] = {}
-        """Each stream, and why it has to end."""
+        self._streams: dict[asyncio.Task[Any], _Stream] = {}
 
     def handlers(
         self, rpcs: Iterable[Rpc], guard: Guard = unguarded
@@ -75,9 +86,16 @@ class Interceptors:
             self.end_stream(task, leaving)
 
     def end_stream(self, task: asyncio.Task[Any], error: DomainError) -> None:
-        """Ends the stream that a task serves, if it still does, and tells its caller why."""
-        if task in self._streams:
-            self._streams[task] = error
+        """Ends the stream that a task serves, if it still does, and tells its caller why.
+
+        An answer under way is written to its end: gRPC takes nothing after one whose writer was
+        cancelled, not even a status.
+        """
+        stream = self._streams.get(task)
+        if stream is None or stream.end is not None:
+            return
+        stream.end = error
+        if not stream.writing:
             task.cancel()
 
     def _handler(self, rpc: Rpc) -> Handler:
@@ -99,7 +117,7 @@ class Interceptors:
         waits = "wait" in rpc.request_type.DESCRIPTOR.fields_by_name
 
         async def handle(request: Message | DomainError, context: Context) -> Answer:
-            call = _Call(rpc, context, self._monotonic_us())
+            call = self._begin(rpc, context)
             try:
                 _refuse_malformed(request)
                 if waits:
@@ -117,21 +135,23 @@ class Interceptors:
 
     def _stream(self, rpc: Rpc) -> Callable[[Any, Context], Any]:
         async def handle(request: Any, context: Context) -> AsyncIterator[Answer]:
-            call = _Call(rpc, context, self._monotonic_us())
+            call = self._begin(rpc, context)
             task = asyncio.current_task()
             assert task is not None
-            self._streams[task] = None
+            stream = self._streams[task] = _Stream()
             try:
                 _refuse_malformed(request)
                 async with aclosing(rpc.behaviour(request)) as answers:
                     async for answer in answers:
+                        stream.writing = True
                         yield answer
+                        stream.writing = False
+                        _refuse_ended(stream)
             except Exception as error:  # noqa: BLE001 - every error must reach the caller as a status
                 await self._refuse(call, error)
             except BaseException as error:
-                reason = self._streams[task]
-                if reason is not None and isinstance(error, asyncio.CancelledError):
-                    await self._refuse(call, reason)
+                if stream.end is not None and isinstance(error, asyncio.CancelledError):
+                    await self._refuse(call, stream.end)
                 self._finish(call, grpc.StatusCode.CANCELLED)
                 raise
             finally:
@@ -139,6 +159,10 @@ class Interceptors:
             self._finish(call, grpc.StatusCode.OK)
 
         return handle
+
+    def _begin(self, rpc: Rpc, context: Context) -> _Call:
+        peer = context.peer() if _log.isEnabledFor(logging.INFO) else ""
+        return _Call(rpc, context, self._monotonic_us(), peer)
 
     async def _refuse(self, call: _Call, error: Exception) -> NoReturn:
         if not isinstance(error, DomainError):
@@ -156,7 +180,7 @@ class Interceptors:
             "code": code.name,
             "reason": reason,
             "ms": (self._monotonic_us() - call.began_us) / 1000,
-            "peer": call.context.peer(),
+            "peer": call.peer,
         }
         _log.info("rpc", extra={"fields": fields})
 
@@ -185,6 +209,11 @@ def end_before_deadline(request: Any, remaining_seconds: float | None) -> None:
 def _refuse_malformed(request: object) -> None:
     if isinstance(request, DomainError):
         raise request
+
+
+def _refuse_ended(stream: _Stream) -> None:
+    if stream.end is not None:
+        raise stream.end
 
 
 def _tolerant_decoder(rpc: Rpc) -> Callable[[bytes], Message | DomainError]:

@@ -21,6 +21,7 @@ from perdure_server.core.errors import InvalidRequest, LimitExceeded, PayloadToo
 from perdure_server.core.limits import (
     DURATION_US_MAX,
     FAILURE_BYTES_MAX,
+    FAILURE_CAUSES_MAX,
     ID_BYTES_MAX,
     PAGE_SIZE_MAX,
     PAYLOAD_BYTES_MAX,
@@ -77,6 +78,7 @@ def check_payload(field: str, payload: Payload) -> None:
 
 def check_failure(field: str, failure: Failure) -> None:
     """Checks a failure: its details like payloads, the rest with all its causes as one."""
+    _check_causes(field, failure)
     size = failure.ByteSize()
     link, name = failure, field
     while True:
@@ -167,6 +169,17 @@ def check_activity_options(field: str, options: ActivityOptions) -> None:
             check_retry_policy(f"{field}.retry_policy", options.retry_policy)
         else:
             check_duration(f"{field}.{timeout.name}", value)
+
+
+def _check_causes(field: str, failure: Failure) -> None:
+    link = failure
+    for _ in range(FAILURE_CAUSES_MAX + 1):
+        if not link.HasField("cause"):
+            return
+        link = link.cause
+    raise LimitExceeded(
+        f"has more causes one behind another than the bound of {FAILURE_CAUSES_MAX}", field
+    )
 
 
 def _interval_us(field: str, policy: RetryPolicy, default_us: int) -> int:

@@ -14,7 +14,7 @@ class Background:
     """A set of tasks that ends as a whole."""
 
     def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}
         self._closed = False
 
     @property
@@ -28,7 +28,7 @@ class Background:
             job.close()
             return
         task = asyncio.get_running_loop().create_task(job, name=name)
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(self._forget)
 
     async def close(self) -> None:
@@ -40,6 +40,6 @@ class Background:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _forget(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("background task %s failed", task.get_name(), exc_info=error)

@@ -151,7 +151,11 @@ class Cluster(Peers):
         parts, runs = self._parts, None if hint.everything else hint.runs
         parts.runs.foreign(runs)
         parts.runs.contend(hint.wanted)
-        for run_id in {key[0] for key in parts.dispatcher.held_keys(runs)}:
+        for run_id in hint.closed:
+            parts.dispatcher.unstick_all(run_id)
+        held = [key[0] for key in parts.dispatcher.held_keys(runs)]
+        # What is under way may end with a task being pushed whose lease has ended already.
+        for run_id in dict.fromkeys([*held, *parts.runs.under_way(runs)]):
             parts.runs.visit(run_id, partial(self._recheck, run_id))
         for run_id in parts.results.awaited(None if hint.everything else hint.closed):
             self._look_for_end(run_id)
@@ -250,7 +254,7 @@ class Cluster(Peers):
         """Ends leases that no session knows of; a lease is given time to become known."""
         strangers: set[str] = set()
         suspects: dict[tuple[TaskKey, int], Task] = {}
-        for task in await self._store.endless_leases():
+        for task in await self._store.leases_here():
             session_id = task.session_id
             if not session_id or session_id.startswith(POLL_PREFIX):
                 continue
@@ -260,7 +264,7 @@ class Cluster(Peers):
                 strangers.add(session_id)
             elif key not in session.held:
                 suspects[key, task.lease] = task
-        for key, lease in self._suspects & suspects.keys():
+        for key, lease in sorted(self._suspects & suspects.keys()):
             self._parts.lose(Held(key=key, lease=lease, token=""))
         self._suspects = set(suspects)
         await self._adopt(strangers)

@@ -22,7 +22,7 @@ from perdure_server.core.state import RunState
 from perdure_server.engine.alarms import Alarms
 from perdure_server.engine.background import Background
 from perdure_server.engine.encode import activity_task, workflow_task
-from perdure_server.engine.holders import Holders
+from perdure_server.engine.holders import Holders, is_over
 from perdure_server.engine.lanes import Lanes, LaneState
 from perdure_server.engine.ports import Clock
 from perdure_server.engine.session import Held, Session, TaskKey
@@ -126,7 +126,7 @@ class Dispatcher:
         now_us = self._clock.now_us()
         for change in changes:
             if change.closes:
-                self._unstick_all(change.run.run_id)
+                self.unstick_all(change.run.run_id)
                 continue
             for task in change.put_tasks.values():
                 if task.session_id is None:
@@ -149,10 +149,7 @@ class Dispatcher:
         return self._holders.get(key)
 
     def reported(self, key: TaskKey, lease: int) -> None:
-        """Frees the slot of a task.
-
-        Its worker has reported, though the report is not committed yet.
-        """
+        """Frees the slot of a task whose worker has reported, though nothing is committed yet."""
         session = self._holders.get(key)
         held = session.held.get(key) if session is not None else None
         if session is not None and held is not None and held.lease == lease and held.counted:
@@ -184,6 +181,10 @@ class Dispatcher:
 
     def hold(self, session: Session, held: Held) -> None:
         """Notes that a session holds a task whose slot is counted already."""
+        before = self._holders.get(held.key)
+        if before is not None:
+            # Another server ended that lease.
+            self.finished(held.key, before.held[held.key].lease)
         self._holders.hold(session, held)
 
     def held_keys(self, run_ids: Iterable[str] | None) -> list[TaskKey]:
@@ -204,9 +205,9 @@ class Dispatcher:
         if not session.sticky:
             return
         if self._sticky.get(run_id) is not session:
-            self._unstick_all(run_id)
+            self.unstick_all(run_id)
         if len(self._sticky) >= _STICKY_MAX:
-            self._unstick_all(next(iter(self._sticky)))
+            self.unstick_all(next(iter(self._sticky)))
         self._sticky[run_id] = session
         session.cached[run_id] = seen_seq
 
@@ -215,6 +216,12 @@ class Dispatcher:
         session.cached.pop(run_id, None)
         if self._sticky.get(run_id) is session:
             del self._sticky[run_id]
+
+    def unstick_all(self, run_id: str) -> None:
+        """Notes that no worker caches a run, or that its cache means nothing any more."""
+        session = self._sticky.pop(run_id, None)
+        if session is not None:
+            session.cached.pop(run_id, None)
 
     def remind(self, session: Session) -> None:
         """Tells a worker that came back which of its activities were asked to stop meanwhile."""
@@ -225,7 +232,9 @@ class Dispatcher:
 
     def has_backlog(self, session: Session) -> bool:
         """Whether ready tasks wait in the store for the lanes of a session."""
-        return any(lane.backlog for lane in self._lanes.of(session))
+        return any(
+            lane.backlog and session.slots[lane.lane.kind] for lane in self._lanes.of(session)
+        )
 
     def serve(self, session: Session) -> None:
         """Lets a session take tasks from its lanes."""
@@ -249,17 +258,7 @@ class Dispatcher:
 
     def waiting_reason(self, task: Task) -> str:
         """Says why nobody has a ready task."""
-        sessions = self._lanes.sessions(task.namespace, task.queue)
-        if not sessions:
-            return f"no worker is connected to task queue {task.queue!r}"
-        if not any(session.takes(task.lane) for session in sessions):
-            return f"no worker on task queue {task.queue!r} has {task.kind} type {task.type!r}"
-        return f"every worker on task queue {task.queue!r} is busy"
-
-    def _unstick_all(self, run_id: str) -> None:
-        session = self._sticky.pop(run_id, None)
-        if session is not None:
-            session.cached.pop(run_id, None)
+        return self._lanes.waiting_reason(task)
 
     def _match(self, task: Task, now_us: int) -> Match | None:
         if task.session_id is not None or task.ready_at_us > now_us:
@@ -420,7 +419,7 @@ class Dispatcher:
 
         def visit(state: RunState | None) -> None:
             row = state.tasks.get((task.kind, task.seq)) if state is not None else None
-            if state is None or row is None or row.lease > task.lease:
+            if state is None or row is None or is_over(task, row):
                 if fresh:
                     self._release(session, task.kind)
                 else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from perdure_server.core.model import Task
 from perdure_server.engine.session import Held, Session, TaskKey
 
 
@@ -12,7 +13,7 @@ class Holders:
 
     def __init__(self) -> None:
         self._holders: dict[TaskKey, Session] = {}
-        self._by_run: dict[str, set[TaskKey]] = {}
+        self._by_run: dict[str, dict[TaskKey, None]] = {}
 
     def __len__(self) -> int:
         return len(self._holders)
@@ -31,13 +32,18 @@ class Holders:
         """Notes that a session holds a task."""
         session.held[held.key] = held
         self._holders[held.key] = session
-        self._by_run.setdefault(held.key[0], set()).add(held.key)
+        self._by_run.setdefault(held.key[0], {})[held.key] = None
 
     def let_go(self, session: Session, key: TaskKey) -> None:
         """Notes that nobody holds a task which the session held."""
         del session.held[key]
         del self._holders[key]
         keys = self._by_run[key[0]]
-        keys.discard(key)
+        keys.pop(key, None)
         if not keys:
             del self._by_run[key[0]]
+
+
+def is_over(task: Task, row: Task) -> bool:
+    """Whether the lease of a task that was claimed has ended; its row may be an old one."""
+    return row.lease > task.lease or (row.lease == task.lease and row.session_id is None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass, field
 
-from perdure_server.core.model import Lane, TaskKind
+from perdure_server.core.model import Lane, Task, TaskKind
 from perdure_server.engine.session import Session
 
 _LANES_MAX = 10_000
@@ -139,3 +139,12 @@ class Lanes:
     def sessions(self, namespace: str, queue: str) -> list[Session]:
         """Returns the sessions on a queue."""
         return list(self._queues.get((namespace, queue), []))
+
+    def waiting_reason(self, task: Task) -> str:
+        """Says why nobody has a ready task."""
+        sessions = self.sessions(task.namespace, task.queue)
+        if not sessions:
+            return f"no worker is connected to task queue {task.queue!r}"
+        if not any(session.takes(task.lane) for session in sessions):
+            return f"no worker on task queue {task.queue!r} has {task.kind} type {task.type!r}"
+        return f"every worker on task queue {task.queue!r} is busy"

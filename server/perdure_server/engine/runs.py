@@ -142,6 +142,11 @@ class Runs:
                 actor.outdated = True
                 self._turn(actor)
 
+    def under_way(self, run_ids: Iterable[str] | None) -> list[str]:
+        """Returns those runs, of all with None, for which something is under way."""
+        known = list(self._actors) if run_ids is None else run_ids
+        return [key for key in known if key in self._actors and self._actors[key].busy]
+
     def contend(self, run_ids: Iterable[str]) -> None:
         """Takes turns with other servers at runs that they have asked to be alone with."""
         for run_id in run_ids:
@@ -158,6 +163,7 @@ class Runs:
         answer = stimulus.decide(draft, now_us)
         records = [stimulus.request.record(answer, now_us)] if stimulus.request else []
         flight = self._flight(draft, [(stimulus, answer)], records)
+        self._expect(flight.drafts)
         self._committer.submit(
             flight.changeset, lambda outcome: self._created(flight, stimulus, outcome)
         )
@@ -321,6 +327,7 @@ class Runs:
         flight = self._flight(draft, answers, records)
         if draft.run.status.is_closed:
             flight.timers, flight.tasks = list(state.timers), list(state.tasks)
+        self._expect(flight.drafts[1:])
         self._committer.submit(
             flight.changeset, lambda outcome: self._landed(actor, flight, outcome)
         )
@@ -372,9 +379,10 @@ class Runs:
             states = [draft.state() for draft in flight.drafts]
             self._adopt(states)
             self._succeed(flight, states, outcome)
-            return
-        self._aftermath.abandon(flight.matches)
-        refuse(stimulus, outcome)
+        else:
+            self._aftermath.abandon(flight.matches)
+            refuse(stimulus, outcome)
+        self._release(flight.drafts)
 
     def _landed(self, actor: Actor, flight: Flight, outcome: Outcome) -> None:
         actor.busy = False
@@ -386,9 +394,24 @@ class Runs:
         else:
             self._aftermath.abandon(flight.matches)
             self._refused(actor, flight, outcome)
+        self._release(flight.drafts[1:])
         self._pass_turn(actor)
         self._turn(actor)
         self._retire(actor)
+
+    def _expect(self, drafts: list[Draft]) -> None:
+        """Keeps in line what is heard of runs before their creation is known to have succeeded."""
+        if self._shared is not None:
+            for draft in drafts:
+                self._actor(draft.run.run_id).busy = True
+
+    def _release(self, drafts: list[Draft]) -> None:
+        """Does what was kept in line while runs were created."""
+        if self._shared is not None:
+            for draft in drafts:
+                actor = self._actor(draft.run.run_id)
+                actor.busy = False
+                self._turn(actor)
 
     def _adopt(self, states: list[RunState]) -> None:
         """Takes runs that were just created into memory, unless someone loaded them meanwhile."""
@@ -396,7 +419,7 @@ class Runs:
             actor = self._actor(state.run.run_id)
             actor.workflow = (state.run.namespace, state.run.workflow_id)
             self._latest[actor.workflow] = state.run.run_id
-            if actor.state is None and not actor.busy:
+            if actor.state is None and (self._shared is not None or not actor.busy):
                 actor.state = state
 
     def _succeed(self, flight: Flight, states: list[RunState], outcome: Committed) -> None:

@@ -109,8 +109,9 @@ class Sessions:
         tasks = list(tasks)
         known = set(self._sessions)
         self.adopt(tasks)
-        for session_id in {task.session_id or "" for task in tasks} - known:
-            if (session := self._sessions.get(session_id)) is not None:
+        for session_id in dict.fromkeys(task.session_id or "" for task in tasks):
+            session = self._sessions.get(session_id)
+            if session is not None and session_id not in known:
                 session.heard_us -= silence_us
 
     def lost(self, session_id: str) -> None:

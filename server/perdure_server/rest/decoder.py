@@ -36,8 +36,10 @@ Members: TypeAlias = Mapping[str, msgspec.Raw | bytes]
 _ERROR = "error"
 _NON_RETRYABLE = "non_retryable"
 _NULL = b"null"
-_NESTED_MAX = 50
-"""Messages within one another: protobuf reads 100, and an event wraps what a request holds."""
+_NESTED_MAX = 60
+"""Messages within one another: room for the causes that a failure may have, and protobuf reads 100,
+where an event wraps what a request holds.
+"""
 
 
 class Decoders:

@@ -6,7 +6,6 @@ Envoy marks its calls with `x-envoy-original-path`. All others get their handler
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
@@ -24,7 +23,7 @@ from perdure_server.rest.decoder import Decoders
 from perdure_server.rest.encoder import Encoders
 from perdure_server.rest.envelope import JSON, body_of, http_body
 from perdure_server.rest.options import Route
-from perdure_server.rest.sse import ENDING, EventStream, event, last_words
+from perdure_server.rest.sse import EventStream, event, last_words
 from perdure_server.rest.statuses import Refusal, refusal_of
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
@@ -147,16 +146,8 @@ class _RestRpc:
 
     async def _stream(self, data: bytes, context: Context) -> None:
         events = EventStream(context)
-        try:
-            async with events.kept_alive(self._ping_seconds):
-                refusal = await self._forward(data, context, events)
-        except asyncio.CancelledError:
-            if not events.interrupted:
-                raise
-            # The server ends the stream of a reader that is still there, and came while a message
-            # was under way: the handler, which knows why, was not there to say so.
-            await events.send(ENDING)
-            return
+        async with events.kept_alive(self._ping_seconds):
+            refusal = await self._forward(data, context, events)
         if refusal is None:
             await events.send(b"")
         elif events.opened:

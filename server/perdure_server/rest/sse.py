@@ -51,25 +51,12 @@ class EventStream:
         self._writing = asyncio.Lock()
         self.opened = False
         """Whether the reader was told that this is a stream of events."""
-        self.interrupted = False
-        """Whether `send` was cancelled although its message was taken."""
 
     async def send(self, frame: bytes) -> None:
         """Returns when the transport has taken the frame; empty frames only open the stream.
 
         Raises CancelledError also when the reader has left.
         """
-        # gRPC takes nothing after a message whose writer was cancelled, not even the end of the
-        # call, so a message is written to its end whatever happens.
-        writing = asyncio.ensure_future(self._write(frame))
-        try:
-            await asyncio.shield(writing)
-        except asyncio.CancelledError:
-            await writing
-            self.interrupted = True
-            raise
-
-    async def _write(self, frame: bytes) -> None:
         async with self._writing:
             try:
                 if not self.opened:
@@ -93,7 +80,9 @@ class EventStream:
     async def _ping(self, ping_seconds: float) -> None:
         while True:
             await asyncio.sleep(ping_seconds)
-            writing = asyncio.ensure_future(self._write(PING))
+            # gRPC takes nothing after a message whose writer was cancelled, not even the end of the
+            # call, so a ping is written to its end although the stream has no more need of it.
+            writing = asyncio.ensure_future(self.send(PING))
             try:
                 await asyncio.shield(writing)
             finally:

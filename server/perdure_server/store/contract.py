@@ -31,7 +31,8 @@ from perdure_server.core.state import RunState
 class Position:
     """Where an event stands in the order of commits.
 
-    Within an epoch it is the commit's number, then the event's place in the commit.
+    Within an epoch it is the commit's number, then the event's place in the commit. Both grow;
+    numbers and places may be left out.
     """
 
     epoch: int

@@ -112,11 +112,8 @@ class SharedStore(Store, Protocol):
     async def release_session(self, session_id: str) -> bool:
         """Removes a session; False when it is not this server's, and then it stays as it is."""
 
-    async def endless_leases(self) -> list[Task]:
-        """Returns the tasks whose lease has no end, of sessions of this server or of no server.
-
-        Whoever watches over a session ends such leases; others end by themselves.
-        """
+    async def leases_here(self) -> list[Task]:
+        """Returns the tasks leased to sessions of this server or of no server, in any order."""
 
     async def overdue(self, before_us: int, *, limit: int) -> Overdue:
         """Returns the earliest timers due and leases run out before an instant, `limit` of each."""

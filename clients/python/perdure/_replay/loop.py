@@ -8,6 +8,7 @@ it knows nothing of histories.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import logging
 import sys
 from collections import deque
@@ -28,8 +29,6 @@ TIMER_US_MAX: Final = 100 * 365 * 86_400 * 1_000_000
 
 _ENDS_MAX: Final = 8
 """How often code that awaits while it is being ended is told again."""
-_UNENDABLE: Final[list[object]] = []
-"""Coroutines that refuse to end: collecting one would run its code, on whatever thread collects."""
 _GENERATORS_MIN: Final = 64
 
 _log = logging.getLogger("perdure.replay")
@@ -263,5 +262,11 @@ def _end(coroutine: Any) -> None:
             coroutine.throw(Evicted())
         except BaseException:  # noqa: BLE001 -- the run is gone, nobody is left to tell
             return
-    _UNENDABLE.append(coroutine)
+    _keep_for_ever(coroutine)
     _log.error("code that catches even BaseException stays in memory: %r", coroutine)
+
+
+def _keep_for_ever(coroutine: object) -> None:
+    # Collecting it would run its code: on whatever thread collects, or at the end of the
+    # interpreter, among modules that are empty by then. No list outlives those.
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(coroutine))

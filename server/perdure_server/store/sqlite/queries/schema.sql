@@ -13,6 +13,3 @@ UPDATE position SET commit_no = ?, idx = ?;
 -- name: begin_write
 -- Takes the write lock at once: a transaction that has to wait for it later could not go on.
 BEGIN IMMEDIATE;
-
--- name: begin_read
-BEGIN;

@@ -1,0 +1,247 @@
+"""Owns what stands before the first statement: where the database is, its schema, connections."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final, TypeVar
+from urllib.parse import parse_qs, urlsplit
+
+import asyncpg
+
+from perdure_server.core.errors import StoreUnavailable
+from perdure_server.store.migrate import check_schema, load_migrations
+
+CONNECT_SECONDS: Final = 5.0
+"""How long a connection may take; a host that drops packets would take minutes."""
+STATEMENT_SECONDS: Final = 15.0
+"""How long the database may work on a statement: the largest takes a fraction of a second."""
+IDLE_SECONDS: Final = 5.0
+"""How long a transaction may do nothing: a server that is frozen in one holds up the others."""
+LOCK_SECONDS: Final = 10.0
+"""How long a statement waits for a lock of another server: longer than a frozen one has it."""
+ANSWER_SECONDS: Final = STATEMENT_SECONDS + 5.0
+"""How long to wait for an answer; after that the network is taken to be cut."""
+PATIENCE_SECONDS: Final = 2.0
+"""How long a call waits for a database that restarts, before the first of them is refused."""
+BACK_OFF_SECONDS: Final = 0.05
+BACK_OFF_MAX_SECONDS: Final = 1.0
+"""The wait between attempts to connect: doubled each time, up to the bound."""
+STATEMENTS_CACHED: Final = 512
+"""Prepared statements of a connection: named queries, and the forms that a flush takes."""
+
+FAULTS: Final = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresError)
+"""What a driver raises when the database does not do what it was asked."""
+
+CONFLICTS: Final = (
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.UniqueViolationError,
+)
+"""What a statement meets that was in the way of another server's: run again, it sees the other."""
+_TRIES: Final = 6
+"""How often something meets another server's before it is given up: each time one of them wins."""
+_PAUSE_SECONDS: Final = 0.002
+"""The pause before it is tried again; it doubles."""
+
+Row = Sequence[Any]
+"""A row as the driver gives it."""
+T = TypeVar("T")
+
+
+async def until_alone(attempt: Callable[[], Awaitable[T]]) -> T:
+    """Does something, again when another server was in its way."""
+    for number in range(1, _TRIES):
+        try:
+            return await attempt()
+        except CONFLICTS:
+            await asyncio.sleep(_PAUSE_SECONDS * 2**number)
+    return await attempt()
+
+
+class Session:
+    """One connection, ready to use."""
+
+    def __init__(self, connection: Any, queries: Mapping[str, str]) -> None:
+        self.connection = connection
+        self.statements = 0
+        self._queries = queries
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the connection is not known to be lost."""
+        return not self.connection.is_closed()
+
+    async def rows(self, query: str, *parameters: object) -> list[Row]:
+        """Returns the rows of a named query."""
+        return await self.rows_of(self._queries[query], *parameters)
+
+    async def rows_of(self, text: str, *parameters: object) -> list[Row]:
+        """Returns the rows of a statement that was put together from named queries."""
+        self.statements += 1
+        found: list[Row] = await self.connection.fetch(text, *parameters)
+        return found
+
+    async def script(self, text: str) -> None:
+        """Runs statements without parameters."""
+        self.statements += 1
+        await self.connection.execute(text)
+
+    @asynccontextmanager
+    async def transaction(self, begin: str) -> AsyncIterator[None]:
+        """Holds a transaction that a named query begins; an error rolls it back."""
+        await self.script(self._queries[begin])
+        try:
+            yield
+        except BaseException:
+            if self.is_alive:
+                await self.script("ROLLBACK")
+            raise
+        await self.script("COMMIT")
+
+    async def close(self) -> None:
+        """Disconnects, without ceremony when the server does not answer."""
+        try:
+            await self.connection.close(timeout=1.0)
+        except FAULTS:
+            self.connection.terminate()
+
+    def drop(self) -> None:
+        """Disconnects at once: whatever was under way, nobody waits for it."""
+        self.connection.terminate()
+
+
+class Database:
+    """Where the tables are. The URL may hold a password: it stays in here."""
+
+    def __init__(self, url: str, schema: str, queries: Mapping[str, str]) -> None:
+        self.name = _name(url)
+        self.schema = schema
+        self._url = url
+        self._queries = queries
+
+    async def connect(self, *, bounded: bool = True) -> Session:
+        """Opens a connection; raises one of FAULTS. What it does takes bounded time, or any."""
+        limits = (STATEMENT_SECONDS, LOCK_SECONDS, IDLE_SECONDS) if bounded else (0.0, 0.0, 0.0)
+        try:
+            connection = await asyncpg.connect(
+                self._url,
+                timeout=CONNECT_SECONDS,
+                command_timeout=ANSWER_SECONDS if bounded else None,
+                statement_cache_size=STATEMENTS_CACHED,
+                max_cached_statement_lifetime=0,
+                max_cacheable_statement_size=0,
+            )
+        except (asyncpg.InternalClientError, ValueError):
+            # Its text quotes the URL.
+            raise StoreUnavailable(f"the URL of {self.name} cannot be understood") from None
+        session = Session(connection, self._queries)
+        try:
+            texts = [f"{seconds:.0f}s" for seconds in limits]
+            await session.rows("prepare_session", self.schema, *texts)
+        except BaseException:
+            session.drop()
+            raise
+        return session
+
+    def unavailable(self, fault: BaseException) -> StoreUnavailable:
+        """Returns what callers are told of a fault."""
+        text = str(fault) or type(fault).__name__
+        return StoreUnavailable(f"{self.name} cannot be used: {text}")
+
+
+class Link:
+    """One connection that comes back: opened when it is asked for, and anew after it was lost."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._session: Session | None = None
+        self._is_down = False
+        self._again_at = 0.0
+        self._wait = BACK_OFF_SECONDS
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection that is not known to be lost."""
+        return self._session is not None and self._session.is_alive
+
+    async def session(self) -> Session:
+        """Returns the open connection; raises StoreUnavailable when there is none to be had.
+
+        The first call of an outage waits for a while; those after it are refused until the next
+        attempt is due.
+        """
+        if self._session is not None and self._session.is_alive:
+            return self._session
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + (0.0 if self._is_down else PATIENCE_SECONDS)
+        if self._is_down and clock() < self._again_at:
+            raise StoreUnavailable(f"{self._database.name} cannot be reached")
+        while True:
+            try:
+                self._session = await self._database.connect()
+            except FAULTS as fault:
+                self._again_at = clock() + self._wait
+                self._is_down = self._again_at > deadline
+                if self._is_down:
+                    raise self._database.unavailable(fault) from fault
+            else:
+                self._is_down, self._wait = False, BACK_OFF_SECONDS
+                return self._session
+            await asyncio.sleep(self._wait)
+            self._wait = min(2 * self._wait, BACK_OFF_MAX_SECONDS)
+
+    def drop(self) -> None:
+        """Gives the connection up after a fault."""
+        session, self._session = self._session, None
+        if session is not None:
+            session.drop()
+
+    async def close(self) -> None:
+        """Disconnects."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+
+async def migrate(database: Database) -> int:
+    """Runs the migrations that the schema lacks, one server at a time; returns the epoch.
+
+    Raises SchemaTooNew when the schema needs a newer server, else one of FAULTS. A migration may
+    take its time, and so may another server's, which is waited for.
+    """
+    session = await database.connect(bounded=False)
+    try:
+        await session.rows("lock_migrations", database.schema)
+        for (statement,) in await session.rows("missing_schema", database.schema):
+            await session.script(statement)
+        version, min_server = 0, 0
+        ((found,),) = await session.rows("has_schema")
+        if found:
+            ((version, min_server),) = await session.rows("schema_version")
+        check_schema(version=version, min_server=min_server)
+        for migration in load_migrations(__package__):
+            if migration.number > version:
+                await session.script(migration.script)
+        await session.rows("renew_epoch")
+        ((epoch, _, _),) = await session.rows("last_position")
+        await session.rows("unlock_migrations", database.schema)
+    except BaseException:
+        # The lock goes with the connection.
+        session.drop()
+        raise
+    await session.close()
+    return int(epoch)
+
+
+def _name(url: str) -> str:
+    """What a database is called in errors: never with the user or the password of its URL."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or parse_qs(parts.query).get("host", [""])[0] or "localhost"
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "the PostgreSQL database"
+    return f"the PostgreSQL database {parts.path.lstrip('/') or 'postgres'} on {host}{port}"

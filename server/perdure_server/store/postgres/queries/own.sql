@@ -1,0 +1,267 @@
+-- What only PostgreSQL needs: the frames of statements that are put together from named queries,
+-- the state of a session, and the locks of many servers.
+
+-- name: flush
+-- Many changesets in one statement, which is one transaction. Each has a number `n`. The checks
+-- answer the numbers that are refused, and why; the writes leave those out. A row that another
+-- server inserts meanwhile breaks a unique key and with it the whole statement: run again, it finds
+-- that row. What was written is told to the other servers.
+WITH place AS MATERIALIZED (
+    SELECT base + pg_current_xact_id()::text::bigint AS commit_no FROM position
+),
+refused AS MATERIALIZED (
+    SELECT n, min(why) AS why FROM ({checks}) AS found GROUP BY n
+){writes},
+told AS MATERIALIZED (
+    SELECT count(pg_notify($1, payload)) AS messages FROM (
+        SELECT CASE
+            WHEN sum(octet_length(word) + 1) < 7900 THEN $2 || string_agg(E'\n' || word, '')
+            ELSE $2 || E'\n*'
+        END AS payload
+        FROM (
+            SELECT word, row_number() OVER () / 150 AS page FROM (
+                SELECT DISTINCT word FROM unnest($3::int[], $4::text[]) AS given (n, word)
+                WHERE n NOT IN (SELECT n FROM refused)
+            ) AS words
+        ) AS numbered
+        GROUP BY page
+    ) AS pages
+)
+SELECT place.commit_no, told.messages, refused.n, refused.why
+FROM place CROSS JOIN told LEFT JOIN refused ON true;
+
+-- name: request_recorded
+-- Refuses those with a request that was answered before.
+SELECT n, 1 AS why
+FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::text[])
+    AS given (n, namespace, workflow_id, rpc, request_id)
+JOIN requests
+    ON requests.namespace = given.namespace
+    AND requests.workflow_id = given.workflow_id
+    AND requests.rpc = given.rpc
+    AND requests.request_id = given.request_id;
+
+-- name: nothing_refused
+SELECT 0 AS n, 0 AS why WHERE false;
+
+-- name: claim
+-- Many claims in one statement; a lane stands in one of them only.
+WITH RECURSIVE claims AS MATERIALIZED (
+    SELECT *
+    FROM unnest(
+        $1::int[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[],
+        $8::text[], $9::bigint[], $10::bigint[]
+    ) AS given (
+        n, namespace, queue, kind, type, room, session_id, worker_identity, poll_lease_us, now_us
+    )
+),
+found (n, priority) AS ({lane_priorities}),
+picked AS MATERIALIZED ({ready_tasks}),
+leased AS (
+    UPDATE tasks SET
+        session_id = picked.session_id, worker_identity = picked.worker_identity,
+        lease = tasks.lease + 1, leased_at_us = picked.now_us,
+        lease_until_us = picked.now_us + coalesce(tasks.lease_limit_us, picked.poll_lease_us)
+    FROM picked
+    WHERE tasks.run_id = picked.run_id AND tasks.kind = picked.kind AND tasks.seq = picked.seq
+    RETURNING
+        picked.n,
+        tasks.run_id, tasks.kind, tasks.seq, tasks.namespace, tasks.queue, tasks.type, tasks.priority,
+        tasks.ready_at_us, tasks.created_at_us, tasks.attempt, tasks.lease, tasks.lease_limit_us,
+        tasks.start_limit_us, tasks.session_id, tasks.worker_identity, tasks.leased_at_us,
+        tasks.lease_until_us
+),
+told AS MATERIALIZED (
+    SELECT count(pg_notify($11, payload)) AS messages FROM (
+        SELECT CASE
+            WHEN sum(octet_length(word) + 1) < 7900 THEN $12 || string_agg(E'\n' || word, '')
+            ELSE $12 || E'\n*'
+        END AS payload
+        FROM (
+            SELECT word, row_number() OVER () / 150 AS page
+            FROM (SELECT DISTINCT 'r' || run_id AS word FROM leased) AS words
+        ) AS numbered
+        GROUP BY page
+    ) AS pages
+)
+SELECT told.messages, leased.* FROM told CROSS JOIN leased;
+
+-- name: load
+-- A run with its pending rows and unseen events in one statement, which is one snapshot.
+SELECT
+    ARRAY(SELECT loaded FROM ({load_run}) AS loaded),
+    ARRAY(SELECT loaded FROM ({load_activities}) AS loaded),
+    ARRAY(SELECT loaded FROM ({load_tasks}) AS loaded),
+    ARRAY(SELECT loaded FROM ({load_timers}) AS loaded),
+    ARRAY(SELECT loaded FROM ({load_tail}) AS loaded);
+
+-- name: prepare_session
+-- Plans are made once and never walk a table: statistics of a young table would say it is cheaper,
+-- and the plan would stay when the table has grown. A commit is on the disk when it is answered.
+SELECT
+    set_config('search_path', quote_ident($1), false),
+    set_config('default_transaction_isolation', 'read committed', false),
+    set_config('plan_cache_mode', 'force_generic_plan', false),
+    set_config('enable_seqscan', 'off', false),
+    set_config('enable_hashjoin', 'off', false),
+    set_config('enable_mergejoin', 'off', false),
+    set_config('jit', 'off', false),
+    set_config('statement_timeout', $2, false),
+    set_config('lock_timeout', $3, false),
+    set_config('idle_in_transaction_session_timeout', $4, false),
+    CASE current_setting('synchronous_commit')
+        WHEN 'off' THEN set_config('synchronous_commit', 'on', false)
+    END;
+
+-- name: lock_migrations
+SELECT pg_advisory_lock(hashtext('perdure migrations'), hashtext($1));
+
+-- name: unlock_migrations
+SELECT pg_advisory_unlock(hashtext('perdure migrations'), hashtext($1));
+
+-- name: missing_schema
+-- The statement that makes the schema, when there is none.
+SELECT format('CREATE SCHEMA %I', $1::text) WHERE to_regnamespace(quote_ident($1)) IS NULL;
+
+-- name: renew_epoch
+-- Only a database restored into a cluster with lower transaction numbers holds events at or above
+-- the next number.
+UPDATE position SET epoch = position.epoch + 1, base = last.commit_no
+FROM (
+    SELECT greatest(
+        (SELECT commit_no FROM position),
+        (SELECT commit_no FROM events ORDER BY commit_no DESC LIMIT 1)
+    ) AS commit_no
+) AS last
+WHERE last.commit_no >= base + pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
+
+-- name: tell
+SELECT pg_notify($1, $2);
+
+-- name: is_there
+SELECT pg_backend_pid();
+
+-- name: begin_together
+BEGIN;
+
+-- name: alone
+-- Who waits for the lock is served in the order of asking.
+SELECT pg_advisory_xact_lock(hashtextextended($1::text || ' ' || $2::text, 0));
+
+-- name: join
+INSERT INTO servers (server_id, beat_at_us)
+VALUES ($1, floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
+RETURNING beat_at_us;
+
+-- name: beat
+WITH clock AS MATERIALIZED (
+    SELECT floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now_us
+),
+beaten AS (
+    UPDATE servers SET beat_at_us = clock.now_us FROM clock WHERE server_id = $1
+    RETURNING beat_at_us
+)
+SELECT
+    beaten.beat_at_us,
+    (
+        SELECT count(*) FROM servers
+        WHERE server_id <> $1 AND clock.now_us - servers.beat_at_us <= $2
+    ),
+    ARRAY(
+        SELECT server_id FROM servers
+        WHERE server_id <> $1 AND clock.now_us - servers.beat_at_us > $2 ORDER BY server_id
+    )
+FROM clock CROSS JOIN beaten;
+
+-- name: lock_servers
+-- In the order of their ids, so that two servers that bury each other do not wait in a circle.
+SELECT
+    server_id, floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigint - beat_at_us
+FROM servers WHERE server_id = ANY($1::text[]) ORDER BY server_id FOR UPDATE;
+
+-- name: bury
+-- After lock_servers: so it sees every session that the buried server took while it lived.
+WITH buried AS (
+    DELETE FROM servers WHERE server_id = $2
+)
+UPDATE sessions SET server_id = $1 WHERE server_id = $2 RETURNING session_id;
+
+-- name: leave
+WITH left_behind AS (
+    DELETE FROM sessions WHERE server_id = $1
+)
+DELETE FROM servers WHERE server_id = $1;
+
+-- name: lock_server
+-- Until the end of the transaction nobody buries the server.
+SELECT server_id FROM servers WHERE server_id = $1 FOR KEY SHARE;
+
+-- name: lock_session
+-- Answers who has the session; nobody has one that is new.
+INSERT INTO sessions (session_id, server_id) VALUES ($1, '')
+ON CONFLICT (session_id) DO UPDATE SET server_id = sessions.server_id
+RETURNING server_id;
+
+-- name: own_session
+UPDATE sessions SET server_id = $2 WHERE session_id = $1;
+
+-- name: held_tasks
+SELECT
+    run_id, kind, seq, namespace, queue, type, priority, ready_at_us, created_at_us, attempt, lease,
+    lease_limit_us, start_limit_us, session_id, worker_identity, leased_at_us, lease_until_us
+FROM tasks WHERE session_id = $1;
+
+-- name: release_session
+DELETE FROM sessions WHERE session_id = $1 AND server_id = $2 RETURNING session_id;
+
+-- name: leases_here
+SELECT
+    run_id, kind, seq, namespace, queue, type, priority, ready_at_us, created_at_us, attempt, lease,
+    lease_limit_us, start_limit_us, tasks.session_id, worker_identity, leased_at_us, lease_until_us
+FROM tasks LEFT JOIN sessions ON sessions.session_id = tasks.session_id
+WHERE tasks.session_id IS NOT NULL
+    AND (sessions.server_id = $1 OR sessions.server_id IS NULL);
+
+-- name: overdue
+SELECT
+    ARRAY(
+        SELECT found FROM (
+            SELECT run_id, kind, seq, due_at_us FROM timers
+            WHERE due_at_us < $1 ORDER BY due_at_us, run_id, kind, seq LIMIT $2
+        ) AS found
+    ),
+    ARRAY(
+        SELECT found FROM (
+            SELECT
+                run_id, kind, seq, namespace, queue, type, priority, ready_at_us, created_at_us,
+                attempt, lease, lease_limit_us, start_limit_us, session_id, worker_identity,
+                leased_at_us, lease_until_us
+            FROM tasks
+            WHERE session_id IS NOT NULL AND lease_until_us < $1
+            ORDER BY lease_until_us, run_id, kind, seq LIMIT $2
+        ) AS found
+    );
+
+-- name: ready_lanes
+-- The first task of each lane and priority, each found by one seek.
+WITH RECURSIVE firsts AS (
+    (
+        SELECT namespace, queue, kind, type, priority, ready_at_us FROM tasks
+        WHERE session_id IS NULL
+        ORDER BY namespace, queue, kind, type, priority, ready_at_us LIMIT 1
+    )
+    UNION ALL
+    SELECT next.*
+    FROM firsts CROSS JOIN LATERAL (
+        SELECT
+            tasks.namespace, tasks.queue, tasks.kind, tasks.type, tasks.priority, tasks.ready_at_us
+        FROM tasks
+        WHERE session_id IS NULL
+            AND (tasks.namespace, tasks.queue, tasks.kind, tasks.type, tasks.priority)
+            > (firsts.namespace, firsts.queue, firsts.kind, firsts.type, firsts.priority)
+        ORDER BY
+            tasks.namespace, tasks.queue, tasks.kind, tasks.type, tasks.priority, tasks.ready_at_us
+        LIMIT 1
+    ) AS next
+)
+SELECT DISTINCT namespace, queue, kind, type FROM firsts WHERE ready_at_us <= $1;

@@ -1,0 +1,142 @@
+-- Rows of `runs` and what lists show of them.
+
+-- name: insert_run
+-- In the order of their unique key: two servers that insert the same ones then wait in one direction.
+INSERT INTO runs (
+    run_id, namespace, workflow_id, workflow_type, task_queue, generation, status, version, attempt,
+    priority, created_at_us, updated_at_us, started_at_us, closed_at_us, history_length,
+    history_bytes, seen_seq, stimulus_seq, task_lease, accepted_lease, task_failure,
+    activity_seq_max, timer_seq_max, wait_seq_max, cancel_requested, cancel_reason, previous_run_id,
+    next_run_id
+)
+SELECT
+    run_id, namespace, workflow_id, workflow_type, task_queue, generation, status, version, attempt,
+    priority, created_at_us, updated_at_us, started_at_us, closed_at_us, history_length,
+    history_bytes, seen_seq, stimulus_seq, task_lease, accepted_lease, task_failure,
+    activity_seq_max, timer_seq_max, wait_seq_max, cancel_requested, cancel_reason, previous_run_id,
+    next_run_id
+FROM unnest(
+    $1::int[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::text[],
+    $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[],
+    $15::bigint[], $16::bigint[], $17::bigint[], $18::bigint[], $19::bigint[], $20::bigint[],
+    $21::bigint[], $22::bytea[], $23::bigint[], $24::bigint[], $25::bigint[], $26::boolean[],
+    $27::text[], $28::text[], $29::text[]
+) AS given (
+    n, run_id, namespace, workflow_id, workflow_type, task_queue, generation, status, version,
+    attempt, priority, created_at_us, updated_at_us, started_at_us, closed_at_us, history_length,
+    history_bytes, seen_seq, stimulus_seq, task_lease, accepted_lease, task_failure,
+    activity_seq_max, timer_seq_max, wait_seq_max, cancel_requested, cancel_reason, previous_run_id,
+    next_run_id
+)
+WHERE n NOT IN (SELECT n FROM refused)
+ORDER BY namespace, workflow_id, generation;
+
+-- name: update_run
+-- A run's identity never changes: namespace, workflow id, type, generation, attempt, creation and
+-- the run before it.
+UPDATE runs SET
+    task_queue = given.task_queue, status = given.status, version = given.version, priority =
+    given.priority, updated_at_us = given.updated_at_us, started_at_us = given.started_at_us,
+    closed_at_us = given.closed_at_us, history_length = given.history_length, history_bytes =
+    given.history_bytes, seen_seq = given.seen_seq, stimulus_seq = given.stimulus_seq, task_lease =
+    given.task_lease, accepted_lease = given.accepted_lease, task_failure = given.task_failure,
+    activity_seq_max = given.activity_seq_max, timer_seq_max = given.timer_seq_max, wait_seq_max =
+    given.wait_seq_max, cancel_requested = given.cancel_requested, cancel_reason =
+    given.cancel_reason, next_run_id = given.next_run_id
+FROM unnest(
+    $1::int[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[],
+    $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[],
+    $14::bigint[], $15::bigint[], $16::bytea[], $17::bigint[], $18::bigint[], $19::bigint[],
+    $20::boolean[], $21::text[], $22::text[]
+) AS given (
+    n, run_id, task_queue, status, version, priority, updated_at_us, started_at_us, closed_at_us,
+    history_length, history_bytes, seen_seq, stimulus_seq, task_lease, accepted_lease, task_failure,
+    activity_seq_max, timer_seq_max, wait_seq_max, cancel_requested, cancel_reason, next_run_id
+)
+WHERE runs.run_id = given.run_id AND n NOT IN (SELECT n FROM refused);
+
+-- name: run_version
+-- Refuses those whose run is not at the version they expect. The rows of the others stay locked,
+-- taken in one order, so that servers never wait for each other in a circle.
+WITH given AS MATERIALIZED (
+    SELECT n, run_id, version
+    FROM unnest($1::int[], $2::text[], $3::bigint[]) AS given (n, run_id, version)
+),
+held AS MATERIALIZED (
+    SELECT runs.run_id
+    FROM given JOIN runs ON runs.run_id = given.run_id AND runs.version = given.version
+    ORDER BY runs.run_id FOR NO KEY UPDATE OF runs
+)
+SELECT n, 3 AS why FROM given WHERE run_id NOT IN (SELECT run_id FROM held);
+
+-- name: run_taken
+-- Refuses those whose run, or whose generation of the workflow, exists.
+WITH given AS MATERIALIZED (
+    SELECT n, run_id, namespace, workflow_id, generation
+    FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::bigint[])
+        AS given (n, run_id, namespace, workflow_id, generation)
+)
+SELECT n, 2 AS why FROM given JOIN runs ON runs.run_id = given.run_id
+UNION ALL
+SELECT n, 2 AS why
+FROM given JOIN runs
+    ON runs.namespace = given.namespace
+    AND runs.workflow_id = given.workflow_id
+    AND runs.generation = given.generation;
+
+-- name: find_run
+SELECT run_id FROM runs WHERE namespace = $1 AND workflow_id = $2 AND run_id = $3;
+
+-- name: find_latest_run
+SELECT run_id FROM runs WHERE namespace = $1 AND workflow_id = $2 ORDER BY generation DESC LIMIT 1;
+
+-- name: load_run
+SELECT
+    runs.run_id, runs.namespace, runs.workflow_id, runs.workflow_type, runs.task_queue,
+    runs.generation, runs.status, runs.version, runs.attempt, runs.priority, runs.created_at_us,
+    runs.updated_at_us, runs.started_at_us, runs.closed_at_us, runs.history_length,
+    runs.history_bytes, runs.seen_seq, runs.stimulus_seq, runs.task_lease, runs.accepted_lease,
+    runs.task_failure, runs.activity_seq_max, runs.timer_seq_max, runs.wait_seq_max,
+    runs.cancel_requested, runs.cancel_reason, runs.previous_run_id, runs.next_run_id, first.frame
+FROM runs JOIN events AS first ON first.run_id = runs.run_id AND first.seq = 1
+WHERE runs.run_id = $1;
+
+-- name: summarize_run
+SELECT * FROM run_summaries WHERE run_id = $1;
+
+-- The four lists differ in their filter only. One query with filters that may be absent would
+-- cost the index: the planner picks one before it knows the parameters.
+
+-- name: list_runs
+SELECT * FROM run_summaries
+WHERE namespace = $1 AND run_id < $2
+ORDER BY run_id DESC LIMIT $3;
+
+-- name: list_runs_by_status
+SELECT * FROM run_summaries
+WHERE namespace = $1 AND status = $2 AND run_id < $3
+ORDER BY run_id DESC LIMIT $4;
+
+-- name: list_runs_by_type
+SELECT * FROM run_summaries
+WHERE namespace = $1 AND workflow_type = $2 AND run_id < $3
+ORDER BY run_id DESC LIMIT $4;
+
+-- name: list_runs_by_status_by_type
+SELECT * FROM run_summaries
+WHERE namespace = $1 AND status = $2 AND workflow_type = $3 AND run_id < $4
+ORDER BY run_id DESC LIMIT $5;
+
+-- name: count_runs
+SELECT status, count(*) FROM runs WHERE namespace = $1 GROUP BY status;
+
+-- name: run_ids
+SELECT run_id FROM runs WHERE namespace = $1 AND status = $2 ORDER BY run_id LIMIT $3;
+
+-- name: closed_runs
+SELECT run_id, workflow_id, history_length, history_bytes FROM runs
+WHERE namespace = $1 AND closed_at_us IS NOT NULL ORDER BY run_id LIMIT $2;
+
+-- name: delete_run
+DELETE FROM runs USING unnest($1::int[], $2::text[]) AS given (n, run_id)
+WHERE runs.run_id = given.run_id AND n NOT IN (SELECT n FROM refused);

@@ -1,0 +1,142 @@
+-- Tasks, ready or leased.
+
+-- name: put_task
+INSERT INTO tasks (
+    run_id, kind, seq, namespace, queue, type, priority, ready_at_us, created_at_us, attempt, lease,
+    lease_limit_us, start_limit_us, session_id, worker_identity, leased_at_us, lease_until_us
+)
+SELECT
+    run_id, kind, seq, namespace, queue, type, priority, ready_at_us, created_at_us, attempt, lease,
+    lease_limit_us, start_limit_us, session_id, worker_identity, leased_at_us, lease_until_us
+FROM unnest(
+    $1::int[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[],
+    $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[],
+    $14::bigint[], $15::text[], $16::text[], $17::bigint[], $18::bigint[]
+) AS given (
+    n, run_id, kind, seq, namespace, queue, type, priority, ready_at_us, created_at_us, attempt,
+    lease, lease_limit_us, start_limit_us, session_id, worker_identity, leased_at_us, lease_until_us
+)
+WHERE n NOT IN (SELECT n FROM refused)
+ON CONFLICT (run_id, kind, seq) DO UPDATE SET
+    namespace = excluded.namespace, queue = excluded.queue, type = excluded.type, priority =
+    excluded.priority, ready_at_us = excluded.ready_at_us, created_at_us = excluded.created_at_us,
+    attempt = excluded.attempt, lease = excluded.lease, lease_limit_us = excluded.lease_limit_us,
+    start_limit_us = excluded.start_limit_us, session_id = excluded.session_id, worker_identity =
+    excluded.worker_identity, leased_at_us = excluded.leased_at_us, lease_until_us =
+    excluded.lease_until_us;
+
+-- name: delete_task
+DELETE FROM tasks
+USING unnest($1::int[], $2::text[], $3::text[], $4::bigint[]) AS given (n, run_id, kind, seq)
+WHERE tasks.run_id = given.run_id AND tasks.kind = given.kind AND tasks.seq = given.seq
+    AND n NOT IN (SELECT n FROM refused);
+
+-- name: delete_tasks
+DELETE FROM tasks USING unnest($1::int[], $2::text[]) AS given (n, run_id)
+WHERE tasks.run_id = given.run_id AND n NOT IN (SELECT n FROM refused);
+
+-- name: load_tasks
+SELECT
+    run_id, kind, seq, namespace, queue, type, priority, ready_at_us, created_at_us, attempt, lease,
+    lease_limit_us, start_limit_us, session_id, worker_identity, leased_at_us, lease_until_us
+FROM tasks WHERE run_id = $1;
+
+-- name: task_lease
+-- Refuses those whose task is missing or has another lease. The rows of the others stay locked.
+WITH given AS MATERIALIZED (
+    SELECT n, run_id, kind, seq, lease
+    FROM unnest($1::int[], $2::text[], $3::text[], $4::bigint[], $5::bigint[])
+        AS given (n, run_id, kind, seq, lease)
+),
+held AS MATERIALIZED (
+    SELECT tasks.run_id, tasks.kind, tasks.seq
+    FROM given JOIN tasks
+        ON tasks.run_id = given.run_id
+        AND tasks.kind = given.kind
+        AND tasks.seq = given.seq
+        AND tasks.lease = given.lease
+    ORDER BY tasks.run_id, tasks.kind, tasks.seq FOR NO KEY UPDATE OF tasks
+)
+SELECT n, 3 AS why FROM given
+WHERE (run_id, kind, seq) NOT IN (SELECT run_id, kind, seq FROM held);
+
+-- name: lane_priorities
+-- The priorities that occur in the lanes of `claims`, each found by one seek; part of `claim`.
+SELECT claims.n, (
+    SELECT tasks.priority FROM tasks
+    WHERE session_id IS NULL AND tasks.namespace = claims.namespace
+        AND tasks.queue = claims.queue AND tasks.kind = claims.kind AND tasks.type = claims.type
+    ORDER BY tasks.priority LIMIT 1
+)
+FROM claims
+UNION ALL
+SELECT found.n, (
+    SELECT tasks.priority FROM tasks
+    WHERE session_id IS NULL AND tasks.namespace = claims.namespace
+        AND tasks.queue = claims.queue AND tasks.kind = claims.kind AND tasks.type = claims.type
+        AND tasks.priority > found.priority
+    ORDER BY tasks.priority LIMIT 1
+)
+FROM found JOIN claims ON claims.n = found.n
+WHERE found.priority IS NOT NULL;
+
+-- name: ready_tasks
+-- What each of `claims` gets; part of `claim`. One priority at a time: the index then ends the walk
+-- at the first task that is not ready yet. What another server is about to take is passed over.
+SELECT claims.n, claims.session_id, claims.worker_identity, claims.poll_lease_us, claims.now_us,
+    walked.run_id, walked.kind, walked.seq
+FROM claims CROSS JOIN LATERAL (
+    SELECT ready.run_id, ready.kind, ready.seq
+    FROM (
+        SELECT priority FROM found
+        WHERE found.n = claims.n AND priority IS NOT NULL ORDER BY priority
+    ) AS level
+    CROSS JOIN LATERAL (
+        SELECT tasks.run_id, tasks.kind, tasks.seq FROM tasks
+        WHERE tasks.session_id IS NULL AND tasks.namespace = claims.namespace
+            AND tasks.queue = claims.queue AND tasks.kind = claims.kind
+            AND tasks.type = claims.type AND tasks.priority = level.priority
+            AND tasks.ready_at_us <= claims.now_us
+        ORDER BY tasks.ready_at_us, tasks.run_id, tasks.seq LIMIT claims.room
+        FOR NO KEY UPDATE SKIP LOCKED
+    ) AS ready
+    LIMIT claims.room
+) AS walked;
+
+-- name: extend_lease
+-- The rows are locked in the order of their key first, as every other writer of many does.
+WITH given AS MATERIALIZED (
+    SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::bigint[])
+        AS given (lease_until_us, run_id, kind, seq, lease)
+),
+held AS MATERIALIZED (
+    SELECT tasks.run_id, tasks.kind, tasks.seq, given.lease_until_us
+    FROM given JOIN tasks
+        ON tasks.run_id = given.run_id
+        AND tasks.kind = given.kind
+        AND tasks.seq = given.seq
+        AND tasks.lease = given.lease
+        AND tasks.session_id IS NOT NULL
+    ORDER BY tasks.run_id, tasks.kind, tasks.seq FOR NO KEY UPDATE OF tasks
+)
+UPDATE tasks SET lease_until_us = held.lease_until_us
+FROM held
+WHERE tasks.run_id = held.run_id AND tasks.kind = held.kind AND tasks.seq = held.seq;
+
+-- name: leased_tasks
+SELECT
+    run_id, kind, seq, namespace, queue, type, priority, ready_at_us, created_at_us, attempt, lease,
+    lease_limit_us, start_limit_us, session_id, worker_identity, leased_at_us, lease_until_us
+FROM tasks WHERE session_id IS NOT NULL;
+
+-- name: lane_depths
+SELECT namespace, queue, kind, type, count(*), min(ready_at_us) FROM tasks
+WHERE session_id IS NULL GROUP BY namespace, queue, kind, type;
+
+-- name: queue_depths
+-- Tasks that wait are counted in their index; those held, which are few, are found by a walk.
+SELECT queue, kind, 0, count(*), min(ready_at_us) FILTER (WHERE ready_at_us <= $2) FROM tasks
+WHERE session_id IS NULL AND namespace = $1 GROUP BY queue, kind
+UNION ALL
+SELECT queue, kind, 1, count(*), NULL FROM tasks
+WHERE session_id IS NOT NULL AND namespace = $1 GROUP BY queue, kind;

@@ -1,0 +1,364 @@
+"""Owns the PostgreSQL store: one database, one writer and a few readers, any number of servers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, cast
+
+from perdure_server.core.changeset import Changeset
+from perdure_server.core.errors import StoreUnavailable
+from perdure_server.core.limits import SECOND_US
+from perdure_server.core.model import (
+    ApiKey,
+    EventRow,
+    Lane,
+    Namespace,
+    RequestRecord,
+    RunStatus,
+    Task,
+    TaskKind,
+    Timer,
+)
+from perdure_server.core.state import RunState
+from perdure_server.store.contract import (
+    ClaimRequest,
+    Committed,
+    KeyInserted,
+    LaneDepth,
+    ListFilter,
+    Position,
+    QueueDepth,
+    RunSummary,
+    WatchedEvent,
+)
+from perdure_server.store.postgres import members, upkeep
+from perdure_server.store.postgres.connection import FAULTS, Database, Row, migrate
+from perdure_server.store.postgres.flush import Statements
+from perdure_server.store.postgres.group import Claim, Commit, Extend, Operation, Step
+from perdure_server.store.postgres.hints import Ears
+from perdure_server.store.postgres.readers import Readers
+from perdure_server.store.postgres.turns import Turns
+from perdure_server.store.postgres.writer import StoreStats, Writer
+from perdure_server.store.queries import load_queries
+from perdure_server.store.shared import Beat, Hint, Overdue, Taken
+from perdure_server.store.sqlite import rows
+
+_ABOVE_ALL: Final = "\U0010ffff"
+"""Stands above every run id."""
+_LISTS: Final = {
+    (False, False): "list_runs",
+    (True, False): "list_runs_by_status",
+    (False, True): "list_runs_by_type",
+    (True, True): "list_runs_by_status_by_type",
+}
+"""The query of a list, by whether it is filtered by status and by type."""
+_BELOW_ALL: Final = (-(2**63), "", "", 0)
+"""Stands below the key of every timer."""
+
+
+@dataclass(slots=True, frozen=True)
+class _Opened:
+    """What an open store has."""
+
+    epoch: int
+    readers: Readers
+    writer: Writer
+    ears: Ears
+    turns: Turns
+    held: AsyncExitStack
+
+
+class PostgresStore:
+    """The store in one schema of a PostgreSQL database. `Store` says what each method promises.
+
+    `stats` counts what the writer did. The URL may hold a password; no error and no log has it.
+    """
+
+    def __init__(self, url: str, *, schema: str = "perdure") -> None:
+        self.stats = StoreStats()
+        queries = load_queries(__package__)
+        self._statements = Statements(queries)
+        self._database = Database(url, schema, queries)
+        self._opened: _Opened | None = None
+
+    async def open(self) -> None:
+        """Migrates the schema, starts the readers and the writer."""
+        try:
+            epoch = await migrate(self._database)
+        except FAULTS as fault:
+            raise self._database.unavailable(fault) from fault
+        async with AsyncExitStack() as held:
+            ears = Ears(self._database)
+            held.push_async_callback(ears.close)
+            await ears.open()
+            turns = Turns(self._database, ears)
+            held.push_async_callback(turns.close)
+            readers = Readers(self._database)
+            held.push_async_callback(readers.close)
+            writer = Writer(self._database, self._statements, ears, epoch=epoch, stats=self.stats)
+            held.push_async_callback(writer.stop)
+            self._opened = _Opened(epoch, readers, writer, ears, turns, held.pop_all())
+
+    async def close(self) -> None:
+        """Finishes accepted commits and reads, then disconnects."""
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            await opened.held.aclose()
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of positions."""
+        return self._open.epoch
+
+    async def commit(self, changesets: Sequence[Changeset]) -> list[Committed | Exception]:
+        """Applies each changeset atomically."""
+        answers = await self._open.writer.run([Commit(changeset) for changeset in changesets])
+        return cast("list[Committed | Exception]", answers)
+
+    async def claim_tasks(self, claims: Sequence[ClaimRequest], now_us: int) -> list[list[Task]]:
+        """Leases ready tasks."""
+        return cast("list[list[Task]]", await self._write(Claim(claims, now_us)))
+
+    async def extend_leases(self, leases: Sequence[tuple[Task, int]]) -> None:
+        """Moves the end of the leases that still stand."""
+        await self._write(Extend(leases))
+
+    async def find_request(
+        self, namespace: str, workflow_id: str, rpc: str, request_id: str
+    ) -> RequestRecord | None:
+        """Returns the record of an earlier request."""
+        found = await self._rows("find_request", namespace, workflow_id, rpc, request_id)
+        return rows.to_request(found[0]) if found else None
+
+    async def find_run(self, namespace: str, workflow_id: str, run_id: str | None) -> str | None:
+        """Returns the id of the given or the latest run."""
+        if run_id is None:
+            found = await self._rows("find_latest_run", namespace, workflow_id)
+        else:
+            found = await self._rows("find_run", namespace, workflow_id, run_id)
+        return str(found[0][0]) if found else None
+
+    async def load_run(self, run_id: str) -> RunState | None:
+        """Returns a run with its pending rows and unseen events."""
+        (found,) = await self._open.readers.rows(self._statements.load, run_id)
+        runs, activities, tasks, timers, tail = found
+        if not runs:
+            return None
+        *columns, started = runs[0]
+        return RunState(
+            rows.to_run(columns),
+            started,
+            {activity.seq: activity for activity in map(rows.to_activity, activities)},
+            {(task.kind, task.seq): task for task in map(rows.to_task, tasks)},
+            {(timer.kind, timer.seq): timer for timer in map(rows.to_timer, timers)},
+            [EventRow(*row) for row in tail],
+        )
+
+    async def load_history(
+        self, run_id: str, *, after_seq: int, limit: int, max_bytes: int
+    ) -> list[EventRow]:
+        """Returns the next events of a run."""
+        found = await self._rows("load_history", run_id, after_seq, limit, max_bytes)
+        return [EventRow(*row) for row in found]
+
+    async def summarize_run(self, run_id: str) -> RunSummary | None:
+        """Returns a run as lists show it."""
+        found = await self._rows("summarize_run", run_id)
+        return rows.to_summary(found[0]) if found else None
+
+    async def list_runs(
+        self, where: ListFilter, *, before: str | None, limit: int
+    ) -> list[RunSummary]:
+        """Returns runs by run id descending."""
+        query = _LISTS[where.status is not None, where.workflow_type is not None]
+        filters = (where.namespace, where.status and where.status.value, where.workflow_type)
+        given = [value for value in filters if value is not None]
+        found = await self._rows(query, *given, before or _ABOVE_ALL, limit)
+        return [rows.to_summary(row) for row in found]
+
+    async def due_timers(self, *, after: Timer | None, limit: int) -> list[Timer]:
+        """Returns the earliest timers."""
+        key = _BELOW_ALL
+        if after is not None:
+            key = (after.due_at_us, after.run_id, after.kind.value, after.seq)
+        return [rows.to_timer(row) for row in await self._rows("due_timers", *key, limit)]
+
+    async def leased_tasks(self) -> list[Task]:
+        """Returns every task that a session holds."""
+        return [rows.to_task(row) for row in await self._rows("leased_tasks")]
+
+    async def lane_depths(self) -> list[LaneDepth]:
+        """Returns every lane that has a task no session holds."""
+        return [rows.to_depth(row) for row in await self._rows("lane_depths")]
+
+    async def read_events(self, after: Position, *, limit: int) -> list[WatchedEvent]:
+        """Returns committed events after a position."""
+        if after.epoch > self.epoch:
+            return []
+        start = (after.commit, after.index) if after.epoch == self.epoch else (0, -1)
+        found = await self._rows("read_events", *start, limit)
+        return [rows.to_watched(self.epoch, row) for row in found]
+
+    async def last_position(self) -> Position:
+        """Returns the position of the last committed event."""
+        return Position(*(await self._rows("last_position"))[0])
+
+    async def insert_namespace(self, namespace: Namespace) -> bool:
+        """Inserts a namespace."""
+        return bool(await self._step(upkeep.insert_namespace, namespace=namespace))
+
+    async def find_namespace(self, name: str) -> Namespace | None:
+        """Returns a namespace that was inserted."""
+        found = await self._rows("find_namespace", name)
+        return rows.to_namespace(found[0]) if found else None
+
+    async def list_namespaces(self, *, after: str, limit: int) -> list[Namespace]:
+        """Returns namespaces by name."""
+        found = await self._rows("list_namespaces", after, limit)
+        return [rows.to_namespace(row) for row in found]
+
+    async def delete_namespace(self, name: str) -> bool:
+        """Deletes the row of a namespace."""
+        return bool(await self._step(upkeep.delete_namespace, name=name))
+
+    async def count_runs(self, namespace: str) -> Mapping[RunStatus, int]:
+        """Returns how many runs of a namespace have each status."""
+        found = await self._rows("count_runs", namespace)
+        return {RunStatus(status): count for status, count in found}
+
+    async def run_ids(self, namespace: str, status: RunStatus, *, limit: int) -> list[str]:
+        """Returns the oldest runs that have a status."""
+        found = await self._rows("run_ids", namespace, status.value, limit)
+        return [run_id for (run_id,) in found]
+
+    async def delete_closed_runs(
+        self, namespace: str, *, limit: int, max_events: int, max_bytes: int
+    ) -> int:
+        """Deletes the oldest closed runs of a namespace, a long history before its run."""
+        bounds = {"namespace": namespace, "max_events": max_events, "max_bytes": max_bytes}
+        while await self._step(upkeep.thin_oldest_run, **bounds):
+            pass
+        delete = partial(upkeep.delete_closed_runs, statements=self._statements)
+        return int(await self._step(delete, limit=limit, **bounds))
+
+    async def queue_depths(self, namespace: str, now_us: int) -> list[QueueDepth]:
+        """Returns the queues of a namespace that have tasks."""
+        return rows.to_queue_depths(await self._rows("queue_depths", namespace, now_us))
+
+    async def insert_api_key(
+        self, key: ApiKey, *, only_first: bool, unless_label: bool
+    ) -> KeyInserted:
+        """Inserts an API key, or answers why not."""
+        inserted: KeyInserted = await self._step(
+            upkeep.insert_api_key,
+            key=key,
+            ears=self._open.ears,
+            only_first=only_first,
+            unless_label=unless_label,
+        )
+        return inserted
+
+    async def list_api_keys(self) -> list[ApiKey]:
+        """Returns every API key, newest first."""
+        return [rows.to_api_key(row) for row in await self._rows("list_api_keys")]
+
+    async def delete_api_key(self, prefix: str) -> bool:
+        """Deletes an API key."""
+        return bool(await self._step(upkeep.delete_api_key, prefix=prefix, ears=self._open.ears))
+
+    async def wait_for_work(self, timeout_us: int) -> None:
+        """Returns after the timeout."""
+        await asyncio.sleep(timeout_us / SECOND_US)
+
+    async def join(self, server_id: str) -> int:
+        """Enters this server among the living."""
+        now_us = await self._run(members.join, server_id)
+        self._open.ears.server_id = server_id
+        return int(now_us)
+
+    async def beat(self, *, silent_us: int) -> Beat | None:
+        """Shows that this server lives."""
+        beat: Beat | None = await self._run(members.beat, self._server_id, silent_us=silent_us)
+        return beat
+
+    async def bury(self, server_id: str, *, silent_us: int) -> list[str] | None:
+        """Removes a server that is still silent and takes over its sessions."""
+        ids = (self._server_id, server_id)
+        taken: list[str] | None = await self._run(members.bury, *ids, silent_us=silent_us)
+        return taken
+
+    async def leave(self) -> None:
+        """Removes this server and the entries of its sessions."""
+        server_id, self._open.ears.server_id = self._server_id, ""
+        if server_id:
+            await self._run(members.leave, server_id)
+
+    async def take_session(self, session_id: str) -> Taken:
+        """Makes a session this server's."""
+        take = partial(members.take_session, if_orphan=False)
+        taken: Taken = await self._run(take, self._open.ears, session_id)
+        return taken
+
+    async def take_orphan(self, session_id: str) -> Taken | None:
+        """Makes a session this server's unless another one has it."""
+        take = partial(members.take_session, if_orphan=True)
+        taken: Taken | None = await self._run(take, self._open.ears, session_id)
+        return taken
+
+    async def release_session(self, session_id: str) -> bool:
+        """Removes a session of this server."""
+        return bool(await self._run(members.release_session, self._server_id, session_id))
+
+    async def leases_here(self) -> list[Task]:
+        """Returns the tasks leased without an end to a session of this server or of none."""
+        return [rows.to_task(row) for row in await self._rows("leases_here", self._server_id)]
+
+    async def overdue(self, before_us: int, *, limit: int) -> Overdue:
+        """Returns the earliest timers due and leases run out."""
+        ((timers, leases),) = await self._rows("overdue", before_us, limit)
+        return Overdue(tuple(map(rows.to_timer, timers)), tuple(map(rows.to_task, leases)))
+
+    async def ready_lanes(self, now_us: int) -> list[Lane]:
+        """Returns the lanes that have a ready task which no session holds."""
+        return [
+            Lane(namespace, queue, TaskKind(kind), type_)
+            for namespace, queue, kind, type_ in await self._rows("ready_lanes", now_us)
+        ]
+
+    def hints(self) -> AsyncGenerator[Hint]:
+        """Yields what other servers have committed."""
+        return self._open.ears.hints()
+
+    def alone_with(self, run_id: str) -> AbstractAsyncContextManager[None]:
+        """Lets no other server into its own such block for the run."""
+        return self._open.turns.alone_with(run_id)
+
+    @property
+    def _server_id(self) -> str:
+        return self._open.ears.server_id
+
+    @property
+    def _open(self) -> _Opened:
+        if self._opened is None:
+            raise StoreUnavailable(f"{self._database.name} is not open")
+        return self._opened
+
+    async def _rows(self, query: str, *parameters: object) -> list[Row]:
+        return await self._open.readers.rows(self._statements.queries[query], *parameters)
+
+    async def _run(self, function: Callable[..., Awaitable[Any]], *given: Any, **named: Any) -> Any:
+        """Runs what concerns the servers themselves, which does not wait for the writer."""
+        return await self._open.readers.run(lambda session: function(session, *given, **named))
+
+    async def _step(self, function: Callable[..., Awaitable[Any]], **arguments: Any) -> Any:
+        return await self._write(Step(partial(function, **arguments)))
+
+    async def _write(self, operation: Operation) -> Any:
+        (answer,) = await self._open.writer.run([operation])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer

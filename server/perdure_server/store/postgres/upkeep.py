@@ -1,0 +1,117 @@
+"""Owns what operators write: namespaces, API keys, and the deletion of runs.
+
+Each function is an operation of the writer: it runs in a transaction of its own, which fails and
+runs again when another server's has changed what it read.
+"""
+
+from __future__ import annotations
+
+from perdure_server.core.model import ApiKey, Namespace
+from perdure_server.store.contract import KeyInserted, KeyOutcome
+from perdure_server.store.postgres.connection import Session
+from perdure_server.store.postgres.flush import Statements
+from perdure_server.store.postgres.hints import API_KEYS, Ears
+from perdure_server.store.sqlite.rows import from_api_key, from_namespace, to_api_key
+
+_OF_A_RUN = (
+    "delete_activities",
+    "delete_tasks",
+    "delete_timers",
+    "delete_events",
+    "delete_run",
+)
+"""The writes that delete all that is stored of a run."""
+
+
+async def insert_namespace(session: Session, namespace: Namespace) -> bool:
+    """Inserts a namespace; returns whether there was none of its name."""
+    return bool(await session.rows("insert_namespace", *from_namespace(namespace)))
+
+
+async def delete_namespace(session: Session, name: str) -> bool:
+    """Deletes the row of a namespace; returns whether there was one."""
+    return bool(await session.rows("delete_namespace", name))
+
+
+async def thin_oldest_run(
+    session: Session, namespace: str, *, max_events: int, max_bytes: int
+) -> bool:
+    """Deletes events of the oldest closed run while it is above the bounds; False when it is not.
+
+    Its first event and its last stay until it goes itself.
+    """
+    for run_id, _, events, size in await session.rows("closed_runs", namespace, 1):
+        if events > max_events or size > max_bytes:
+            bounds = {"max_events": max_events, "max_bytes": max_bytes}
+            return await _thin(session, run_id, events, **bounds)
+    return False
+
+
+async def delete_closed_runs(
+    session: Session,
+    namespace: str,
+    *,
+    statements: Statements,
+    limit: int,
+    max_events: int,
+    max_bytes: int,
+) -> int:
+    """Deletes the oldest closed runs and the requests of workflows that have none left."""
+    run_ids: list[str] = []
+    workflow_ids: set[str] = set()
+    for run_id, workflow_id, events, size in await session.rows("closed_runs", namespace, limit):
+        max_events -= events
+        max_bytes -= size
+        if run_ids and min(max_events, max_bytes) < 0:
+            break
+        run_ids.append(run_id)
+        workflow_ids.add(workflow_id)
+    if run_ids:
+        await session.rows("record_position", run_ids)
+        numbers = list(range(len(run_ids)))
+        nobody_told: tuple[object, ...] = ("", "", [], [])
+        columns = [numbers, run_ids] * len(_OF_A_RUN)
+        await session.rows_of(statements.flush(_OF_A_RUN), *nobody_told, *columns)
+        await session.rows("delete_requests", namespace, sorted(workflow_ids))
+    return len(run_ids)
+
+
+async def insert_api_key(
+    session: Session, key: ApiKey, *, ears: Ears, only_first: bool, unless_label: bool
+) -> KeyInserted:
+    """Inserts an API key and tells the other servers, or answers why not."""
+    if only_first and await session.rows("has_api_key"):
+        return KeyInserted(KeyOutcome.NOT_FIRST)
+    if unless_label and (found := await session.rows("find_api_key", key.label)):
+        return KeyInserted(KeyOutcome.LABEL_EXISTS, to_api_key(found[0]))
+    inserted = await session.rows("insert_api_key", *from_api_key(key))
+    if not inserted:
+        return KeyInserted(KeyOutcome.TAKEN)
+    await ears.tell(session, API_KEYS)
+    return KeyInserted(KeyOutcome.INSERTED)
+
+
+async def delete_api_key(session: Session, prefix: str, *, ears: Ears) -> bool:
+    """Deletes an API key and tells the other servers; returns whether there was one."""
+    deleted = await session.rows("delete_api_key", prefix)
+    if deleted:
+        await ears.tell(session, API_KEYS)
+    return bool(deleted)
+
+
+async def _thin(
+    session: Session, run_id: str, last: int, *, max_events: int, max_bytes: int
+) -> bool:
+    """Deletes the next events between the first and the last; False when there are none left.
+
+    At least one goes, whatever its size.
+    """
+    part: list[int] = []
+    for seq, size in await session.rows("sizes_between", run_id, 1, last, max_events):
+        max_bytes -= size
+        if part and max_bytes < 0:
+            break
+        part.append(seq)
+    if part:
+        await session.rows("delete_between", run_id, part[0], part[-1])
+    return bool(part)

@@ -1,0 +1,281 @@
+"""Several servers on one database: what one does is known to the others, and none is needed."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack, aclosing
+
+import pytest
+
+from perdure.v1 import admin_service_pb2 as admin
+from perdure.v1 import watch_service_pb2 as watch
+from perdure.v1 import worker_service_pb2 as worker
+from perdure.v1 import workflow_service_pb2 as pb
+from perdure_server.core.errors import SessionReplaced
+from tests.engine.rig import Rig, complete, payload, running, schedule, settle, timer, wait
+from tests.support.clock import ManualClock
+from tests.support.ids import SequentialIds
+from tests.support.model_shared import SharedContents, SharedModelStore
+
+SERVERS = 3
+
+
+class Database:
+    """What the servers of a test share."""
+
+    def __init__(self):
+        self.clock = ManualClock()
+        self.ids = SequentialIds()
+        self.contents = SharedContents()
+
+    def store(self):
+        return SharedModelStore(self.contents, self.clock.now_us)
+
+    async def advance(self, seconds):
+        """Moves the time of all servers, in steps that let everything happen on the way."""
+        for _ in range(int(seconds * 2)):
+            self.clock.advance(500_000)
+            await settle()
+
+
+@pytest.fixture
+def database():
+    return Database()
+
+
+@pytest.fixture
+async def servers(database):
+    """Some servers."""
+    async with AsyncExitStack() as stack:
+        rigs = []
+        for _ in range(SERVERS):
+            store = database.store()
+            await store.open()
+            options = {"clock": database.clock, "ids": database.ids}
+            rigs.append(await stack.enter_async_context(running(store, **options)))
+        await settle()
+        yield rigs
+
+
+async def kill(rig: Rig) -> None:
+    """Ends a server as `kill -9` does: nothing of it happens any more, nobody is told."""
+    rig.store.kill()
+    engine = rig.engine
+    for part in (engine._leases, engine._retries, engine._timers, engine._dispatcher):
+        part.close()
+    for hand in rig.workers:
+        await hand.cut()
+    await engine._background.close()
+
+
+async def result_of(rig, workflow_id="w", seconds=60):
+    request = pb.GetWorkflowResultRequest(workflow_id=workflow_id)
+    request.wait.seconds = seconds
+    return await rig.engine.workflows.get_result(request)
+
+
+async def test_a_task_goes_to_the_worker_of_another_server_at_once(servers):
+    hand = await servers[1].worker()
+    await servers[0].start()
+    assert [task.workflow_id for task in hand.workflow_tasks] == ["w"]
+
+
+async def test_a_task_from_before_a_worker_came_is_found(servers):
+    await servers[0].start()
+    hand = await servers[1].worker()
+    assert hand.workflow_tasks
+
+
+async def test_a_poll_finds_the_task_of_another_server(servers):
+    await servers[0].start()
+    request = worker.PollWorkflowTaskRequest(task_queue="default", worker_id="p")
+    assert await servers[1].engine.workers.poll_workflow_task(request)
+
+
+async def test_a_caller_waits_on_one_for_what_ends_on_another(servers):
+    await servers[0].start()
+    waiting = asyncio.create_task(result_of(servers[2]))
+    await settle()
+    hand = await servers[1].worker()
+    await hand.command(hand.workflow_tasks[0], complete("7"))
+    assert (await waiting).result.data == b"7"
+
+
+async def test_every_server_takes_the_next_step_of_one_run(servers):
+    hand = await servers[0].worker(activities=())
+    await servers[1].start()
+    await hand.command(hand.workflow_tasks[0], wait("a"), schedule())
+    for rig, name in zip(servers, "xyz", strict=True):
+        await rig.engine.workflows.signal(
+            pb.SignalWorkflowRequest(workflow_id="w", signal_name=name)
+        )
+        await settle()
+    other = await servers[2].worker("s2", workflows=())
+    await other.report(other.activity_tasks[0], activity_completed={"result": payload()})
+    kinds = await servers[1].kinds()
+    assert kinds.count("signal_received") == 3
+    assert kinds[-1] == "activity_completed"
+
+
+async def test_a_report_reaches_a_server_that_has_not_heard_of_its_task(servers):
+    await servers[0].start()
+    signal = pb.SignalWorkflowRequest(workflow_id="w", signal_name="s")
+    # The run is in the memory of the first server, as it was before the task was leased.
+    await servers[0].engine.workflows.signal(signal)
+    poll = worker.PollWorkflowTaskRequest(task_queue="default", worker_id="p")
+    servers[0].store.hear = lambda hint: None
+    answer = await servers[1].engine.workers.poll_workflow_task(poll)
+    task = worker.PollWorkflowTaskResponse.FromString(answer).task
+    request = worker.CompleteWorkflowTaskRequest(task_token=task.task_token, commands=[complete()])
+    await servers[0].engine.workers.complete_workflow_task(request)
+    assert (await servers[0].kinds())[-1] == "workflow_completed"
+
+
+async def test_cancelling_on_one_stops_the_activity_on_another(servers):
+    hand = await servers[1].worker()
+    await servers[0].start()
+    await hand.command(hand.workflow_tasks[0], schedule())
+    request = pb.TerminateWorkflowRequest(workflow_id="w", reason="enough")
+    await servers[2].engine.workflows.terminate(request)
+    await settle()
+    assert [notice.reason for notice in hand.cancels] == ["WORKFLOW_CLOSED"]
+
+
+async def test_a_worker_takes_its_tasks_to_another_server(servers):
+    hand = await servers[0].worker()
+    await servers[0].start()
+    await hand.command(hand.workflow_tasks[0], schedule())
+    token = hand.activity_tasks[0].task_token
+    await kill(servers.pop(0))
+    again = await servers[0].worker("s1", held_task_tokens=[token])
+    assert not again.welcome.lost_task_tokens
+    result = await again.report(hand.activity_tasks[0], activity_completed={"result": payload()})
+    assert not result.reason
+
+
+async def test_a_worker_that_moved_is_not_lost_where_it_was(servers, database):
+    hand = await servers[0].worker()
+    await servers[0].start()
+    await hand.command(hand.workflow_tasks[0], schedule())
+    token = hand.activity_tasks[0].task_token
+    again = await servers[1].worker("s1", held_task_tokens=[token])
+    assert isinstance(hand.error, SessionReplaced)
+    for _ in range(15):
+        await database.advance(1)
+        await again.say(ping=1)
+    result = await again.report(hand.activity_tasks[0], activity_completed={"result": payload()})
+    assert not result.reason
+
+
+async def test_what_the_workers_of_a_dead_server_held_runs_elsewhere(servers, database):
+    hand = await servers[0].worker()
+    await servers[0].start()
+    await hand.command(hand.workflow_tasks[0], schedule(retry_policy={"max_attempts": 3}))
+    other = await servers[1].worker("other")
+    await kill(servers.pop(0))
+    for _ in range(13):
+        await database.advance(1)
+        await other.say(ping=1)
+    assert [task.attempt for task in other.activity_tasks] == [2]
+
+
+async def test_the_timers_of_a_dead_server_fire_once_and_soon(servers, database):
+    hand = await servers[0].worker()
+    await servers[0].start()
+    await hand.command(hand.workflow_tasks[0], timer(seconds=2), wait())
+    await kill(servers.pop(0))
+    await database.advance(5)
+    assert (await servers[0].kinds()).count("timer_fired") == 1
+
+
+async def test_the_polled_task_of_a_dead_server_comes_back(servers, database):
+    await servers[0].start()
+    poll = worker.PollWorkflowTaskRequest(task_queue="default", worker_id="p")
+    assert await servers[0].engine.workers.poll_workflow_task(poll)
+    await kill(servers.pop(0))
+    await database.advance(33)
+    poll.wait.seconds = 0
+    assert await servers[1].engine.workers.poll_workflow_task(poll)
+
+
+async def test_a_stopped_server_leaves_its_worker_to_another(servers):
+    hand = await servers[0].worker()
+    await servers[0].start()
+    await hand.command(hand.workflow_tasks[0], schedule())
+    token = hand.activity_tasks[0].task_token
+    await servers[0].engine.drain()
+    await hand.cut()
+    await servers[0].engine.stop()
+    again = await servers[1].worker("s1", held_task_tokens=[token])
+    assert not again.welcome.lost_task_tokens
+
+
+async def test_a_worker_that_never_comes_back_from_a_stopped_server_is_lost(servers, database):
+    hand = await servers[0].worker()
+    await servers[0].start()
+    await hand.command(hand.workflow_tasks[0], schedule(retry_policy={"max_attempts": 3}))
+    await servers[0].engine.drain()
+    await hand.cut()
+    await servers[0].engine.stop()
+    other = await servers[1].worker("other")
+    for _ in range(25):
+        await database.advance(1)
+        await other.say(ping=1)
+    assert [task.attempt for task in other.activity_tasks] == [2]
+
+
+async def test_a_server_that_was_given_up_begins_anew(servers, database):
+    hand = await servers[0].worker()
+    await servers[0].start()
+    await hand.command(hand.workflow_tasks[0], schedule(retry_policy={"max_attempts": 3}))
+    database.contents.beats[servers[0].store._server_id] -= 20_000_000
+    await servers[1].engine._peers._beat()
+    await database.advance(1.5)
+    assert isinstance(hand.error, SessionReplaced)
+    again = await servers[0].worker("s1", held_task_tokens=[hand.activity_tasks[0].task_token])
+    assert not again.welcome.lost_task_tokens
+
+
+async def test_a_watch_sees_what_every_server_commits_in_order(servers):
+    request = watch.WatchRequest(kinds=["workflow_started"])
+    async with aclosing(servers[2].engine.watches.watch(request)) as answers:
+        await anext(answers)
+        for number in range(30):
+            await servers[number % SERVERS].start(f"w{number}")
+        seen = [(await anext(answers)).workflow_id for _ in range(30)]
+    assert seen == [f"w{number}" for number in range(30)]
+
+
+async def test_a_watch_of_one_workflow_ends_with_it_on_another_server(servers):
+    await servers[0].start()
+    request = watch.WatchWorkflowRequest(workflow_id="w")
+    async with aclosing(servers[2].engine.watches.watch_workflow(request)) as answers:
+        await anext(answers)
+        await anext(answers)
+        hand = await servers[1].worker()
+        await hand.command(hand.workflow_tasks[0], complete())
+        assert [answer.kind async for answer in answers] == ["workflow_completed"]
+
+
+async def test_a_key_that_one_server_revokes_opens_none(servers):
+    keys = [rig.engine.keys for rig in servers]
+    made = await keys[0].create(admin.CreateApiKeyRequest())
+    await settle()
+    assert [each.authenticate(made.plaintext) for each in keys] == [made.prefix] * SERVERS
+    told = []
+    keys[2].on_revoked(told.append)
+    await keys[1].delete(admin.DeleteApiKeyRequest(prefix=made.prefix))
+    await settle()
+    assert [each.authenticate(made.plaintext) for each in keys] == [None] * SERVERS
+    assert told == [made.prefix]
+
+
+async def test_servers_that_meet_at_one_run_never_tell_their_callers(servers):
+    await servers[0].start()
+
+    async def send(rig, number):
+        request = pb.SignalWorkflowRequest(workflow_id="w", signal_name=f"s{number}")
+        return (await rig.engine.workflows.signal(request)).event_seq
+
+    numbers = [send(servers[number % SERVERS], number) for number in range(300)]
+    assert sorted(await asyncio.gather(*numbers)) == list(range(2, 302))

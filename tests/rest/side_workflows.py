@@ -1,0 +1,240 @@
+"""The rows that applications call, said twice."""
+
+from __future__ import annotations
+
+from tests.rest import side_given as given
+from tests.rest.side_case import RETRIES, RETRIES_JSON, Case, Stream, W, value
+
+ORDER = {"workflow_id": "o", "workflow_type": "order"}
+ORDER_JSON = '{"workflow_id":"o","workflow_type":"order"}'
+
+STARTS = (
+    Case("start", "POST /workflows", ORDER, ORDER_JSON),
+    Case(
+        "start with all",
+        "POST /workflows",
+        {
+            **ORDER,
+            "task_queue": "shop",
+            "input": value('{"z":1,"a":[12345678901234567890.5, null]}'),
+            "request_id": "r-9",
+            "retry_policy": RETRIES,
+            "execution_timeout": {"seconds": 3600},
+            "run_timeout": {"seconds": 60, "nanos": 500_000_000},
+            "start_delay": {"seconds": 5},
+            "priority": 1,
+        },
+        '{"workflow_id":"o","workflow_type":"order","task_queue":"shop","priority":1,"input":'
+        '{"z":1,"a":[12345678901234567890.5, null]},"request_id":"r-9","retry_policy":'
+        "{" + RETRIES_JSON + '},"execution_timeout_secs":3600,"run_timeout_secs":60.5,'
+        '"start_delay_secs":5}',
+    ),
+    Case("start nameless", "POST /workflows", {"workflow_type": "t"}, '{"workflow_type":"t"}'),
+    Case(
+        "start again",
+        "POST /workflows",
+        {**ORDER, "request_id": "r-1"},
+        ORDER_JSON,
+        headers={"idempotency_key": "r-1"},
+        given=given.ordered,
+        repeats=True,
+    ),
+    Case(
+        "start or use",
+        "POST /workflows",
+        {**W, "workflow_type": "t", "conflict_policy": "CONFLICT_POLICY_USE_EXISTING"},
+        '{"workflow_id":"w","workflow_type":"t","conflict_policy":"use_existing"}',
+        given=given.started,
+        repeats=True,
+    ),
+    Case(
+        "start anew",
+        "POST /workflows",
+        {**W, "workflow_type": "t", "reuse_policy": "REUSE_POLICY_ALLOW_DUPLICATE"},
+        '{"workflow_id":"w","workflow_type":"t","reuse_policy":"allow_duplicate"}',
+        given=given.completed,
+    ),
+    Case(
+        "start a taken id",
+        "POST /workflows",
+        {**W, "workflow_type": "t"},
+        '{"workflow_id":"w","workflow_type":"t"}',
+        given=given.started,
+        refused="WORKFLOW_ALREADY_EXISTS",
+    ),
+    Case(
+        "start without a type",
+        "POST /workflows",
+        W,
+        '{"workflow_id":"w"}',
+        refused="INVALID_REQUEST",
+    ),
+    Case("execute", "POST /workflows:execute", {"start": ORDER}, ORDER_JSON),
+    Case(
+        "execute a taken id",
+        "POST /workflows:execute",
+        {"start": {**W, "workflow_type": "t"}},
+        '{"workflow_id":"w","workflow_type":"t"}',
+        given=given.completed,
+        refused="WORKFLOW_ALREADY_EXISTS",
+    ),
+)
+READS = (
+    Case("list", "GET /workflows", {}, given=given.three_started),
+    Case(
+        "list a page",
+        "GET /workflows",
+        {"status": "WORKFLOW_STATUS_PENDING", "workflow_type": "checkout", "page_size": 1},
+        query="status=pending&type=checkout&limit=1",
+        given=given.three_started,
+    ),
+    Case("get", "GET /workflows/{id}", W, given=given.signalled),
+    Case("get a closed one", "GET /workflows/{id}", W, given=given.terminated),
+    Case("get nobody", "GET /workflows/{id}", W, refused="WORKFLOW_NOT_FOUND"),
+    Case("result", "GET /workflows/{id}/result", W, given=given.running),
+    Case("result of a completed one", "GET /workflows/{id}/result", W, given=given.completed),
+    Case("result of a terminated one", "GET /workflows/{id}/result", W, given=given.terminated),
+    Case("history", "GET /workflows/{id}/events", W, given=given.worked),
+    Case(
+        "history backwards",
+        "GET /workflows/{id}/events",
+        {**W, "order": "HISTORY_ORDER_DESC", "page_size": 2},
+        query="order=desc&limit=2",
+        given=given.worked,
+    ),
+    Case(
+        "read an activity", "GET /activities/{id}", {"activity_id": "{token}"}, given=given.beaten
+    ),
+    Case(
+        "read an ended activity",
+        "GET /activities/{id}",
+        {"activity_id": "{token}"},
+        given=given.worked,
+    ),
+    Case(
+        "read no activity",
+        "GET /activities/{id}",
+        {"activity_id": "nobody"},
+        refused="INVALID_TASK_TOKEN",
+    ),
+)
+MOVES = (
+    Case(
+        "signal",
+        "POST /workflows/{id}/signal/{name}",
+        {**W, "signal_name": "go/now ü", "payload": value('[1,2.50,"\\u00fc"]')},
+        '{"payload":[1,2.50,"\\u00fc"]}',
+        given=given.running,
+    ),
+    Case(
+        "signal a closed one",
+        "POST /workflows/{id}/signal/{name}",
+        {**W, "signal_name": "go"},
+        given=given.completed,
+        refused="WORKFLOW_CLOSED",
+    ),
+    Case(
+        "cancel",
+        "POST /workflows/{id}/cancel",
+        {**W, "reason": "enough", "deadline": {"seconds": 9}, "request_id": "c-1"},
+        '{"reason":"enough","deadline_secs":9.0,"request_id":"c-1"}',
+        given=given.running,
+    ),
+    Case("cancel at once", "POST /workflows/{id}/cancel", W, given=given.started),
+    Case(
+        "cancel a closed one",
+        "POST /workflows/{id}/cancel",
+        W,
+        given=given.completed,
+        refused="WORKFLOW_NOT_FOUND",
+    ),
+    Case(
+        "terminate",
+        "POST /workflows/{id}/terminate",
+        {**W, "reason": "over"},
+        '{"reason":"over"}',
+        given=given.working,
+    ),
+    Case(
+        "terminate a closed one",
+        "POST /workflows/{id}/terminate",
+        W,
+        given=given.completed,
+        refused="WORKFLOW_NOT_FOUND",
+    ),
+    Case(
+        "schedule an activity",
+        "POST /workflows/{id}/activities",
+        {
+            **W,
+            "seq": 7,
+            "name": "audit",
+            "task_queue": "other",
+            "input": value("[1]"),
+            "options": {"retry_policy": RETRIES, "start_to_close_timeout": {"seconds": 9}},
+        },
+        '{"seq":7,"name":"audit","task_queue":"other","input":[1],"start_to_close_secs":9,'
+        + RETRIES_JSON
+        + "}",
+        given=given.running,
+    ),
+    Case(
+        "schedule an activity again",
+        "POST /workflows/{id}/activities",
+        {**W, "seq": 7, "name": "audit"},
+        '{"seq":7,"name":"audit"}',
+        given=given.outside,
+        repeats=True,
+    ),
+    Case(
+        "schedule an activity of a closed one",
+        "POST /workflows/{id}/activities",
+        {**W, "seq": 1, "name": "audit"},
+        '{"seq":1,"name":"audit"}',
+        given=given.completed,
+        refused="WORKFLOW_CLOSED",
+    ),
+)
+RUN = "GET /workflows/{id}/events/stream"
+NO_WATCHES = (
+    Case(
+        "watch from nowhere",
+        "GET /events/stream",
+        {"after": "x"},
+        query="after=x",
+        refused="INVALID_CURSOR",
+    ),
+    Case("watch no run", RUN, W, refused="WORKFLOW_NOT_FOUND"),
+)
+CASES = (*STARTS, *READS, *MOVES, *NO_WATCHES)
+STREAMS = (
+    Stream("watch", "GET /events/stream", {}, 1, meanwhile=((given.worked, 4), (given.finish, 1))),
+    Stream(
+        "watch some",
+        "GET /events/stream",
+        {"workflow_id": "b", "kinds": ["workflow_started", "workflow_terminated"]},
+        1,
+        query="workflow_id=b&kind=workflow_started&kind=workflow_terminated",
+        meanwhile=((given.three_started, 2),),
+    ),
+    Stream(
+        "watch on",
+        "GET /events/stream",
+        {"after": "{cursor}"},
+        3,
+        query="after=this+counts+less",
+        headers={"last_event_id": "{cursor}"},
+        given=given.watched,
+    ),
+    Stream("watch a run", RUN, W, 4, given=given.worked, meanwhile=((given.finish, 1),), ends=True),
+    Stream(
+        "watch a run on",
+        RUN,
+        {**W, "after_seq": 2},
+        2,
+        query="after_seq=2",
+        given=given.worked,
+        meanwhile=((given.finish, 1),),
+        ends=True,
+    ),
+)
