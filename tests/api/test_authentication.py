@@ -384,31 +384,32 @@ async def test_a_server_that_asks_for_no_key_keeps_them_all_the_same(engine):
 
 
 async def over_rest(channel, route, metadata, data=b""):
-    """Calls a route as Envoy does; returns the HTTP status and the first body."""
+    """Calls a route as Envoy does; returns the HTTP status, the other headers, the first body."""
     call = channel.unary_stream(f"/{route.service}/{route.method}")(
         data, metadata=(*metadata, ("x-envoy-original-path", route.path))
     )
     headers = dict(await call.initial_metadata())
     body = HttpBody.FromString(await call.read()).data
     call.cancel()
-    return int(headers.get("x-http-code", 200)), body
+    return int(headers.pop("x-http-code", 200)), headers, body
 
 
 async def test_every_row_of_rest_refuses_who_has_no_valid_key(channel, key, revoked):
     assert len(ROUTES) > 25
     for route in ROUTES:
         for metadata in ((), bearer(WRONG), bearer(revoked.plaintext)):
-            status, body = await over_rest(channel, route, metadata)
+            status, headers, body = await over_rest(channel, route, metadata)
             answer = json.loads(body)
             assert (status, answer["reason"]) == (401, "UNAUTHENTICATED"), route
+            assert headers == {"www-authenticate": "Bearer"}
             assert revoked.plaintext not in answer["error"]
 
 
 async def test_rest_creates_the_first_key_without_one(channel):
     (route,) = [route for route in ROUTES if route.method == "CreateApiKey"]
-    status, body = await over_rest(channel, route, ())
+    status, headers, body = await over_rest(channel, route, ())
     made = json.loads(body)
-    assert status == 201
+    assert (status, headers) == (201, {"cache-control": "no-store"})
     assert made["plaintext"].startswith(made["prefix"])
     assert (await over_rest(channel, route, ()))[0] == 401
     assert (await over_rest(channel, route, bearer(made["plaintext"])))[0] == 201

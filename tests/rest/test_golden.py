@@ -17,7 +17,7 @@ from tests.support.ids import SequentialIds
 from tests.support.model_store import ModelStore
 
 GOLDEN = Path(__file__).parent / "golden"
-SHOWN = ("content-type", "link", "x-next-page-token")
+SHOWN = ("content-type", "cache-control", "www-authenticate", "link", "x-next-page-token")
 START = (
     '{"workflow_type":"order","workflow_id":"o-1","input":{"z":1,"a":1234567890123456789,"f":1.0}}'
 )

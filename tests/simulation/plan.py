@@ -32,6 +32,8 @@ class Plan:
     """The mean time between two faults of a kind, for the kinds that this world has."""
     limits: dict[str, int] = field(default_factory=dict)
     """Bounds of the engine that are reached in this world."""
+    skews_us: list[int] = field(default_factory=list)
+    """By how much the clocks of servers with one database differ from the database's."""
 
     @classmethod
     def draw(cls, random: Random) -> Plan:
@@ -69,4 +71,8 @@ class Plan:
         for kind in ("sleep", "sever"):
             if random.random() < 0.5:
                 self.every_s[kind] = random.uniform(2, 12)
-        return random.randint(1, 3)
+        self.skews_us = [
+            random.choice([0, 0, 300, -300, 30_000, -30_000]) * MILLISECOND_US
+            for _ in range(random.randint(1, 3))
+        ]
+        return len(self.skews_us)

@@ -54,6 +54,8 @@ T = TypeVar("T")
 HEALING_S = 3600.0
 """Virtual seconds in which all must have ended once nothing breaks any more."""
 QUIET_S = 15.0
+PROMPT_S = 0.9
+"""Less than the time after which servers look for work that they were not told of."""
 _SIZES = {
     "sequence": (1, 6),
     "fan_out": (1, 8),
@@ -71,6 +73,7 @@ class World:
 
     def __init__(self, seed: int, *, shared: bool) -> None:
         self.seed = seed
+        self.shared = shared
         loop = asyncio.get_running_loop()
         assert isinstance(loop, SimLoop)
         self.loop = loop
@@ -86,7 +89,7 @@ class World:
         self.servers = [
             SimServer(
                 host,
-                Wall(loop) if shared else self.wall,
+                Wall(loop, self.plan.skews_us[number]) if shared else self.wall,
                 Random(f"{seed}/server{number or ''}"),
                 database=database,
                 on_end=invariants.check_disk,
@@ -161,6 +164,8 @@ class World:
             for server in self.servers:
                 invariants.check_engine(server.engine, self.contents)
                 invariants.check_caches(server.engine, self.workers)
+            if self.shared:
+                await self._probe()
             await invariants.check_repetitions(self.promises, self.contents, self.network)
             for actor in (*self.workers, *self.clients):
                 await (actor.crash() if isinstance(actor, SimWorker) else actor.close())
@@ -193,6 +198,21 @@ class World:
         while any(not stored.run.status.is_closed for stored in self.contents.runs.values()):
             assert self.loop.time() < end, f"stranded\n{invariants.describe(self.contents)}"
             await pause(1.0)
+
+    async def _probe(self) -> None:
+        """Servers hear at once of each other's work: none of it waits for somebody to look."""
+        for number, client in enumerate(self.clients):
+            began = self.loop.time()
+            request = StartWorkflowRequest(
+                workflow_id=f"probe-{number}",
+                workflow_type="sequence",
+                input=Payload(data=b"5"),
+                request_id="probe",
+            )
+            run_id = await self._start(client, request)
+            assert run_id is not None
+            await self._await_result(client, request.workflow_id, run_id)
+            assert self.loop.time() - began < PROMPT_S, "nobody heard of the work of another"
 
     # What the clients want.
 

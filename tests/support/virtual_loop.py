@@ -72,9 +72,9 @@ class _Jump:
 class Wall:
     """The wall clock of the simulated machine: it goes with the loop, and may be moved."""
 
-    def __init__(self, loop: VirtualLoop) -> None:
+    def __init__(self, loop: VirtualLoop, offset_us: int = 0) -> None:
         self.loop = loop
-        self.offset_us = 0
+        self.offset_us = offset_us
 
     def now_us(self) -> int:
         """Returns microseconds since the Unix epoch."""

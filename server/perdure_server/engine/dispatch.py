@@ -197,7 +197,8 @@ class Dispatcher:
             sessions = self._lanes.sessions(lane.namespace, lane.queue)
             if any(session.takes(lane) for session in sessions):
                 state = self._lanes.get(lane)
-                state.arrive()
+                # How many is not known: claims go on until one finds less than it asks for.
+                state.arrive(max(_CLAIM_MAX - state.backlog, 1))
                 self._offer(state)
 
     def stick(self, session: Session, run_id: str, seen_seq: int) -> None:

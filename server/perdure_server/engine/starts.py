@@ -10,7 +10,6 @@ from perdure.v1.workflow_service_pb2 import StartWorkflowRequest, StartWorkflowR
 from perdure_server.core import decide, limits
 from perdure_server.core.draft import Draft
 from perdure_server.core.errors import (
-    DomainError,
     RequestRecorded,
     RunContended,
     WorkflowAlreadyExists,
@@ -154,7 +153,7 @@ class Starts:
         return answer
 
 
-class _Raced(DomainError):
+class _Raced(Exception):
     """Another start or an ending came first; look again."""
 
 

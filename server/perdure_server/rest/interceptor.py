@@ -33,6 +33,11 @@ ORIGINAL_PATH: Final = "x-envoy-original-path"
 STATUS_HEADER: Final = "x-http-code"
 PING_SECONDS: Final = 15.0
 """Keeps proxies from closing a silent stream, and finds readers that vanished."""
+_UNAUTHORIZED: Final = 401
+_CHALLENGE: Final = ("www-authenticate", "Bearer")
+_CREATED: Final = 201
+_NO_STORE: Final = ("cache-control", "no-store")
+"""What was made may have a secret that is told only once."""
 _URL_SAFE: Final = "%/?:@!$&'()*+,;=-._~[]"
 
 _failures = logging.getLogger("perdure_server.failures")
@@ -224,6 +229,8 @@ class _RestRpc:
         status = self._codec.status(answer)
         if status != 200:
             headers.append((STATUS_HEADER, str(status)))
+        if status == _CREATED:
+            headers.append(_NO_STORE)
         if token := self._codec.next_page(answer):
             link = next_page(call.path, call.query, self._codec.rest_name("page_token"), token)
             headers += [("link", f'<{link}>; rel="next"'), ("x-next-page-token", token)]
@@ -261,5 +268,8 @@ def _call(context: Context) -> _Call:
 
 
 async def _refuse(refusal: Refusal, context: Context) -> bytes:
-    await context.send_initial_metadata(((STATUS_HEADER, str(refusal.status)),))
+    headers = [(STATUS_HEADER, str(refusal.status))]
+    if refusal.status == _UNAUTHORIZED:
+        headers.append(_CHALLENGE)
+    await context.send_initial_metadata(headers)
     return http_body(JSON, refusal.body())

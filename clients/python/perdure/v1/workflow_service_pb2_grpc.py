@@ -179,8 +179,9 @@ class WorkflowServiceServicer:
     def CancelWorkflow(self, request, context):
         """Asks a workflow to end; its code may compensate first. A run whose code has never run ends at once.
 
-        The request is durable when the call returns; a second one changes nothing but an earlier deadline. Writes
-        WorkflowCancelRequested, and WorkflowCancelled when the run ends at once.
+        The request is durable when the call returns; a second one changes nothing but an earlier deadline. Pending
+        activities that were scheduled from outside are asked to end too. Writes WorkflowCancelRequested, then
+        ActivityCancelRequested for each of those, or WorkflowCancelled when the run ends at once.
         Errors: NOT_FOUND / WORKFLOW_NOT_FOUND, also for a closed run.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -203,7 +204,7 @@ class WorkflowServiceServicer:
         A run has at most one such activity of a number: repeating the number returns the one that stands. The code of the
         workflow neither sees it nor its result. Writes ActivityScheduled.
         Errors: NOT_FOUND / WORKFLOW_NOT_FOUND, FAILED_PRECONDITION / WORKFLOW_CLOSED, INVALID_ARGUMENT /
-        REQUEST_ID_REUSED, INVALID_ARGUMENT / PAYLOAD_TOO_LARGE.
+        REQUEST_ID_REUSED, INVALID_ARGUMENT / PAYLOAD_TOO_LARGE, INVALID_ARGUMENT / LIMIT_EXCEEDED (a number above 2^53-1).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -122,8 +122,12 @@ class Database:
         self._url = url
         self._queries = queries
 
-    async def connect(self, *, bounded: bool = True) -> Session:
-        """Opens a connection; raises one of FAULTS. What it does takes bounded time, or any."""
+    async def connect(self, *, bounded: bool = True, by_key: bool = False) -> Session:
+        """Opens a connection; raises one of FAULTS.
+
+        What it does takes bounded time, or any. With `by_key` it is for statements that find every
+        row by its whole key, for others not.
+        """
         limits = (STATEMENT_SECONDS, LOCK_SECONDS, IDLE_SECONDS) if bounded else (0.0, 0.0, 0.0)
         try:
             connection = await asyncpg.connect(
@@ -140,7 +144,8 @@ class Database:
         session = Session(connection, self._queries)
         try:
             texts = [f"{seconds:.0f}s" for seconds in limits]
-            await session.rows("prepare_session", self.schema, *texts)
+            scans = "off" if by_key else "on"
+            await session.rows("prepare_session", self.schema, *texts, scans)
         except BaseException:
             session.drop()
             raise
@@ -155,8 +160,9 @@ class Database:
 class Link:
     """One connection that comes back: opened when it is asked for, and anew after it was lost."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, by_key: bool = False) -> None:
         self._database = database
+        self._by_key = by_key
         self._session: Session | None = None
         self._is_down = False
         self._again_at = 0.0
@@ -181,7 +187,7 @@ class Link:
             raise StoreUnavailable(f"{self._database.name} cannot be reached")
         while True:
             try:
-                self._session = await self._database.connect()
+                self._session = await self._database.connect(by_key=self._by_key)
             except FAULTS as fault:
                 self._again_at = clock() + self._wait
                 self._is_down = self._again_at > deadline

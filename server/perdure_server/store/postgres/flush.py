@@ -18,7 +18,6 @@ from perdure_server.core.errors import RequestRecorded, StaleVersion, WorkflowAl
 from perdure_server.store.contract import Committed, Position
 from perdure_server.store.postgres.connection import Row, Session
 from perdure_server.store.postgres.hints import Ears, words_of
-from perdure_server.store.postgres.rows import from_update
 from perdure_server.store.sqlite.rows import (
     from_activity,
     from_request,
@@ -146,10 +145,8 @@ class Flush:
 
     def _take(self, n: int, change: RunChange) -> None:
         rows, run_id = self._rows, change.run.run_id
-        if change.expected_version:
-            rows["update_run"].append((n, *from_update(change.run)))
-        else:
-            rows["insert_run"].append((n, *from_run(change.run)))
+        write = "update_run" if change.expected_version else "insert_run"
+        rows[write].append((n, *from_run(change.run)))
         for index, event in enumerate(change.events, self._index):
             rows["insert_event"].append(
                 (n, run_id, event.seq, event.kind, event.at_us, event.frame, index)

@@ -48,7 +48,9 @@ Operation = Commit | Claim | Extend | Step
 
 
 class Batch(Protocol):
-    """Operations that go together."""
+    """Operations that go together. With `by_key` they find every row by its whole key."""
+
+    by_key: bool
 
     def add(self, operation: Operation) -> bool:
         """Takes an operation in; False when it has to go alone or later."""
@@ -59,6 +61,8 @@ class Batch(Protocol):
 
 class Commits:
     """Changesets that touch nothing in common."""
+
+    by_key = True
 
     def __init__(self, statements: Statements, epoch: int, ears: Ears) -> None:
         self._flush = Flush(statements, epoch, ears)
@@ -74,6 +78,8 @@ class Commits:
 
 class Claims:
     """Claims of several calls. A lane claimed twice takes a second statement."""
+
+    by_key = False
 
     def __init__(self, statements: Statements, ears: Ears) -> None:
         self._statements = statements
@@ -127,14 +133,17 @@ class Claims:
         columns = zip(*wave.values(), strict=True)
         told = (self._ears.channel, self._ears.name)
         found = await session.rows_of(self._statements.claim, *columns, *told)
-        for _, place, *columns_of_task in found:
-            leased[place].append(to_task(columns_of_task))
+        for _, *task_columns in found:
+            task = to_task(task_columns)
+            leased[wave[task.lane][0]].append(task)
         for place, *_ in wave.values():
             leased[place].sort(key=_order)
 
 
 class Extensions:
     """Leases of several calls, each with its new end; of one that stands twice the last counts."""
+
+    by_key = True
 
     def __init__(self) -> None:
         self._rows: dict[Row, Row] = {}
@@ -159,6 +168,8 @@ class Extensions:
 
 class Alone:
     """One operation that shares its transaction with no other."""
+
+    by_key = False
 
     def __init__(self, step: Step) -> None:
         self._step: Step | None = step

@@ -71,7 +71,7 @@ class _Job:
 
 
 class Writer:
-    """Runs operations in groups, over a connection of its own."""
+    """Runs operations in groups, one batch after another, over connections of its own."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class Writer:
         self._database = database
         self._statements = statements
         self._epoch = epoch
-        self._link = Link(database)
+        self._links = {by_key: Link(database, by_key=by_key) for by_key in (True, False)}
         self._queue: deque[_Job] = deque()
         self._arrived = asyncio.Event()
         self._is_stopping = False
@@ -115,7 +115,8 @@ class Writer:
         self._is_stopping = True
         self._arrived.set()
         await self._serving
-        await self._link.close()
+        for link in self._links.values():
+            await link.close()
 
     async def _serve(self) -> None:
         while self._queue or not self._is_stopping:
@@ -167,13 +168,14 @@ class Writer:
         return answers
 
     async def _run(self, batch: Batch) -> Sequence[object]:
-        session = await self._link.session()
+        link = self._links[batch.by_key]
+        session = await link.session()
         before = session.statements
         try:
             return await batch.run(session)
         except BaseException as fault:
             if not _is_harmless(fault, session):
-                self._link.drop()
+                link.drop()
             raise
         finally:
             self._stats.statements += session.statements - before

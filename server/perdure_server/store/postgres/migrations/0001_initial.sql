@@ -71,8 +71,9 @@ CREATE TABLE runs (
     next_run_id      text COLLATE "C" NOT NULL
 ) WITH (fillfactor = 80);
 
--- Of two racing starts of one workflow id, one wins.
-CREATE UNIQUE INDEX runs_by_workflow ON runs (namespace, workflow_id, generation);
+-- Of two racing starts of one workflow id, one wins. No other index has the workflow id, so no
+-- plan of a young table can choose a wrong one for it.
+CREATE UNIQUE INDEX runs_by_workflow ON runs (workflow_id, generation, namespace);
 
 -- Lists: the newest first, filtered or not, without a sort.
 CREATE INDEX runs_by_namespace ON runs (namespace, run_id);
@@ -92,15 +93,21 @@ CREATE TABLE events (
 
 CREATE UNIQUE INDEX events_by_position ON events (commit_no, idx);
 
--- A run as lists show it: its row, its first event, and its last one once it is closed.
+-- A run as lists show it: its row, its first event, and its last one once it is closed. What is
+-- lateral is looked up by its key, row by row, whatever the planner thinks of the tables' sizes.
 CREATE VIEW run_summaries AS
 SELECT runs.*, first.frame AS started, last.frame AS closed
 FROM runs
-JOIN events AS first ON first.run_id = runs.run_id AND first.seq = 1
-LEFT JOIN events AS last
-    ON last.run_id = runs.run_id
-    AND last.seq = runs.history_length
-    AND runs.closed_at_us IS NOT NULL;
+CROSS JOIN LATERAL (
+    SELECT frame FROM events WHERE events.run_id = runs.run_id AND events.seq = 1 OFFSET 0
+) AS first
+LEFT JOIN LATERAL (
+    SELECT frame FROM events
+    WHERE events.run_id = runs.run_id
+        AND events.seq = runs.history_length
+        AND runs.closed_at_us IS NOT NULL
+    OFFSET 0
+) AS last ON true;
 
 CREATE TABLE activities (
     run_id            text COLLATE "C" NOT NULL,

@@ -30,8 +30,11 @@ WHERE activities.run_id = given.run_id AND activities.seq = given.seq
     AND n NOT IN (SELECT n FROM refused);
 
 -- name: delete_activities
-DELETE FROM activities USING unnest($1::int[], $2::text[]) AS given (n, run_id)
-WHERE activities.run_id = given.run_id AND n NOT IN (SELECT n FROM refused);
+DELETE FROM activities
+WHERE run_id = ANY(ARRAY(
+    SELECT run_id FROM unnest($1::int[], $2::text[]) AS given (n, run_id)
+    WHERE n NOT IN (SELECT n FROM refused)
+));
 
 -- name: load_activities
 SELECT

@@ -30,14 +30,20 @@ WHERE runs.run_id = $1 ORDER BY events.seq;
 -- name: read_events
 -- Only commits below every transaction that is under way: none can appear before them any more.
 SELECT
-    events.commit_no, events.idx, runs.namespace, runs.workflow_id, runs.run_id, runs.workflow_type,
-    events.seq, events.kind, events.at_us, events.frame
-FROM events JOIN runs ON runs.run_id = events.run_id
-WHERE (events.commit_no, events.idx) > ($1, $2)
-    AND events.commit_no < (
-        SELECT base + pg_snapshot_xmin(pg_current_snapshot())::text::bigint FROM position
-    )
-ORDER BY events.commit_no, events.idx LIMIT $3;
+    page.commit_no, page.idx, runs.namespace, runs.workflow_id, page.run_id, runs.workflow_type,
+    page.seq, page.kind, page.at_us, page.frame
+FROM (
+    SELECT run_id, seq, kind, at_us, frame, commit_no, idx FROM events
+    WHERE (commit_no, idx) > ($1, $2)
+        AND commit_no < (
+            SELECT base + pg_snapshot_xmin(pg_current_snapshot())::text::bigint FROM position
+        )
+    ORDER BY commit_no, idx LIMIT $3
+) AS page
+CROSS JOIN LATERAL (
+    SELECT namespace, workflow_id, workflow_type FROM runs WHERE run_id = page.run_id OFFSET 0
+) AS runs
+ORDER BY page.commit_no, page.idx;
 
 -- name: sizes_between
 -- The first of the events between two, with the sizes of their frames.
@@ -48,5 +54,8 @@ WHERE run_id = $1 AND seq > $2 AND seq < $3 ORDER BY seq LIMIT $4;
 DELETE FROM events WHERE run_id = $1 AND seq >= $2 AND seq <= $3;
 
 -- name: delete_events
-DELETE FROM events USING unnest($1::int[], $2::text[]) AS given (n, run_id)
-WHERE events.run_id = given.run_id AND n NOT IN (SELECT n FROM refused);
+DELETE FROM events
+WHERE run_id = ANY(ARRAY(
+    SELECT run_id FROM unnest($1::int[], $2::text[]) AS given (n, run_id)
+    WHERE n NOT IN (SELECT n FROM refused)
+));

@@ -35,17 +35,21 @@ FROM place CROSS JOIN told LEFT JOIN refused ON true;
 SELECT n, 1 AS why
 FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::text[])
     AS given (n, namespace, workflow_id, rpc, request_id)
-JOIN requests
-    ON requests.namespace = given.namespace
-    AND requests.workflow_id = given.workflow_id
-    AND requests.rpc = given.rpc
-    AND requests.request_id = given.request_id;
+CROSS JOIN LATERAL (
+    SELECT FROM requests
+    WHERE requests.namespace = given.namespace
+        AND requests.workflow_id = given.workflow_id
+        AND requests.rpc = given.rpc
+        AND requests.request_id = given.request_id
+    OFFSET 0
+) AS recorded;
 
 -- name: nothing_refused
 SELECT 0 AS n, 0 AS why WHERE false;
 
 -- name: claim
--- Many claims in one statement; a lane stands in one of them only.
+-- Many claims in one statement; a lane stands in one of them only. The picked rows are locked, so
+-- every insert meets its row: that finds it by its key, where a join might walk the table.
 WITH RECURSIVE claims AS MATERIALIZED (
     SELECT *
     FROM unnest(
@@ -58,18 +62,25 @@ WITH RECURSIVE claims AS MATERIALIZED (
 found (n, priority) AS ({lane_priorities}),
 picked AS MATERIALIZED ({ready_tasks}),
 leased AS (
-    UPDATE tasks SET
-        session_id = picked.session_id, worker_identity = picked.worker_identity,
-        lease = tasks.lease + 1, leased_at_us = picked.now_us,
-        lease_until_us = picked.now_us + coalesce(tasks.lease_limit_us, picked.poll_lease_us)
+    INSERT INTO tasks (
+        run_id, kind, seq, namespace, queue, type, priority, ready_at_us, created_at_us, attempt,
+        lease, lease_limit_us, start_limit_us, session_id, worker_identity, leased_at_us,
+        lease_until_us
+    )
+    SELECT
+        run_id, kind, seq, namespace, queue, type, priority, ready_at_us, created_at_us, attempt,
+        lease, lease_limit_us, start_limit_us, session_id, worker_identity, leased_at_us,
+        lease_until_us
     FROM picked
-    WHERE tasks.run_id = picked.run_id AND tasks.kind = picked.kind AND tasks.seq = picked.seq
+    ON CONFLICT (run_id, kind, seq) DO UPDATE SET
+        session_id = excluded.session_id, worker_identity = excluded.worker_identity,
+        lease = excluded.lease, leased_at_us = excluded.leased_at_us,
+        lease_until_us = excluded.lease_until_us
     RETURNING
-        picked.n,
-        tasks.run_id, tasks.kind, tasks.seq, tasks.namespace, tasks.queue, tasks.type, tasks.priority,
-        tasks.ready_at_us, tasks.created_at_us, tasks.attempt, tasks.lease, tasks.lease_limit_us,
-        tasks.start_limit_us, tasks.session_id, tasks.worker_identity, tasks.leased_at_us,
-        tasks.lease_until_us
+        tasks.run_id, tasks.kind, tasks.seq, tasks.namespace, tasks.queue, tasks.type,
+        tasks.priority, tasks.ready_at_us, tasks.created_at_us, tasks.attempt, tasks.lease,
+        tasks.lease_limit_us, tasks.start_limit_us, tasks.session_id, tasks.worker_identity,
+        tasks.leased_at_us, tasks.lease_until_us
 ),
 told AS MATERIALIZED (
     SELECT count(pg_notify($11, payload)) AS messages FROM (
@@ -96,13 +107,17 @@ SELECT
     ARRAY(SELECT loaded FROM ({load_tail}) AS loaded);
 
 -- name: prepare_session
--- Plans are made once and never walk a table: statistics of a young table would say it is cheaper,
--- and the plan would stay when the table has grown. A commit is on the disk when it is answered.
+-- Plans are made once and never walk a table: of a young table, or one that is empty at the moment,
+-- the planner would think that cheaper, and the plan would stay when the table has grown. What finds
+-- rows by their whole keys does without index scans too: what is left are bitmaps, which no plan
+-- can use to walk. A commit is on the disk when it is answered.
 SELECT
     set_config('search_path', quote_ident($1), false),
     set_config('default_transaction_isolation', 'read committed', false),
     set_config('plan_cache_mode', 'force_generic_plan', false),
     set_config('enable_seqscan', 'off', false),
+    set_config('enable_indexscan', $5, false),
+    set_config('enable_indexonlyscan', $5, false),
     set_config('enable_hashjoin', 'off', false),
     set_config('enable_mergejoin', 'off', false),
     set_config('jit', 'off', false),
@@ -217,10 +232,10 @@ DELETE FROM sessions WHERE session_id = $1 AND server_id = $2 RETURNING session_
 -- name: leases_here
 SELECT
     run_id, kind, seq, namespace, queue, type, priority, ready_at_us, created_at_us, attempt, lease,
-    lease_limit_us, start_limit_us, tasks.session_id, worker_identity, leased_at_us, lease_until_us
-FROM tasks LEFT JOIN sessions ON sessions.session_id = tasks.session_id
-WHERE tasks.session_id IS NOT NULL
-    AND (sessions.server_id = $1 OR sessions.server_id IS NULL);
+    lease_limit_us, start_limit_us, session_id, worker_identity, leased_at_us, lease_until_us
+FROM tasks
+WHERE session_id IS NOT NULL
+    AND session_id NOT IN (SELECT session_id FROM sessions WHERE server_id <> $1);
 
 -- name: overdue
 SELECT

@@ -17,8 +17,13 @@ WHERE namespace = $1 AND workflow_id = $2 AND rpc = $3 AND request_id = $4;
 
 -- name: delete_requests
 -- Those of workflows that have no run.
-DELETE FROM requests USING unnest($2::text[]) AS given (workflow_id)
-WHERE requests.namespace = $1 AND requests.workflow_id = given.workflow_id
-    AND NOT EXISTS (
-        SELECT 1 FROM runs WHERE runs.namespace = $1 AND runs.workflow_id = given.workflow_id
-    );
+DELETE FROM requests
+WHERE namespace = $1 AND workflow_id = ANY(ARRAY(
+    SELECT given.workflow_id FROM unnest($2::text[]) AS given (workflow_id)
+    LEFT JOIN LATERAL (
+        SELECT true AS is_there FROM runs
+        WHERE runs.workflow_id = given.workflow_id AND runs.namespace IS NOT DISTINCT FROM $1
+        LIMIT 1
+    ) AS runs ON true
+    WHERE is_there IS NULL
+));

@@ -32,28 +32,46 @@ WHERE n NOT IN (SELECT n FROM refused)
 ORDER BY namespace, workflow_id, generation;
 
 -- name: update_run
--- A run's identity never changes: namespace, workflow id, type, generation, attempt, creation and
--- the run before it.
-UPDATE runs SET
-    task_queue = given.task_queue, status = given.status, version = given.version, priority =
-    given.priority, updated_at_us = given.updated_at_us, started_at_us = given.started_at_us,
-    closed_at_us = given.closed_at_us, history_length = given.history_length, history_bytes =
-    given.history_bytes, seen_seq = given.seen_seq, stimulus_seq = given.stimulus_seq, task_lease =
-    given.task_lease, accepted_lease = given.accepted_lease, task_failure = given.task_failure,
-    activity_seq_max = given.activity_seq_max, timer_seq_max = given.timer_seq_max, wait_seq_max =
-    given.wait_seq_max, cancel_requested = given.cancel_requested, cancel_reason =
-    given.cancel_reason, next_run_id = given.next_run_id
-FROM unnest(
-    $1::int[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[],
-    $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[],
-    $14::bigint[], $15::bigint[], $16::bytea[], $17::bigint[], $18::bigint[], $19::bigint[],
-    $20::boolean[], $21::text[], $22::text[]
-) AS given (
-    n, run_id, task_queue, status, version, priority, updated_at_us, started_at_us, closed_at_us,
-    history_length, history_bytes, seen_seq, stimulus_seq, task_lease, accepted_lease, task_failure,
-    activity_seq_max, timer_seq_max, wait_seq_max, cancel_requested, cancel_reason, next_run_id
+-- The parameters are those of insert_run. A run's identity never changes: namespace, workflow
+-- id, type, generation, attempt, creation and the run before it. The row exists, so every insert
+-- meets it: that finds it by its key, where a join might walk the table.
+INSERT INTO runs (
+    run_id, namespace, workflow_id, workflow_type, task_queue, generation, status, version, attempt,
+    priority, created_at_us, updated_at_us, started_at_us, closed_at_us, history_length,
+    history_bytes, seen_seq, stimulus_seq, task_lease, accepted_lease, task_failure,
+    activity_seq_max, timer_seq_max, wait_seq_max, cancel_requested, cancel_reason, previous_run_id,
+    next_run_id
 )
-WHERE runs.run_id = given.run_id AND n NOT IN (SELECT n FROM refused);
+SELECT
+    run_id, namespace, workflow_id, workflow_type, task_queue, generation, status, version, attempt,
+    priority, created_at_us, updated_at_us, started_at_us, closed_at_us, history_length,
+    history_bytes, seen_seq, stimulus_seq, task_lease, accepted_lease, task_failure,
+    activity_seq_max, timer_seq_max, wait_seq_max, cancel_requested, cancel_reason, previous_run_id,
+    next_run_id
+FROM unnest(
+    $1::int[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::text[],
+    $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[],
+    $15::bigint[], $16::bigint[], $17::bigint[], $18::bigint[], $19::bigint[], $20::bigint[],
+    $21::bigint[], $22::bytea[], $23::bigint[], $24::bigint[], $25::bigint[], $26::boolean[],
+    $27::text[], $28::text[], $29::text[]
+) AS given (
+    n, run_id, namespace, workflow_id, workflow_type, task_queue, generation, status, version,
+    attempt, priority, created_at_us, updated_at_us, started_at_us, closed_at_us, history_length,
+    history_bytes, seen_seq, stimulus_seq, task_lease, accepted_lease, task_failure,
+    activity_seq_max, timer_seq_max, wait_seq_max, cancel_requested, cancel_reason, previous_run_id,
+    next_run_id
+)
+WHERE n NOT IN (SELECT n FROM refused)
+ON CONFLICT (run_id) DO UPDATE SET
+    task_queue = excluded.task_queue, status = excluded.status, version = excluded.version, priority
+    = excluded.priority, updated_at_us = excluded.updated_at_us, started_at_us =
+    excluded.started_at_us, closed_at_us = excluded.closed_at_us, history_length =
+    excluded.history_length, history_bytes = excluded.history_bytes, seen_seq = excluded.seen_seq,
+    stimulus_seq = excluded.stimulus_seq, task_lease = excluded.task_lease, accepted_lease =
+    excluded.accepted_lease, task_failure = excluded.task_failure, activity_seq_max =
+    excluded.activity_seq_max, timer_seq_max = excluded.timer_seq_max, wait_seq_max =
+    excluded.wait_seq_max, cancel_requested = excluded.cancel_requested, cancel_reason =
+    excluded.cancel_reason, next_run_id = excluded.next_run_id;
 
 -- name: run_version
 -- Refuses those whose run is not at the version they expect. The rows of the others stay locked,
@@ -63,9 +81,13 @@ WITH given AS MATERIALIZED (
     FROM unnest($1::int[], $2::text[], $3::bigint[]) AS given (n, run_id, version)
 ),
 held AS MATERIALIZED (
-    SELECT runs.run_id
-    FROM given JOIN runs ON runs.run_id = given.run_id AND runs.version = given.version
-    ORDER BY runs.run_id FOR NO KEY UPDATE OF runs
+    SELECT locked.run_id
+    FROM (SELECT run_id, version FROM given ORDER BY run_id) AS ordered
+    CROSS JOIN LATERAL (
+        SELECT runs.run_id FROM runs
+        WHERE runs.run_id = ordered.run_id AND runs.version = ordered.version
+        FOR NO KEY UPDATE
+    ) AS locked
 )
 SELECT n, 3 AS why FROM given WHERE run_id NOT IN (SELECT run_id FROM held);
 
@@ -76,19 +98,29 @@ WITH given AS MATERIALIZED (
     FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::bigint[])
         AS given (n, run_id, namespace, workflow_id, generation)
 )
-SELECT n, 2 AS why FROM given JOIN runs ON runs.run_id = given.run_id
+SELECT n, 2 AS why
+FROM given CROSS JOIN LATERAL (
+    SELECT FROM runs WHERE runs.run_id = given.run_id OFFSET 0
+) AS taken
 UNION ALL
 SELECT n, 2 AS why
-FROM given JOIN runs
-    ON runs.namespace = given.namespace
-    AND runs.workflow_id = given.workflow_id
-    AND runs.generation = given.generation;
+FROM given CROSS JOIN LATERAL (
+    SELECT FROM runs
+    WHERE runs.workflow_id = given.workflow_id AND runs.generation = given.generation
+        AND runs.namespace IS NOT DISTINCT FROM given.namespace
+    OFFSET 0
+) AS taken;
 
 -- name: find_run
-SELECT run_id FROM runs WHERE namespace = $1 AND workflow_id = $2 AND run_id = $3;
+-- By its id first, and by no other index.
+SELECT run_id
+FROM (SELECT run_id, namespace, workflow_id FROM runs WHERE run_id = $3 OFFSET 0) AS found
+WHERE namespace = $1 AND workflow_id = $2;
 
 -- name: find_latest_run
-SELECT run_id FROM runs WHERE namespace = $1 AND workflow_id = $2 ORDER BY generation DESC LIMIT 1;
+-- "Not distinct" is "equal" that no index serves: only the index of the workflow id is left.
+SELECT run_id FROM runs WHERE namespace IS NOT DISTINCT FROM $1 AND workflow_id = $2
+ORDER BY generation DESC LIMIT 1;
 
 -- name: load_run
 SELECT
@@ -138,5 +170,8 @@ SELECT run_id, workflow_id, history_length, history_bytes FROM runs
 WHERE namespace = $1 AND closed_at_us IS NOT NULL ORDER BY run_id LIMIT $2;
 
 -- name: delete_run
-DELETE FROM runs USING unnest($1::int[], $2::text[]) AS given (n, run_id)
-WHERE runs.run_id = given.run_id AND n NOT IN (SELECT n FROM refused);
+DELETE FROM runs
+WHERE run_id = ANY(ARRAY(
+    SELECT run_id FROM unnest($1::int[], $2::text[]) AS given (n, run_id)
+    WHERE n NOT IN (SELECT n FROM refused)
+));

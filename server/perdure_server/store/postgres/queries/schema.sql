@@ -24,12 +24,11 @@ ORDER BY last.commit_no DESC, last.idx DESC LIMIT 1;
 
 -- name: record_position
 -- Keeps the place of the last event of runs that are about to be deleted.
+WITH ending AS MATERIALIZED (
+    SELECT commit_no, idx FROM events WHERE run_id = ANY($1::text[])
+)
 UPDATE position SET commit_no = last.commit_no, idx = last.idx
-FROM (
-    SELECT events.commit_no, events.idx
-    FROM unnest($1::text[]) AS given (run_id) JOIN events ON events.run_id = given.run_id
-    ORDER BY events.commit_no DESC, events.idx DESC LIMIT 1
-) AS last
+FROM (SELECT commit_no, idx FROM ending ORDER BY commit_no DESC, idx DESC LIMIT 1) AS last
 WHERE (last.commit_no, last.idx) > (position.commit_no, position.idx);
 
 -- name: begin_write

@@ -32,8 +32,11 @@ WHERE tasks.run_id = given.run_id AND tasks.kind = given.kind AND tasks.seq = gi
     AND n NOT IN (SELECT n FROM refused);
 
 -- name: delete_tasks
-DELETE FROM tasks USING unnest($1::int[], $2::text[]) AS given (n, run_id)
-WHERE tasks.run_id = given.run_id AND n NOT IN (SELECT n FROM refused);
+DELETE FROM tasks
+WHERE run_id = ANY(ARRAY(
+    SELECT run_id FROM unnest($1::int[], $2::text[]) AS given (n, run_id)
+    WHERE n NOT IN (SELECT n FROM refused)
+));
 
 -- name: load_tasks
 SELECT
@@ -49,13 +52,14 @@ WITH given AS MATERIALIZED (
         AS given (n, run_id, kind, seq, lease)
 ),
 held AS MATERIALIZED (
-    SELECT tasks.run_id, tasks.kind, tasks.seq
-    FROM given JOIN tasks
-        ON tasks.run_id = given.run_id
-        AND tasks.kind = given.kind
-        AND tasks.seq = given.seq
-        AND tasks.lease = given.lease
-    ORDER BY tasks.run_id, tasks.kind, tasks.seq FOR NO KEY UPDATE OF tasks
+    SELECT locked.run_id, locked.kind, locked.seq
+    FROM (SELECT run_id, kind, seq, lease FROM given ORDER BY run_id, kind, seq) AS ordered
+    CROSS JOIN LATERAL (
+        SELECT tasks.run_id, tasks.kind, tasks.seq FROM tasks
+        WHERE tasks.run_id = ordered.run_id AND tasks.kind = ordered.kind
+            AND tasks.seq = ordered.seq AND tasks.lease = ordered.lease
+        FOR NO KEY UPDATE
+    ) AS locked
 )
 SELECT n, 3 AS why FROM given
 WHERE (run_id, kind, seq) NOT IN (SELECT run_id, kind, seq FROM held);
@@ -83,16 +87,20 @@ WHERE found.priority IS NOT NULL;
 -- name: ready_tasks
 -- What each of `claims` gets; part of `claim`. One priority at a time: the index then ends the walk
 -- at the first task that is not ready yet. What another server is about to take is passed over.
-SELECT claims.n, claims.session_id, claims.worker_identity, claims.poll_lease_us, claims.now_us,
-    walked.run_id, walked.kind, walked.seq
+SELECT
+    walked.run_id, walked.kind, walked.seq, walked.namespace, walked.queue, walked.type,
+    walked.priority, walked.ready_at_us, walked.created_at_us, walked.attempt,
+    walked.lease + 1 AS lease, walked.lease_limit_us, walked.start_limit_us, claims.session_id,
+    claims.worker_identity, claims.now_us AS leased_at_us,
+    claims.now_us + coalesce(walked.lease_limit_us, claims.poll_lease_us) AS lease_until_us
 FROM claims CROSS JOIN LATERAL (
-    SELECT ready.run_id, ready.kind, ready.seq
+    SELECT ready.*
     FROM (
         SELECT priority FROM found
         WHERE found.n = claims.n AND priority IS NOT NULL ORDER BY priority
     ) AS level
     CROSS JOIN LATERAL (
-        SELECT tasks.run_id, tasks.kind, tasks.seq FROM tasks
+        SELECT tasks.* FROM tasks
         WHERE tasks.session_id IS NULL AND tasks.namespace = claims.namespace
             AND tasks.queue = claims.queue AND tasks.kind = claims.kind
             AND tasks.type = claims.type AND tasks.priority = level.priority
@@ -110,14 +118,15 @@ WITH given AS MATERIALIZED (
         AS given (lease_until_us, run_id, kind, seq, lease)
 ),
 held AS MATERIALIZED (
-    SELECT tasks.run_id, tasks.kind, tasks.seq, given.lease_until_us
-    FROM given JOIN tasks
-        ON tasks.run_id = given.run_id
-        AND tasks.kind = given.kind
-        AND tasks.seq = given.seq
-        AND tasks.lease = given.lease
-        AND tasks.session_id IS NOT NULL
-    ORDER BY tasks.run_id, tasks.kind, tasks.seq FOR NO KEY UPDATE OF tasks
+    SELECT locked.run_id, locked.kind, locked.seq, ordered.lease_until_us
+    FROM (SELECT * FROM given ORDER BY run_id, kind, seq) AS ordered
+    CROSS JOIN LATERAL (
+        SELECT tasks.run_id, tasks.kind, tasks.seq FROM tasks
+        WHERE tasks.run_id = ordered.run_id AND tasks.kind = ordered.kind
+            AND tasks.seq = ordered.seq AND tasks.lease = ordered.lease
+            AND tasks.session_id IS NOT NULL
+        FOR NO KEY UPDATE
+    ) AS locked
 )
 UPDATE tasks SET lease_until_us = held.lease_until_us
 FROM held

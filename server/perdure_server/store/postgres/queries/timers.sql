@@ -15,8 +15,11 @@ WHERE timers.run_id = given.run_id AND timers.kind = given.kind AND timers.seq =
     AND n NOT IN (SELECT n FROM refused);
 
 -- name: delete_timers
-DELETE FROM timers USING unnest($1::int[], $2::text[]) AS given (n, run_id)
-WHERE timers.run_id = given.run_id AND n NOT IN (SELECT n FROM refused);
+DELETE FROM timers
+WHERE run_id = ANY(ARRAY(
+    SELECT run_id FROM unnest($1::int[], $2::text[]) AS given (n, run_id)
+    WHERE n NOT IN (SELECT n FROM refused)
+));
 
 -- name: load_timers
 SELECT run_id, kind, seq, due_at_us FROM timers WHERE run_id = $1;
