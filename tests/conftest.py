@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+
+from tests.support import postgres
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -17,3 +21,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write the golden histories of tests/replay anew instead of comparing with them",
     )
+
+
+@pytest.fixture(scope="session")
+def schemas() -> Iterator[postgres.Schemas]:
+    """A real PostgreSQL that lends schemas, started when the first test asks for one."""
+    with postgres.schemas() as lent:
+        yield lent

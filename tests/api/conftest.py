@@ -4,21 +4,38 @@ from __future__ import annotations
 
 import pytest
 
-from perdure_server.app import SystemClock, SystemIds, listening, running_engine
+from perdure_server.app import DatabaseClock, SystemIds, listening, running_engine
+from perdure_server.store.postgres.store import PostgresStore
 from perdure_server.store.sqlite.store import SqliteStore
 from tests.api.calls import Caller
 from tests.api.flows import Flows
 from tests.support.model_store import ModelStore
 
 
-@pytest.fixture(params=["model", "sqlite"])
-def store(request, tmp_path):
-    return ModelStore() if request.param == "model" else SqliteStore(tmp_path / "perdure.db")
+@pytest.fixture
+def model_store():
+    return ModelStore()
+
+
+@pytest.fixture
+def sqlite_store(tmp_path):
+    return SqliteStore(tmp_path / "perdure.db")
+
+
+@pytest.fixture
+def postgres_store(schemas):
+    with schemas.lent() as schema:
+        yield PostgresStore(schemas.url, schema=schema)
+
+
+@pytest.fixture(params=["model", "sqlite", "postgres"])
+def store(request):
+    return request.getfixturevalue(f"{request.param}_store")
 
 
 @pytest.fixture
 async def engine(store):
-    async with running_engine(store, SystemClock(), SystemIds()) as engine:
+    async with running_engine(store, DatabaseClock(), SystemIds()) as engine:
         yield engine
 
 

@@ -234,6 +234,17 @@ async def test_a_heartbeat_every_nine_seconds_is_enough(rig, read):
     assert (stream.ended, stream.error) == (False, None)
     await finish(rig, stream.workflow_tasks[0], complete())
     await rig.advance(12)
+    assert (stream.ended, stream.error) == (False, None)
+
+
+async def test_a_worker_that_is_silent_about_its_tasks_loses_its_stream(rig, read):
+    stream = await read()
+    await rig.advance(60)
+    assert not stream.ended
+    await rig.start("a")
+    await rig.advance(9)
+    assert not stream.ended
+    await rig.advance(3)
     assert (stream.ended, stream.error) == (True, None)
 
 

@@ -14,12 +14,6 @@ from tests.support import postgres
 from tests.support.model_store import Contents, ModelStore
 
 
-@pytest.fixture(scope="session")
-def schemas() -> Iterator[postgres.Schemas]:
-    with postgres.schemas() as lent:
-        yield lent
-
-
 @pytest.fixture
 def model_disk() -> Callable[[], Store]:
     contents = Contents()

@@ -88,8 +88,9 @@ def kinds(outcomes: list[Any]) -> list[type]:
 async def blocked(outside: asyncpg.Connection, waiting: asyncio.Task[Any]) -> None:
     """Returns when the database holds a statement up."""
     query = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid()"
-    while not waiting.done() and not await outside.fetchval(query):
-        await asyncio.sleep(0)
+    while not waiting.done():
+        if await outside.fetchval(query):
+            return
 
 
 class TestGroups:
@@ -340,7 +341,8 @@ class TestFaults:
         await store.load_run(a_run(1).run_id)
         lost = await outside.fetch(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-            " WHERE pid <> pg_backend_pid() AND usename = current_user AND datname = current_database()"
+            " WHERE pid <> pg_backend_pid() AND usename = current_user"
+            " AND datname = current_database()"
         )
         assert len(lost) >= 3
         hints = store.hints()

@@ -267,7 +267,10 @@ class Sessions:
             self._check(session, now_us - session.heard_us)
 
     def _check(self, session: Session, silence_us: int) -> None:
-        if silence_us > limits.SESSION_LEASE_US:
+        if not (session.sticky or session.held) and session.sink is not None:
+            # Who can only report owes no word while it has no task.
+            self.heard(session)
+        elif silence_us > limits.SESSION_LEASE_US:
             sink, session.sink = session.sink, None
             if sink is not None:
                 sink.end(None)

@@ -176,7 +176,7 @@ CREATE TABLE requests (
     fingerprint   bytea            NOT NULL,
     response      bytea            NOT NULL,
     created_at_us bigint           NOT NULL,
-    PRIMARY KEY (namespace, workflow_id, rpc, request_id)
+    PRIMARY KEY (workflow_id, namespace, rpc, request_id)
 );
 
 CREATE TABLE servers (

@@ -9,7 +9,7 @@ FROM unnest(
     $8::bigint[]
 ) AS given (n, namespace, workflow_id, rpc, request_id, fingerprint, response, created_at_us)
 WHERE n NOT IN (SELECT n FROM refused)
-ORDER BY namespace, workflow_id, rpc, request_id;
+ORDER BY workflow_id, namespace, rpc, request_id;
 
 -- name: find_request
 SELECT namespace, workflow_id, rpc, request_id, fingerprint, response, created_at_us FROM requests
@@ -18,7 +18,7 @@ WHERE namespace = $1 AND workflow_id = $2 AND rpc = $3 AND request_id = $4;
 -- name: delete_requests
 -- Those of workflows that have no run.
 DELETE FROM requests
-WHERE namespace = $1 AND workflow_id = ANY(ARRAY(
+WHERE namespace IS NOT DISTINCT FROM $1 AND workflow_id = ANY(ARRAY(
     SELECT given.workflow_id FROM unnest($2::text[]) AS given (workflow_id)
     LEFT JOIN LATERAL (
         SELECT true AS is_there FROM runs

@@ -29,7 +29,7 @@ FROM unnest(
     next_run_id
 )
 WHERE n NOT IN (SELECT n FROM refused)
-ORDER BY namespace, workflow_id, generation;
+ORDER BY workflow_id, generation, namespace;
 
 -- name: update_run
 -- The parameters are those of insert_run. A run's identity never changes: namespace, workflow

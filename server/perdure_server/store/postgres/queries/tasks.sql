@@ -118,19 +118,21 @@ WITH given AS MATERIALIZED (
         AS given (lease_until_us, run_id, kind, seq, lease)
 ),
 held AS MATERIALIZED (
-    SELECT locked.run_id, locked.kind, locked.seq, ordered.lease_until_us
+    SELECT locked.run_id, locked.kind, locked.seq, locked.session_id, ordered.lease_until_us
     FROM (SELECT * FROM given ORDER BY run_id, kind, seq) AS ordered
     CROSS JOIN LATERAL (
-        SELECT tasks.run_id, tasks.kind, tasks.seq FROM tasks
+        SELECT tasks.run_id, tasks.kind, tasks.seq, tasks.session_id FROM tasks
         WHERE tasks.run_id = ordered.run_id AND tasks.kind = ordered.kind
             AND tasks.seq = ordered.seq AND tasks.lease = ordered.lease
-            AND tasks.session_id IS NOT NULL
         FOR NO KEY UPDATE
     ) AS locked
 )
 UPDATE tasks SET lease_until_us = held.lease_until_us
 FROM held
-WHERE tasks.run_id = held.run_id AND tasks.kind = held.kind AND tasks.seq = held.seq;
+-- Whether a session holds it is asked of the row that was found: asked of the table, it would invite
+-- the index of all leased tasks.
+WHERE tasks.run_id = held.run_id AND tasks.kind = held.kind AND tasks.seq = held.seq
+    AND held.session_id IS NOT NULL;
 
 -- name: leased_tasks
 SELECT

@@ -1,0 +1,61 @@
+"""The worker of the chaos tests, and the workflow that it runs: `python -m tests.chaos.flows TARGET`.
+
+A trip has one of each: a step, a timer, signals, a step. What comes next is known at every moment,
+so its history shows for how long it was left lying.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from datetime import timedelta
+
+from perdure import Client, RetryPolicy, Worker, activity, workflow
+from perdure import signal as signal_of
+
+QUEUE = "chaos"
+SIGNALS = 2
+STEPS = 2
+STEP_S_MAX = 0.3
+"""The longest that a step takes."""
+TIMER_S_MAX = 1.5
+
+word = signal_of("word", int)
+
+
+@activity(
+    retry=RetryPolicy(
+        max_attempts=0, initial_interval=timedelta(milliseconds=50), backoff_coefficient=1
+    )
+)
+async def double(number: int) -> int:
+    await asyncio.sleep(number % 4 / 3 * STEP_S_MAX)
+    return 2 * number
+
+
+@workflow(task_queue=QUEUE)
+async def trip(number: int) -> int:
+    """Returns `result_of(number)`."""
+    first = await double(number)
+    await asyncio.sleep(number % 4 / 3 * TIMER_S_MAX)
+    said = [await word.wait() for _ in range(SIGNALS)]
+    return first + sum(said) + await double(number)
+
+
+def result_of(number: int) -> int:
+    """What a trip returns that hears its number with each signal."""
+    return (STEPS * 2 + SIGNALS) * number
+
+
+async def main(target: str) -> None:
+    """Works until it is told to stop."""
+    async with Client.connect(target, patience=timedelta(minutes=5)) as client:
+        working = asyncio.create_task(Worker(client, QUEUE, [trip], [double]).run())
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, working.cancel)
+        print("ready", flush=True)
+        await asyncio.gather(working, return_exceptions=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))

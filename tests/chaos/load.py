@@ -1,0 +1,115 @@
+"""Owns the callers: what they asked, what they were told, and how long they waited for it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import count
+
+from perdure import Client
+from perdure.errors import PerdureError
+from tests.chaos.flows import QUEUE, SIGNALS, result_of, trip, word
+
+LANES = 32
+PATIENCE = timedelta(minutes=2)
+SETTLE_S = 60.0
+"""How long what is under way may take after the load has ended."""
+_REPEATED = 5
+"""Every so many trips the caller says everything twice, the second time to another server."""
+
+
+@dataclass(slots=True)
+class Trip:
+    """One workflow as its caller saw it; instants are seconds of the wall clock, 0.0 is never."""
+
+    number: int
+    called_s: float
+    acknowledged_s: float = 0.0
+    run_ids: set[str] = field(default_factory=set)
+    told: int = 0
+    ended_s: float = 0.0
+    result: object = None
+    error: str = ""
+
+    @property
+    def workflow_id(self) -> str:
+        return f"trip-{self.number}"
+
+
+class Load:
+    """Callers that start trips one after another until they are told to stop."""
+
+    def __init__(self, targets):
+        self._clients = [Client.connect(target, patience=PATIENCE) for target in targets]
+        self._numbers = count(1)
+        self._is_over = asyncio.Event()
+        self.trips = []
+
+    async def __aenter__(self):
+        for client in self._clients:
+            await client.__aenter__()
+        self._lanes = [asyncio.create_task(self._lane(lane)) for lane in range(LANES)]
+        return self
+
+    async def __aexit__(self, *error):
+        for lane in self._lanes:
+            lane.cancel()
+        await asyncio.gather(*self._lanes, return_exceptions=True)
+        for client in self._clients:
+            await client.__aexit__(*error)
+
+    async def settle(self):
+        """Starts nothing more and waits for what is under way, within bounds."""
+        self._is_over.set()
+        await asyncio.wait(self._lanes, timeout=SETTLE_S)
+
+    async def histories(self):
+        """Reads the histories of all that was acknowledged, some at a time, by workflow id."""
+        found = {}
+        waiting = [trip.workflow_id for trip in self.trips if trip.acknowledged_s]
+
+        async def read(client):
+            while waiting:
+                workflow_id = waiting.pop()
+                try:
+                    found[workflow_id] = await client.get_handle(workflow_id).history()
+                except PerdureError as error:
+                    found[workflow_id] = error
+
+        await asyncio.gather(*(read(client) for client in self._clients for _ in range(4)))
+        return found
+
+    async def _lane(self, lane):
+        while not self._is_over.is_set():
+            one = Trip(next(self._numbers), time.time())
+            self.trips.append(one)
+            try:
+                await self._travel(one, self._clients[lane % len(self._clients) :] + self._clients)
+            except PerdureError as error:
+                one.error = repr(error)
+            else:
+                one.ended_s = time.time()
+
+    async def _travel(self, one, clients):
+        """Starts a trip, signals it and waits for it; the clients outlast the faults."""
+        echoes = 2 if one.number % _REPEATED == 0 else 1
+        for client in clients[:echoes]:
+            handle = await client.start(
+                trip,
+                one.number,
+                id=one.workflow_id,
+                task_queue=QUEUE,
+                request_id=f"start-{one.number}",
+            )
+            one.acknowledged_s = one.acknowledged_s or time.time()
+            one.run_ids.add(handle.run_id)
+        for turn in range(SIGNALS):
+            for client in clients[:echoes]:
+                repeated = client.get_handle(one.workflow_id, run_id=handle.run_id)
+                request_id = f"word-{one.number}-{turn}"
+                await repeated.signal(word, one.number, request_id=request_id)
+            one.told += 1
+        one.result = await handle.result()
+        assert one.result == result_of(one.number), one

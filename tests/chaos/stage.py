@@ -1,0 +1,115 @@
+"""Owns what the faults strike: one PostgreSQL, three servers, two workers, each a real process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.chaos.skewed import SKEW
+from tests.support.postgres import Cluster
+from tests.support.processes import RealProcess, free_port
+from tests.support.proxy import freezing_proxy
+
+SERVERS = 3
+WORKERS = 2
+_SETTINGS = {"fsync": "on", "full_page_writes": "on", "autovacuum": "on"}
+
+
+class Node(RealProcess):
+    """One of the servers; each start serves on the same address."""
+
+    def __init__(self, store, *, log, module="perdure_server"):
+        self.address = f"127.0.0.1:{free_port()}"
+        command = ["-m", module, "server", "--log-level", "warning"]
+        command += ["--store", store, "--grpc", self.address]
+        super().__init__(command, log=log, environment={SKEW: "0"})
+
+    def set_clock(self, ahead_s):
+        """Sets the clock of the next start, when its module has one."""
+        self._environment[SKEW] = str(ahead_s)
+
+    def freeze(self):
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self):
+        self._process.send_signal(signal.SIGCONT)
+
+
+@dataclass(slots=True)
+class Fault:
+    """When it struck and when all that it took away was back, by the wall clock in seconds."""
+
+    began_s: float
+    over_s: float
+
+
+class Stage:
+    """The processes, and a record of what was done to them."""
+
+    def __init__(self, folder, cluster):
+        self.folder = folder
+        self.cluster = cluster
+        self.nodes = []
+        self.workers = []
+        self.faults = []
+        self.proxy = None
+
+    def target(self, first):
+        """All servers, as a client names them that tries the given one first."""
+        addresses = [node.address for node in self.nodes]
+        return "ipv4:" + ",".join(addresses[first:] + addresses[:first])
+
+    @contextlib.contextmanager
+    def fault(self):
+        """Notes a fault; it is over when the block ends."""
+        began_s = time.time()
+        yield
+        self.faults.append(Fault(began_s, time.time()))
+
+    async def start(self, *, module):
+        """Starts all processes. The first server reaches the database through the proxy, if any."""
+        for number in range(SERVERS):
+            store = self.cluster.url
+            if self.proxy is not None and not number:
+                store = f"postgresql://perdure@{self.proxy.address}/perdure"
+            log = self.folder / f"server-{number}.log"
+            self.nodes.append(Node(store, log=log, module=module))
+        for node in self.nodes:
+            await asyncio.to_thread(node.start)
+        for number in range(WORKERS):
+            command = ["-m", "tests.chaos.flows", self.target(number % SERVERS)]
+            worker = RealProcess(command, log=self.folder / f"worker-{number}.log")
+            self.workers.append(worker)
+            await asyncio.to_thread(worker.start)
+
+    def close(self):
+        """Ends what still runs."""
+        for process in (*self.workers, *self.nodes):
+            if process.is_running:
+                process.kill()
+
+    def complaints(self):
+        """What the servers said, by the name of their file."""
+        return {node.log.name: node.complaints() for node in self.nodes}
+
+
+@contextlib.asynccontextmanager
+async def opened_stage(*, module="perdure_server", is_proxied=False, **settings):
+    """A stage on a database of its own."""
+    cluster = Cluster(settings=_SETTINGS | settings)
+    folder = Path(tempfile.mkdtemp(prefix="perdure-chaos-"))
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(cluster.remove)
+        await asyncio.to_thread(cluster.create)
+        stage = Stage(folder, cluster)
+        if is_proxied:
+            socket = cluster.folder / ".s.PGSQL.5432"
+            stage.proxy = await stack.enter_async_context(freezing_proxy(str(socket)))
+        stack.callback(stage.close)
+        await stage.start(module=module)
+        yield stage
