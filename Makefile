@@ -12,6 +12,7 @@ HTTP ?= 127.0.0.1:8080
 DATA ?= .perdure
 SEEDS ?= 2000
 CASES ?= 200
+SECONDS ?= 120
 
 STUBS := clients/python
 PROTOS := $(wildcard proto/perdure/v1/*.proto)
@@ -23,7 +24,7 @@ PURE := tests/core tests/replay
 SLOW := tests/slow
 
 .PHONY: help setup run demo test test-pure test-rest check lint type proto proto-check \
-	rest routes envoy-check diagrams sim fuzz crash slow bench fmt lock clean
+	rest routes envoy-check diagrams sim fuzz crash chaos slow bench fmt lock clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' \
@@ -125,6 +126,9 @@ fuzz: setup ## Try generated requests over REST, for long: make fuzz CASES=500
 
 crash: setup ## Only the tests that kill the server
 	$(BIN)/pytest -q tests/crash
+
+chaos: setup ## Strike servers and PostgreSQL under load: make chaos SECONDS=30 NAMES="kill cut"
+	@GRPC_VERBOSITY=NONE $(BIN)/python -m tests.chaos --seconds $(SECONDS) $(NAMES)
 
 slow: setup ## Only what waits for minutes behind Envoy; takes six of them
 	$(BIN)/pytest -q $(SLOW) -o faulthandler_timeout=0

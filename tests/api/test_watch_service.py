@@ -10,7 +10,6 @@ import pytest
 from perdure.v1 import watch_service_pb2 as pb
 from perdure.v1.history_pb2 import HistoryEvent
 from perdure.v1.workflow_pb2 import ReusePolicy
-from perdure_server.store.shared import is_shared
 from tests.api.flows import complete_workflow, refused, wait_for
 
 RUNNING = "workflow_running"
@@ -108,9 +107,7 @@ class TestWatch:
         ):
             await anext(answers)
 
-    async def test_tells_that_a_run_has_begun(self, flows, store):
-        if is_shared(store):
-            pytest.skip("where several servers commit, no watch tells that a run has begun")
+    async def test_tells_that_a_run_has_begun(self, flows):
         async with watching(flows) as answers, watching(flows, kinds=[RUNNING]) as running:
             for stream in (answers, running):
                 await anext(stream)

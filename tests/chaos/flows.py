@@ -1,4 +1,4 @@
-"""The worker of the chaos tests, and the workflow that it runs: `python -m tests.chaos.flows TARGET`.
+"""The worker of the chaos tests: `python -m tests.chaos.flows TARGET`, and its one workflow.
 
 A trip has one of each: a step, a timer, signals, a step. What comes next is known at every moment,
 so its history shows for how long it was left lying.
@@ -38,7 +38,7 @@ async def double(number: int) -> int:
 async def trip(number: int) -> int:
     """Returns `result_of(number)`."""
     first = await double(number)
-    await asyncio.sleep(number % 4 / 3 * TIMER_S_MAX)
+    await asyncio.sleep((number % 4 + 1) / 4 * TIMER_S_MAX)
     said = [await word.wait() for _ in range(SIGNALS)]
     return first + sum(said) + await double(number)
 

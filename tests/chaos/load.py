@@ -10,7 +10,7 @@ from itertools import count
 
 from perdure import Client
 from perdure.errors import PerdureError
-from tests.chaos.flows import QUEUE, SIGNALS, result_of, trip, word
+from tests.chaos.flows import QUEUE, SIGNALS, trip, word
 
 LANES = 32
 PATIENCE = timedelta(minutes=2)
@@ -112,4 +112,3 @@ class Load:
                 await repeated.signal(word, one.number, request_id=request_id)
             one.told += 1
         one.result = await handle.result()
-        assert one.result == result_of(one.number), one

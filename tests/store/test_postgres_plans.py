@@ -16,6 +16,7 @@ from perdure_server.store.postgres.flush import _CHECKS, _WRITES, Statements
 from perdure_server.store.postgres.store import PostgresStore
 from perdure_server.store.queries import load_queries
 from tests.support.histories import START_US, a_request, a_run, a_task, alone, starting
+from tests.support.postgres import Schemas
 
 QUERIES = load_queries("perdure_server.store.postgres")
 STATEMENTS = Statements(QUERIES)
@@ -41,6 +42,9 @@ FILTERED = {
     "find_latest_run": {"namespace"},
     "delete_requests": {"namespace"},
     "leases_here": {"session_id"},
+    # Of a young table the indexes of lists look equal; it is analyzed again when it grows.
+    "list_runs_by_status": {"status"},
+    "list_runs_by_type": {"workflow_type"},
     "list_runs_by_status_by_type": {"status", "workflow_type"},
     "closed_runs": {"closed_at_us"},
     "queue_depths": {"namespace"},
@@ -67,8 +71,9 @@ _COLUMN = re.compile(r"[a-z_]+_(?:id|us|type)\b|\b(?:status|lease|version|namesp
 
 
 @pytest.fixture
-async def store(postgres_disk: Any) -> AsyncIterator[PostgresStore]:
-    store = postgres_disk()
+async def store(schemas: Schemas) -> AsyncIterator[PostgresStore]:
+    """In new tables: plans follow the sizes of files too."""
+    store = PostgresStore(schemas.url, schema=schemas.new())
     await store.open()
     yield store
     await store.close()

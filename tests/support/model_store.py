@@ -227,7 +227,12 @@ class ModelStore:
 
     async def read_events(self, after: Position, *, limit: int) -> list[WatchedEvent]:
         """Returns committed events after a position."""
-        return [event for event in self._contents.log if event.position > after][:limit]
+        runs = self._contents.runs
+        return [
+            replace(event, began_at_us=runs[event.run_id].run.started_at_us)
+            for event in self._contents.log
+            if event.position > after
+        ][:limit]
 
     async def last_position(self) -> Position:
         """Returns the position of the last committed event."""

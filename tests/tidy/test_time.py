@@ -39,7 +39,7 @@ EDGES: dict[str, str] = {
 
 # Tests of real processes wait for them; everything else waits for events. What tests share runs
 # on the loop of whoever uses it, which in the simulation has a clock of its own.
-PROCESS_TESTS = {"bench", "crash", "e2e", "slow", "support"}
+PROCESS_TESTS = {"bench", "chaos", "crash", "e2e", "slow", "support"}
 
 
 def full_names(module: ast.Module) -> dict[str, str]:

@@ -13,7 +13,7 @@ from perdure_server.core.limits import MILLISECOND_US
 from perdure_server.engine.background import Background
 from perdure_server.engine.hub import Hub
 from perdure_server.engine.ports import Clock
-from perdure_server.store.contract import Position, Store
+from perdure_server.store.contract import Position, Store, WatchedEvent
 
 _log = logging.getLogger(__name__)
 
@@ -34,6 +34,9 @@ class Feeder:
         self._at: Position | None = None
         self._due = asyncio.Event()
         self._woken = False
+        self._commit = 0
+        self._begun: set[str] = set()
+        """The runs that began in that commit and were told."""
         self._beginning = asyncio.Lock()
 
     async def follow(self) -> None:
@@ -72,10 +75,21 @@ class Feeder:
             _log.warning("events could not be read for watchers, trying again: %s", error)
             return at
         for event in page:
+            self._tell_if_begun(event)
             self._hub.offer(event)
         if len(page) == _PAGE:
             self.wake()
         return page[-1].position if page else at
+
+    def _tell_if_begun(self, event: WatchedEvent) -> None:
+        """Tells that a run begins, before the first event of the commit in which it did."""
+        if event.row.at_us != event.began_at_us:
+            return
+        if self._commit != event.position.commit:
+            self._commit, self._begun = event.position.commit, set()
+        if event.run_id not in self._begun:
+            self._begun.add(event.run_id)
+            self._hub.tell_begun(event)
 
     async def _pause(self, wait_us: int) -> None:
         """Waits until something is committed, or for so long when it may be hidden still."""

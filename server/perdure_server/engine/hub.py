@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from perdure.v1.history_pb2 import HistoryEvent
 from perdure_server.core import limits
@@ -99,6 +99,15 @@ class Hub:
             for watcher in self._subscriptions.get(key, ()):
                 watcher.offer(event)
 
+    def tell_begun(self, event: WatchedEvent) -> None:
+        """Offers the notice that a run begins, in the place before an event of it."""
+        position = replace(event.position, index=event.position.index - 1)
+        notice = replace(event, position=position, row=_notice(event.row.at_us))
+        for key in ((event.namespace, None), (event.namespace, event.workflow_id)):
+            for watcher in self._subscriptions.get(key, ()):
+                if watcher.filter.run_id is None:
+                    watcher.offer(notice)
+
     def publish(self, changes: Sequence[RunChange], first: Position) -> None:
         """Offers the events of a commit to the watchers."""
         if not self._subscriptions:
@@ -133,7 +142,10 @@ def is_notice(event: WatchedEvent) -> bool:
 
 
 def _running(run: Run) -> EventRow:
-    at_us = run.started_at_us or run.updated_at_us
+    return _notice(run.started_at_us or run.updated_at_us)
+
+
+def _notice(at_us: int) -> EventRow:
     frame = event_frame(HistoryEvent(timestamp=to_timestamp(at_us)))
     return EventRow(0, "workflow_running", at_us, frame)
 

@@ -46,7 +46,8 @@ class Timers:
         """Whether a window is being read: what is committed meanwhile may not be in it."""
 
     async def rebuild(self) -> None:
-        """Loads the first window."""
+        """Loads the first window, also of timers that nobody here has set."""
+        self._last = None
         await self._fill()
 
     def close(self) -> None:

@@ -106,6 +106,8 @@ class WatchedEvent:
     run_id: str
     workflow_type: str
     row: EventRow
+    began_at_us: int | None = None
+    """When the run's code ran for the first time, as of the read; None if it has not."""
 
 
 @dataclass(slots=True, frozen=True)

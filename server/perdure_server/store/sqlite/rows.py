@@ -133,6 +133,13 @@ def to_queue_depths(rows: Iterable[Row]) -> list[QueueDepth]:
 
 def to_watched(epoch: int, row: Row) -> WatchedEvent:
     """Builds a watched event from the columns of `read_events`."""
-    commit, index, namespace, workflow_id, run_id, workflow_type, *event = row
-    position = Position(epoch, commit, index)
-    return WatchedEvent(position, namespace, workflow_id, run_id, workflow_type, EventRow(*event))
+    commit, index, namespace, workflow_id, run_id, workflow_type, began_at_us, *event = row
+    return WatchedEvent(
+        position=Position(epoch, commit, index),
+        namespace=namespace,
+        workflow_id=workflow_id,
+        run_id=run_id,
+        workflow_type=workflow_type,
+        row=EventRow(*event),
+        began_at_us=began_at_us,
+    )

@@ -31,7 +31,7 @@ WHERE runs.run_id = $1 ORDER BY events.seq;
 -- Only commits below every transaction that is under way: none can appear before them any more.
 SELECT
     page.commit_no, page.idx, runs.namespace, runs.workflow_id, page.run_id, runs.workflow_type,
-    page.seq, page.kind, page.at_us, page.frame
+    runs.started_at_us, page.seq, page.kind, page.at_us, page.frame
 FROM (
     SELECT run_id, seq, kind, at_us, frame, commit_no, idx FROM events
     WHERE (commit_no, idx) > ($1, $2)
@@ -41,7 +41,8 @@ FROM (
     ORDER BY commit_no, idx LIMIT $3
 ) AS page
 CROSS JOIN LATERAL (
-    SELECT namespace, workflow_id, workflow_type FROM runs WHERE run_id = page.run_id OFFSET 0
+    SELECT namespace, workflow_id, workflow_type, started_at_us
+    FROM runs WHERE run_id = page.run_id OFFSET 0
 ) AS runs
 ORDER BY page.commit_no, page.idx;
 

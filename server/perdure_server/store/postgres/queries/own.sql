@@ -280,3 +280,15 @@ WITH RECURSIVE firsts AS (
     ) AS next
 )
 SELECT DISTINCT namespace, queue, kind, type FROM firsts WHERE ready_at_us <= $1;
+
+-- name: begin_snapshot
+-- All that is read until the end is of one moment.
+BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+
+-- name: try_lock_migrations
+SELECT pg_try_advisory_lock(hashtext('perdure migrations'), hashtext($1));
+
+-- name: count_servers
+-- Those that live: their last beat is not longer ago than this.
+SELECT count(*) FROM servers
+WHERE beat_at_us >= floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigint - $1;

@@ -22,7 +22,7 @@ SELECT seq, kind, at_us, frame FROM events WHERE run_id = ? AND seq > ? ORDER BY
 -- name: read_events
 SELECT
     events.commit_no, events.idx, runs.namespace, runs.workflow_id, runs.run_id, runs.workflow_type,
-    events.seq, events.kind, events.at_us, events.frame
+    runs.started_at_us, events.seq, events.kind, events.at_us, events.frame
 FROM events JOIN runs ON runs.run_id = events.run_id
 WHERE (events.commit_no, events.idx) > (?, ?)
 ORDER BY events.commit_no, events.idx LIMIT ?;

@@ -1,0 +1,60 @@
+-- Whole tables in the order of their keys, a batch after a key at a time, and where they end.
+
+-- name: copied_runs
+SELECT
+    run_id, namespace, workflow_id, workflow_type, task_queue, generation, status, version, attempt,
+    priority, created_at_us, updated_at_us, started_at_us, closed_at_us, history_length,
+    history_bytes, seen_seq, stimulus_seq, task_lease, accepted_lease, task_failure,
+    activity_seq_max, timer_seq_max, wait_seq_max, cancel_requested, cancel_reason, previous_run_id,
+    next_run_id
+FROM runs WHERE run_id > $1 ORDER BY run_id LIMIT $2;
+
+-- name: copied_events
+SELECT run_id, seq, kind, at_us, frame, commit_no, idx FROM events
+WHERE (run_id, seq) > ($1, $2) ORDER BY run_id, seq LIMIT $3;
+
+-- name: copied_activities
+SELECT
+    run_id, seq, name, attempt, scheduled, scheduled_at_us, lease, accepted_lease, cancel_requested,
+    last_failure, heartbeat_details, heartbeat_at_us
+FROM activities WHERE (run_id, seq) > ($1, $2) ORDER BY run_id, seq LIMIT $3;
+
+-- name: copied_tasks
+SELECT
+    run_id, kind, seq, namespace, queue, type, priority, ready_at_us, created_at_us, attempt, lease,
+    lease_limit_us, start_limit_us, session_id, worker_identity, leased_at_us, lease_until_us
+FROM tasks WHERE (run_id, kind, seq) > ($1, $2, $3) ORDER BY run_id, kind, seq LIMIT $4;
+
+-- name: copied_timers
+SELECT run_id, kind, seq, due_at_us FROM timers
+WHERE (run_id, kind, seq) > ($1, $2, $3) ORDER BY run_id, kind, seq LIMIT $4;
+
+-- name: copied_requests
+SELECT namespace, workflow_id, rpc, request_id, fingerprint, response, created_at_us FROM requests
+WHERE (namespace, workflow_id, rpc, request_id) > ($1, $2, $3, $4)
+ORDER BY namespace, workflow_id, rpc, request_id LIMIT $5;
+
+-- name: copied_namespaces
+SELECT name, created_at_us FROM namespaces WHERE name > $1 ORDER BY name LIMIT $2;
+
+-- name: copied_api_keys
+SELECT digest, prefix, label, created_at_us FROM api_keys
+WHERE digest > $1 ORDER BY digest LIMIT $2;
+
+-- name: copied_position
+-- The epoch, and the last place that an event has or had.
+SELECT position.epoch, last.commit_no, last.idx
+FROM position CROSS JOIN LATERAL (
+    (
+        SELECT events.commit_no, events.idx FROM events
+        WHERE events.commit_no >= position.commit_no
+        ORDER BY events.commit_no DESC, events.idx DESC LIMIT 1
+    )
+    UNION ALL
+    SELECT position.commit_no, position.idx
+) AS last
+ORDER BY last.commit_no DESC, last.idx DESC LIMIT 1;
+
+-- name: put_position
+-- Transactions are counted from here, so whatever comes stands behind it.
+UPDATE position SET epoch = $1, commit_no = $2, idx = $3, base = $2;

@@ -1,0 +1,106 @@
+"""Strikes real processes under load: `python -m tests.chaos [--seconds N] [--seed S] [NAME ...]`.
+
+Prints a table of what was injected and what came of it; ends with 1 unless nothing was lost,
+doubled or stranded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+from random import Random
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.chaos.load import Load
+from tests.chaos.scenarios import SCENARIOS
+from tests.chaos.stage import SERVERS, opened_stage
+from tests.chaos.verdict import judge
+
+_WARM_UP_S = 2.0
+_SHOWN = 5
+_COLUMNS = (
+    "scenario",
+    "faults",
+    "workflows",
+    "lost",
+    "doubled",
+    "stranded",
+    "refused",
+    "recovery\np50 s",
+    "recovery\nmax s",
+    "longest\nwait s",
+)
+
+
+def main():
+    """Plays the scenarios that were named, all by default."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=120.0, help="of faults, per scenario")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(SCENARIOS))
+    options = parser.parse_args()
+    if unknown := set(options.names) - SCENARIOS.keys():
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    console = Console()
+    verdicts = {}
+    for name in options.names or SCENARIOS:
+        console.print(f"[dim]{name}: {SCENARIOS[name].about}[/dim]")
+        verdicts[name] = asyncio.run(play(SCENARIOS[name], options, console))
+    console.print(table_of(verdicts, options))
+    return 0 if all(verdict.holds for verdict in verdicts.values()) else 1
+
+
+async def play(scenario, options, console):
+    """Strikes for some seconds under load, waits for the end and judges."""
+    luck = Random(f"{options.seed} {scenario.about}")
+    stage_of = opened_stage(
+        module=scenario.module, is_proxied=scenario.is_proxied, **scenario.settings
+    )
+    async with stage_of as stage:
+        async with Load([stage.target(first) for first in range(SERVERS)]) as load:
+            await asyncio.sleep(_WARM_UP_S)
+            ends_at = time.monotonic() + options.seconds
+            while time.monotonic() < ends_at:
+                await scenario.strike(stage, luck)
+                await asyncio.sleep(luck.uniform(*scenario.rest_s))
+            await load.settle()
+            histories = await load.histories()
+            verdict = judge(load.trips, histories, stage.faults)
+        show(verdict, stage, console)
+    return verdict
+
+
+def show(verdict, stage, console):
+    """Says what is wrong, and where the servers' own words are."""
+    found = ("lost", "doubled", "stranded", "refused")
+    for kind in found:
+        for name, what in list(getattr(verdict, kind).items())[:_SHOWN]:
+            console.print(f"  {kind}: {name}: {what}", highlight=False, markup=False)
+    if not verdict.holds:
+        console.print(f"  the logs are in {stage.folder}", highlight=False, markup=False)
+
+
+def table_of(verdicts, options):
+    """Returns the table of all scenarios."""
+    title = f"{options.seconds:g} s of faults each, seed {options.seed}"
+    table = Table(*_COLUMNS, title=title)
+    for name, verdict in verdicts.items():
+        figures = (
+            len(verdict.recoveries_s),
+            verdict.workflows,
+            len(verdict.lost),
+            len(verdict.doubled),
+            len(verdict.stranded),
+            len(verdict.refused),
+        )
+        times = (verdict.recovery_p50_s, verdict.recovery_max_s, verdict.longest_s)
+        table.add_row(name, *map(str, figures), *(f"{value:.1f}" for value in times))
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(main())
