@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from perdure_server import app
+from perdure_server import app, databases
 from perdure_server.config import (
     DEFAULT_GRPC,
     DEFAULT_HTTP,
@@ -21,6 +21,7 @@ from perdure_server.config import (
 from perdure_server.core.errors import SchemaTooNew, StoreInUse, StoreUnavailable
 from perdure_server.logs import STANDARD_ERROR, logging_to
 from perdure_server.sidecar import SidecarError, as_yaml, compose
+from perdure_server.store.offline import CopyRefused
 
 _REFUSALS = (
     ConfigError,
@@ -29,6 +30,8 @@ _REFUSALS = (
     StoreInUse,
     SchemaTooNew,
     StoreUnavailable,
+    CopyRefused,
+    databases.NotServable,
 )
 _EXIT_USAGE = 64
 _EXIT_USAGE_OF_TYPER = 2
@@ -40,6 +43,8 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     help="Runs a Perdure server.",
 )
+cli.add_typer(databases.db, name="db")
+cli.add_typer(databases.store, name="store")
 
 Data = Annotated[Path | None, typer.Option(help="Folder that holds everything. [.perdure]")]
 Store = Annotated[

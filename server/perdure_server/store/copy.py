@@ -8,7 +8,7 @@ before is refused and not taken for another place.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
@@ -121,10 +121,11 @@ class _Count:
         self._rows = 0
         self._hash = hashlib.sha256()
 
-    def add(self, row: Row) -> None:
-        self._rows += 1
-        # Packed values tell their lengths, so two different rows never have the same bytes.
-        self._hash.update(msgspec.msgpack.encode(row))
+    def add(self, batch: list[Row]) -> None:
+        self._rows += len(batch)
+        for row in batch:
+            # Packed values tell their lengths, so two different rows never have the same bytes.
+            self._hash.update(msgspec.msgpack.encode(row))
 
     def content(self) -> Content:
         return Content(self._rows, self._hash.hexdigest())
@@ -164,16 +165,15 @@ async def _copy_table(source: Reading, target: Writing, table: Table) -> Content
     count = _Count()
     async for batch in _batches(source, table):
         await target.write(table, batch)
-        _add_all(batch, count.add)
+        count.add(batch)
     return count.content()
 
 
 async def _content(place: Reading, table: Table) -> Content:
     count = _Count()
     async for batch in _batches(place, table):
-        _add_all(batch, count.add)
+        count.add(batch)
     return count.content()
-
 
 
 async def _batches(place: Reading, table: Table) -> AsyncIterator[list[Row]]:

@@ -71,3 +71,13 @@ def dev() -> None:
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def envoy_config() -> None:
     """Prints the configuration of an Envoy beside a server, which adds REST."""
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def db() -> None:
+    """Checks and migrates the schema of a database. `perdure db --help` tells its commands."""
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def store() -> None:
+    """Copies a database, also from one backend to the other. `perdure store --help` tells more."""

@@ -32,9 +32,7 @@ class SqlitePlace:
         with self._faults():
             # `connect` would write: it sets the mode of the journal.
             uri = f"{self._path.absolute().as_uri()}?mode=ro"
-            opened = sqlite3.connect(
-                uri, uri=True, timeout=LOCK_WAIT_SECONDS, isolation_level=None
-            )
+            opened = sqlite3.connect(uri, uri=True, timeout=LOCK_WAIT_SECONDS, isolation_level=None)
             with closing(opened) as connection:
                 return _schema(connection, self._queries)
 
