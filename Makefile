@@ -128,7 +128,7 @@ crash: setup ## Only the tests that kill the server
 	$(BIN)/pytest -q tests/crash
 
 chaos: setup ## Strike servers and PostgreSQL under load: make chaos SECONDS=30 NAMES="kill cut"
-	@GRPC_VERBOSITY=NONE $(BIN)/python -m tests.chaos --seconds $(SECONDS) $(NAMES)
+	@$(BIN)/python -m tests.chaos --seconds $(SECONDS) $(NAMES)
 
 slow: setup ## Only what waits for minutes behind Envoy; takes six of them
 	$(BIN)/pytest -q $(SLOW) -o faulthandler_timeout=0

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from perdure_server import app, databases
+from perdure_server import app, databases, processes
 from perdure_server.config import (
     DEFAULT_GRPC,
     DEFAULT_HTTP,
@@ -20,6 +20,7 @@ from perdure_server.config import (
 )
 from perdure_server.core.errors import SchemaTooNew, StoreInUse, StoreUnavailable
 from perdure_server.logs import STANDARD_ERROR, logging_to
+from perdure_server.own_postgres import OwnPostgresError, with_own_postgres
 from perdure_server.sidecar import SidecarError, as_yaml, compose
 from perdure_server.store.offline import CopyRefused
 
@@ -32,6 +33,7 @@ _REFUSALS = (
     StoreUnavailable,
     CopyRefused,
     databases.NotServable,
+    OwnPostgresError,
 )
 _EXIT_USAGE = 64
 _EXIT_USAGE_OF_TYPER = 2
@@ -50,6 +52,12 @@ Data = Annotated[Path | None, typer.Option(help="Folder that holds everything. [
 Store = Annotated[
     str | None,
     typer.Option(metavar="URL", help="A PostgreSQL instead: postgresql://USER@HOST/DATABASE."),
+]
+DevStore = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL", help="A PostgreSQL instead, as a URL; `postgres` runs one in the folder."
+    ),
 ]
 Schema = Annotated[str | None, typer.Option(help="The schema in that database. [perdure]")]
 Grpc = Annotated[
@@ -74,6 +82,13 @@ LogLevel = Annotated[
 GraceSeconds = Annotated[
     float | None, typer.Option(help="How long calls may go on after a stop. [5]")
 ]
+Processes = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Serve one PostgreSQL with N processes, on the port of --grpc and those after it. [1]",
+    ),
+]
 
 
 def main() -> None:
@@ -97,6 +112,7 @@ def server(
     auth: Auth = None,
     log_level: LogLevel = None,
     grace_seconds: GraceSeconds = None,
+    processes: Processes = None,
 ) -> None:
     """Serves gRPC until it is told to stop; logs every call as JSON. Envoy beside it adds REST."""
     _serve(
@@ -110,6 +126,7 @@ def server(
             auth=auth,
             log_level=log_level,
             grace_seconds=grace_seconds,
+            processes=processes,
         )
     )
 
@@ -118,7 +135,7 @@ def server(
 def dev(
     *,
     data: Data = None,
-    store: Store = None,
+    store: DevStore = None,
     schema: Schema = None,
     grpc: Grpc = None,
     http: Http = None,
@@ -127,6 +144,7 @@ def dev(
     auth: Auth = None,
     log_level: LogLevel = None,
     grace_seconds: GraceSeconds = None,
+    processes: Processes = None,
 ) -> None:
     """Serves for development, gRPC and REST: all in one folder, and only trouble is logged."""
     _serve(
@@ -142,8 +160,10 @@ def dev(
             auth=auth,
             log_level=log_level,
             grace_seconds=grace_seconds,
+            processes=processes,
             default_log_level="warning",
             default_http=DEFAULT_HTTP,
+            may_own_postgres=True,
         )
     )
 
@@ -175,8 +195,12 @@ def _serve(config: Config) -> None:
         door = f" HTTP on {http}," if http is not None else ""
         print(f"Perdure serves gRPC on {grpc},{door} data in {config.place}", flush=True)
 
-    with logging_to(STANDARD_ERROR, config.log_level):
-        app.run(config, announce)
+    with logging_to(STANDARD_ERROR, config.log_level), with_own_postgres(config) as whole:
+        if whole.processes == 1:
+            app.run(whole, announce)
+        elif not processes.run(whole, announce):
+            # The server that did not start has said why.
+            sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -237,7 +237,7 @@ async def _serve_until_told(config: Config, ready: Callable[[str, str | None], N
         loop.add_signal_handler(number, told_to_stop.set)
     clock = DatabaseClock() if config.store is not None else SystemClock()
     async with (
-        _envoy(config) as envoy,
+        lent_envoy(config) as envoy,
         running_engine(make_store(config), clock, SystemIds()) as engine,
         listening(engine, config.grpc, config.grace_seconds, auth=config.auth) as address,
     ):
@@ -250,7 +250,7 @@ async def _serve_until_told(config: Config, ready: Callable[[str, str | None], N
 
 
 @contextlib.asynccontextmanager
-async def _envoy(config: Config) -> AsyncIterator[Sidecar | None]:
+async def lent_envoy(config: Config) -> AsyncIterator[Sidecar | None]:
     """Lends the Envoy that `config` asks for; it ends last, and so passes on the last answers."""
     if config.http is None:
         yield None

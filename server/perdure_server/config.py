@@ -18,11 +18,16 @@ DEFAULT_DATA: Final = ".perdure"
 DEFAULT_GRPC: Final = "127.0.0.1:7766"
 DEFAULT_HTTP: Final = "127.0.0.1:8080"
 DEFAULT_SCHEMA: Final = "perdure"
+OWN_POSTGRES: Final = "postgres"
+"""Names the PostgreSQL that `perdure dev` runs itself."""
 POSTGRES_SCHEMES: Final = ("postgresql", "postgres")
 DEFAULT_LOG_LEVEL: Final = "info"
 DEFAULT_GRACE_SECONDS: Final = 5.0
 AUTH_NONE: Final = "none"
 AUTH_KEYS: Final = "keys"
+PORT_MAX: Final = 65_535
+PROCESSES_MAX: Final = 64
+"""Each has connections of its own to the database, which has about a hundred by default."""
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 
@@ -38,6 +43,8 @@ class Config:
     """The folder that holds everything that must survive."""
     store: str | None = None
     """The PostgreSQL that holds it instead, as a URL; None is SQLite in that folder."""
+    own_postgres: bool = False
+    """Whether that PostgreSQL is run for this server, in the folder; its URL comes with it."""
     schema: str = DEFAULT_SCHEMA
     """The schema of that database that the tables stand in."""
     grpc: str = DEFAULT_GRPC
@@ -53,6 +60,8 @@ class Config:
     log_level: str = DEFAULT_LOG_LEVEL
     grace_seconds: float = DEFAULT_GRACE_SECONDS
     """How long calls may go on after the server was told to stop."""
+    processes: int = 1
+    """How many servers share the database from this machine, each on a port of its own."""
 
     def __post_init__(self) -> None:
         """Refuses what cannot be or must not be; raises ConfigError."""
@@ -68,16 +77,53 @@ class Config:
         # Written so that NaN is refused too.
         if not 0 <= self.grace_seconds < math.inf:
             raise ConfigError(f"grace_seconds is {self.grace_seconds}: use 0 or more")
+        self._check_processes()
 
     @property
     def place(self) -> str:
         """Where the data is, in words that hold no secret."""
-        return str(self.data) if self.store is None else without_password(self.store)
+        if self.store is None or self.own_postgres:
+            return str(self.data)
+        return without_password(self.store)
 
     @property
     def database(self) -> Path:
         """The database file."""
         return self.data / DATABASE_NAME
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where each of the servers listens: on the port named and those that follow it."""
+        host, separator, port = self.grpc.rpartition(":")
+        first = int(port)
+        ports = range(first, first + self.processes) if first else [0] * self.processes
+        return [f"{host}{separator}{port}" for port in ports]
+
+    def as_environment(self) -> dict[str, str]:
+        """Returns the variables that make `read_config` return this, for a server of gRPC alone."""
+        return {
+            "PERDURE_DATA": str(self.data),
+            "PERDURE_STORE": self.store or "",
+            "PERDURE_SCHEMA": self.schema,
+            "PERDURE_GRPC": self.grpc,
+            "PERDURE_INSECURE": "true" if self.insecure else "false",
+            "PERDURE_AUTH": self.auth,
+            "PERDURE_LOG_LEVEL": self.log_level,
+            "PERDURE_GRACE_SECONDS": str(self.grace_seconds),
+            "PERDURE_PROCESSES": str(self.processes),
+        }
+
+    def _check_processes(self) -> None:
+        if not 1 <= self.processes <= PROCESSES_MAX:
+            raise ConfigError(f"{self.processes} processes cannot be: use 1 to {PROCESSES_MAX}")
+        if self.processes > 1 and self.store is None and not self.own_postgres:
+            raise ConfigError(
+                "several processes need a database that they can share: name a PostgreSQL with"
+                " --store postgresql://USER@HOST/DATABASE; SQLite serves one"
+            )
+        *_, last = self.addresses
+        if split_address(last)[1] > PORT_MAX:
+            raise ConfigError(f"{last} has no port: each process needs the next one")
 
     def _check_address(self, address: str) -> None:
         host, port = split_address(address)
@@ -87,7 +133,7 @@ class Config:
                 " listen on 127.0.0.1, ask for API keys with --auth keys, or pass --insecure if the"
                 " network is trusted"
             )
-        if not 0 <= port <= 65_535:
+        if not 0 <= port <= PORT_MAX:
             raise ConfigError(f"{port} is not a port: use 0 to 65535")
 
 
@@ -104,13 +150,18 @@ def read_config(
     auth: str | None = None,
     log_level: str | None = None,
     grace_seconds: float | None = None,
+    processes: int | None = None,
     default_log_level: str = DEFAULT_LOG_LEVEL,
     default_http: str | None = None,
+    may_own_postgres: bool = False,
 ) -> Config:
     """Returns the configuration: arguments before environment before defaults; or ConfigError.
 
-    Without `default_http` no Envoy is started, whatever the environment says.
+    Without `default_http` no Envoy is started, whatever the environment says, and without
+    `may_own_postgres` no PostgreSQL.
     """
+    store = store or environment.get("PERDURE_STORE") or None
+    own_postgres = may_own_postgres and store == OWN_POSTGRES
     if default_http is not None:
         http = http or environment.get("PERDURE_HTTP") or default_http
     if program := environment.get("PERDURE_ENVOY"):
@@ -119,7 +170,8 @@ def read_config(
         grace_seconds = _seconds(environment, "PERDURE_GRACE_SECONDS", DEFAULT_GRACE_SECONDS)
     return Config(
         data=data or Path(environment.get("PERDURE_DATA") or DEFAULT_DATA),
-        store=store or environment.get("PERDURE_STORE") or None,
+        store=None if own_postgres else store,
+        own_postgres=own_postgres,
         schema=schema or environment.get("PERDURE_SCHEMA") or DEFAULT_SCHEMA,
         grpc=grpc or environment.get("PERDURE_GRPC") or DEFAULT_GRPC,
         http=http,
@@ -128,6 +180,7 @@ def read_config(
         auth=auth or environment.get("PERDURE_AUTH") or AUTH_NONE,
         log_level=log_level or environment.get("PERDURE_LOG_LEVEL") or default_log_level,
         grace_seconds=grace_seconds,
+        processes=_count(environment, "PERDURE_PROCESSES") if processes is None else processes,
     )
 
 
@@ -177,6 +230,13 @@ def _flag(environment: Mapping[str, str], name: str) -> bool:
     if text not in ("", "0", "1", "false", "true"):
         raise ConfigError(f"{name} is {text!r}: use true or false")
     return text in ("1", "true")
+
+
+def _count(environment: Mapping[str, str], name: str) -> int:
+    text = environment.get(name) or "1"
+    if not text.isdecimal():
+        raise ConfigError(f"{name} is {text!r}: use a whole number")
+    return int(text)
 
 
 def _seconds(environment: Mapping[str, str], name: str, default: float) -> float:

@@ -15,6 +15,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -45,12 +46,19 @@ STEADY_SECONDS: Final = 60.0
 LAST_LINES: Final = 20
 """Lines of Envoy that are kept for an error; the rest is only logged."""
 _WITH_PARENT: Final = """
-import ctypes, os, sys
-ctypes.CDLL(None).prctl(1, 9)
-if os.getppid() == int(sys.argv[1]):
-    os.execv(sys.argv[2], sys.argv[2:])
+import ctypes, os, pwd, sys
+number, parent, user, *command = sys.argv[1:]
+if user:
+    entry = pwd.getpwnam(user)
+    os.setgroups([])
+    os.setgid(entry.pw_gid)
+    os.setuid(entry.pw_uid)
+ctypes.CDLL(None).prctl(1, int(number))
+if os.getppid() == int(parent):
+    os.execv(command[0], command)
 """
-"""Becomes a program that is killed when its parent ends, however that ends: PR_SET_PDEATHSIG."""
+"""Becomes a program that is told when its parent ends, however that ends: PR_SET_PDEATHSIG. Only
+after the change of the user, which would undo it."""
 
 _log = logging.getLogger(__name__)
 
@@ -108,6 +116,22 @@ def compose(
 def as_yaml(config: dict[str, Any]) -> str:
     """Returns a configuration as text, programs in it as they were written."""
     return yaml.dump(config, Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
+
+
+def with_parent(
+    command: Sequence[str],
+    number: signal.Signals = signal.Signals.SIGKILL,
+    *,
+    user: str | None = None,
+) -> list[str]:
+    """Returns the command of a program that gets a signal when this process ends, on Linux.
+
+    To be started from the main thread: it counts as the parent. With `user` it runs as that one.
+    """
+    if sys.platform != "linux":
+        return list(command)
+    told = (str(int(number)), str(os.getpid()), user or "")
+    return [sys.executable, "-I", "-S", "-c", _WITH_PARENT, *told, *command]
 
 
 class Sidecar:
@@ -321,9 +345,7 @@ def _command(program: Path, config: Path) -> list[str]:
         *(str(program), "--config-path", str(config), "--disable-hot-restart"),
         *("--concurrency", "1", "--log-level", "warning", "--log-format", "%v"),
     ]
-    if sys.platform != "linux":
-        return arguments
-    return [sys.executable, "-I", "-S", "-c", _WITH_PARENT, str(os.getpid()), *arguments]
+    return with_parent(arguments)
 
 
 def _last_words(lines: Sequence[str]) -> str:

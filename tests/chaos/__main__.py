@@ -69,9 +69,19 @@ async def play(scenario, options, console):
                 await asyncio.sleep(luck.uniform(*scenario.rest_s))
             await load.settle()
             histories = await load.histories()
-            verdict = judge(load.trips, histories, stage.faults)
+            verdict = judge(load.trips, histories, await stage.commit_times(), stage.faults)
+        write(verdict, histories, stage)
         show(verdict, stage, console)
     return verdict
+
+
+def write(verdict, histories, stage):
+    """Leaves the slowest waits, the faults and the histories of what went wrong beside the logs."""
+    for fault in stage.faults:
+        verdict.slow.append(str(fault))
+    (stage.folder / "slow").write_text("\n".join(verdict.slow) + "\n")
+    for name in {*verdict.lost, *verdict.doubled, *verdict.stranded}:
+        (stage.folder / f"{name}.history").write_text(str(histories[name]))
 
 
 def show(verdict, stage, console):
@@ -80,8 +90,7 @@ def show(verdict, stage, console):
     for kind in found:
         for name, what in list(getattr(verdict, kind).items())[:_SHOWN]:
             console.print(f"  {kind}: {name}: {what}", highlight=False, markup=False)
-    if not verdict.holds:
-        console.print(f"  the logs are in {stage.folder}", highlight=False, markup=False)
+    console.print(f"  the logs are in {stage.folder}", highlight=False, markup=False)
 
 
 def table_of(verdicts, options):

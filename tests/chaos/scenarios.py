@@ -12,7 +12,9 @@ import asyncpg
 
 from tests.chaos.stage import SERVERS, Stage
 
-FREEZE_S = 12.0
+SHORT_S = 3.0
+"""Not long enough to be taken for dead."""
+LONG_S = 16.0
 """Longer than the lease of a session, so all that the server had is another's when it wakes."""
 SKEW_S = 30
 _CONNECTIONS = 40
@@ -39,7 +41,7 @@ async def kill_a_server(stage, luck):
 
 
 async def restart_the_database(stage, luck):
-    with stage.fault():
+    with stage.fault(of_all=True):
         await asyncio.to_thread(stage.cluster.stop, "immediate")
         await asyncio.sleep(luck.choice((0.0, 0.0, 3.0)))
         await asyncio.to_thread(stage.cluster.start)
@@ -48,9 +50,8 @@ async def restart_the_database(stage, luck):
 async def end_connections(stage, luck):
     """Ends some of the servers' connections, or all."""
     share = luck.choice((0.1, 0.5, 1.0))
-    with stage.fault():
-        await ask(
-            stage,
+    with stage.fault(of_all=True):
+        await stage.ask(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE usename = 'perdure' AND random() < $1",
             share,
@@ -59,14 +60,13 @@ async def end_connections(stage, luck):
 
 async def take_all_connections(stage, luck):
     """Leaves the servers no connection for a while."""
-    with stage.fault():
+    with stage.fault(of_all=True):
         taken = []
         with contextlib.suppress(asyncpg.TooManyConnectionsError):
             while True:
                 taken.append(await asyncpg.connect(stage.cluster.url))
         pids = [connection.get_server_pid() for connection in taken]
-        await ask(
-            stage,
+        await stage.ask(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE usename = 'perdure' AND pid <> ALL($1)",
             pids,
@@ -83,12 +83,12 @@ async def freeze_a_server(stage, luck):
     node = stage.nodes[luck.randrange(SERVERS)]
     with stage.fault():
         node.freeze()
-        await asyncio.sleep(FREEZE_S)
+        await asyncio.sleep(LONG_S)
         node.thaw()
 
 
 async def set_a_clock_wrong(stage, luck):
-    """Starts the first server again with another clock; now and then by force."""
+    """Kills the first server and starts it with another clock."""
     node = stage.nodes[0]
     with stage.fault():
         node.set_clock(luck.choice((-SKEW_S, SKEW_S)))
@@ -100,7 +100,7 @@ async def cut_a_server_off(stage, luck):
     """Cuts the first server off from the database, for less or more than its lease."""
     with stage.fault():
         stage.proxy.freeze()
-        await asyncio.sleep(luck.choice((3.0, FREEZE_S)))
+        await asyncio.sleep(luck.choice((SHORT_S, LONG_S, LONG_S)))
         stage.proxy.thaw()
 
 
@@ -122,13 +122,3 @@ SCENARIOS = {
         "the network drops what one server says", cut_a_server_off, (3, 6), is_proxied=True
     ),
 }
-
-
-async def ask(stage, query, *arguments):
-    """Runs a query as the one who may do anything."""
-    connection = await asyncpg.connect(stage.cluster.superuser_url)
-    try:
-        await connection.execute("SET application_name = 'chaos'")
-        await connection.fetch(query, *arguments)
-    finally:
-        await connection.close()

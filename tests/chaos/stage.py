@@ -7,8 +7,11 @@ import contextlib
 import signal
 import tempfile
 import time
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+
+import asyncpg
 
 from tests.chaos.skewed import SKEW
 from tests.support.postgres import Cluster
@@ -17,7 +20,16 @@ from tests.support.proxy import freezing_proxy
 
 SERVERS = 3
 WORKERS = 2
-_SETTINGS = {"fsync": "on", "full_page_writes": "on", "autovacuum": "on"}
+_SETTINGS = {
+    "fsync": "on",
+    "full_page_writes": "on",
+    "autovacuum": "on",
+    "track_commit_timestamp": "on",
+}
+_COMMITTED = """
+SELECT workflow_id, seq, extract(epoch FROM pg_xact_commit_timestamp(events.xmin))
+FROM perdure.events JOIN perdure.runs USING (run_id)
+"""
 
 
 class Node(RealProcess):
@@ -42,10 +54,10 @@ class Node(RealProcess):
 
 @dataclass(slots=True)
 class Fault:
-    """When it struck and when all that it took away was back, by the wall clock in seconds."""
+    """When it struck, and from when on no task may be left lying, by the wall clock in seconds."""
 
     began_s: float
-    over_s: float
+    counts_s: float
 
 
 class Stage:
@@ -65,11 +77,11 @@ class Stage:
         return "ipv4:" + ",".join(addresses[first:] + addresses[:first])
 
     @contextlib.contextmanager
-    def fault(self):
-        """Notes a fault; it is over when the block ends."""
+    def fault(self, *, of_all=False):
+        """Notes a fault; one of all servers must end before any of them can do anything."""
         began_s = time.time()
         yield
-        self.faults.append(Fault(began_s, time.time()))
+        self.faults.append(Fault(began_s, time.time() if of_all else began_s))
 
     async def start(self, *, module):
         """Starts all processes. The first server reaches the database through the proxy, if any."""
@@ -87,15 +99,30 @@ class Stage:
             self.workers.append(worker)
             await asyncio.to_thread(worker.start)
 
+    async def ask(self, query, *arguments):
+        """Runs a query as the one who may do anything."""
+        connection = await asyncpg.connect(self.cluster.superuser_url)
+        try:
+            return await connection.fetch(query, *arguments)
+        finally:
+            await connection.close()
+
+    async def commit_times(self):
+        """Returns when each event was committed, in seconds, by workflow id and number.
+
+        An event's own time is when it was decided; what a server decides that is cut off from the
+        database is a fact much later.
+        """
+        times = defaultdict(dict)
+        for workflow_id, seq, at_s in await self.ask(_COMMITTED):
+            times[workflow_id][seq] = float(at_s)
+        return times
+
     def close(self):
         """Ends what still runs."""
         for process in (*self.workers, *self.nodes):
             if process.is_running:
                 process.kill()
-
-    def complaints(self):
-        """What the servers said, by the name of their file."""
-        return {node.log.name: node.complaints() for node in self.nodes}
 
 
 @contextlib.asynccontextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from perdure.v1.history_pb2 import History
 from tests.chaos.flows import SIGNALS, STEP_S_MAX, STEPS, result_of
@@ -15,6 +16,7 @@ STRANDED_S = LEASE_S + 1.0
 """For so long a task may lie with a server or a worker that is dead, no longer."""
 _SOON_S = 1.0
 """What begins so soon after a fault may still suffer from it."""
+_SLOWEST = 20
 _STIMULI = ("workflow_started", "activity_completed", "timer_fired")
 
 
@@ -26,9 +28,14 @@ class Wait:
     it was for a caller to ask or to hear.
     """
 
+    what: str
     since_s: float
     until_s: float
     is_task: bool
+
+    def __str__(self):
+        begun = datetime.fromtimestamp(self.since_s, UTC).strftime("%H:%M:%S.%f")[:-3]
+        return f"waited {self.until_s - self.since_s:.3f} s for {self.what}, from {begun}"
 
 
 @dataclass(slots=True)
@@ -42,7 +49,9 @@ class Verdict:
     refused: dict[str, str] = field(default_factory=dict)
     recoveries_s: list[float] = field(default_factory=list)
     longest_s: float = 0.0
-    """The longest that a task lay after the last fault was over."""
+    """The longest that a task was left lying with no further fault meanwhile."""
+    slow: list[str] = field(default_factory=list)
+    """What took longest, of tasks and of calls, in order."""
 
     @property
     def holds(self):
@@ -57,11 +66,10 @@ class Verdict:
         return max(self.recoveries_s, default=0.0)
 
 
-def judge(trips, histories, faults):
-    """Compares what was acknowledged with what is recorded."""
+def judge(trips, histories, times, faults):
+    """Compares what was acknowledged with what is recorded, and when it was committed."""
     acknowledged = [trip for trip in trips if trip.acknowledged_s]
     verdict = Verdict(len(acknowledged))
-    last_s = max((fault.over_s for fault in faults), default=0.0)
     waits = []
     for trip in trips:
         name = trip.workflow_id
@@ -75,8 +83,8 @@ def judge(trips, histories, faults):
             continue
         if doubled := doubled_in(trip, history):
             verdict.doubled[name] = doubled
-        its_waits = [*waits_of(history), *waits_for(trip, history)]
-        longest_s = max((left_s(wait, last_s) for wait in its_waits), default=0.0)
+        its_waits = [*waits_of(history, times[name]), *waits_for(trip, times[name])]
+        longest_s = max((left_s(wait, faults) for wait in its_waits), default=0.0)
         verdict.longest_s = max(verdict.longest_s, longest_s)
         if is_closed(history):
             if lost := lost_in(trip, history):
@@ -85,8 +93,10 @@ def judge(trips, histories, faults):
                 verdict.stranded[name] = f"a task lay for {longest_s:.1f} s"
         else:
             verdict.stranded[name] = "it has not finished"
-        waits += its_waits
-    verdict.recoveries_s = [recovery_s(fault, waits) for fault in faults]
+        waits += ((name, wait) for wait in its_waits)
+    longest = sorted(waits, key=lambda pair: pair[1].since_s - pair[1].until_s)[:_SLOWEST]
+    verdict.slow = [f"{name} {wait}" for name, wait in longest]
+    verdict.recoveries_s = [recovery_s(fault, [wait for _, wait in waits]) for fault in faults]
     return verdict
 
 
@@ -127,22 +137,24 @@ def doubled_in(trip, history):
     return "; ".join(found)
 
 
-def waits_of(history):
+def waits_of(history, times):
     """For how long each step of a trip was left lying, as its history tells."""
-    fire_at_s, scheduled_s, free_s, last_s = {}, {}, 0.0, 0.0
+    fire_at_s, scheduled_s, free_s, heard_s, last_s = {}, {}, 0.0, 0.0, 0.0
+    is_awaiting = False
     for event in history.events:
-        kind, at_s = kind_of(event), seconds(event.timestamp)
+        kind, at_s = kind_of(event), times[event.seq]
         body = getattr(event, kind)
         if kind == "timer_fired":
-            yield Wait(fire_at_s[body.timer_seq], at_s, is_task=True)
+            yield Wait(kind, fire_at_s[body.timer_seq], at_s, is_task=True)
         elif kind == "activity_completed":
-            yield Wait(scheduled_s[body.activity_seq] + STEP_S_MAX, at_s, is_task=True)
+            yield Wait(kind, scheduled_s[body.activity_seq] + STEP_S_MAX, at_s, is_task=True)
         elif kind == "signal_received":
-            yield Wait(last_s, at_s, is_task=False)
+            yield Wait(kind, last_s, at_s, is_task=False)
+            heard_s = heard_s or (at_s if is_awaiting else 0.0)
         elif kind not in _STIMULI:
-            # The second step comes after the signals, whatever woke the workflow last before it.
-            heard = kind == "activity_scheduled" and body.activity_seq == STEPS
-            yield Wait(last_s if heard else free_s, at_s, is_task=True)
+            # A signal wakes a workflow that awaits it; others it only finds at work.
+            yield Wait(kind, heard_s or free_s, at_s, is_task=True)
+            heard_s, is_awaiting = 0.0, kind == "workflow_awaiting_signal"
         if kind == "timer_scheduled":
             fire_at_s[body.timer_seq] = seconds(body.fire_at)
         elif kind == "activity_scheduled":
@@ -152,17 +164,19 @@ def waits_of(history):
         last_s = at_s
 
 
-def waits_for(trip, history):
+def waits_for(trip, times):
     """For how long the caller of a trip waited to be heard, and then to hear."""
-    if history.events:
-        yield Wait(trip.called_s, seconds(history.events[0].timestamp), is_task=False)
-        if trip.ended_s:
-            yield Wait(seconds(history.events[-1].timestamp), trip.ended_s, is_task=False)
+    yield Wait("called", trip.called_s, times[1], is_task=False)
+    if trip.ended_s:
+        yield Wait("told", max(times.values()), trip.ended_s, is_task=False)
 
 
-def left_s(wait, after_s):
-    """For how long a task was left lying after an instant."""
-    return wait.until_s - max(wait.since_s, after_s) if wait.is_task else 0.0
+def left_s(wait, faults):
+    """For how long a task was left lying since the last fault before it was done."""
+    if not wait.is_task:
+        return 0.0
+    counts_s = (fault.counts_s for fault in faults if fault.began_s <= wait.until_s)
+    return wait.until_s - max(wait.since_s, *counts_s, 0.0)
 
 
 def recovery_s(fault, waits):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
+from perdure_server import __main__ as command_line
 from tests.e2e.processes import Dev, ServerProcess
 
 QUIET = ("server", "--log-level", "warning")
@@ -45,3 +49,23 @@ def start_dev(tmp_path):
     yield start
     for dev in devs:
         dev.kill()
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Runs a command of the server's program to its end within the test: no process to wait for."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["perdure", *arguments])
+        with pytest.raises(SystemExit) as stopped:
+            command_line.main()
+        said = capsys.readouterr()
+        code, complaint = stopped.value.code, ""
+        if isinstance(code, str):
+            # The interpreter would print it.
+            code, complaint = 1, f"{code}\n"
+        return subprocess.CompletedProcess(
+            arguments, code or 0, stdout=said.out, stderr=said.err + complaint
+        )
+
+    return run

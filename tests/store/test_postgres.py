@@ -138,7 +138,7 @@ class TestGroups:
         twice = change_of(a_run(1), expected_version=0, events=[an_event(1), an_event(1)])
         unencodable = starting(a_run(2, workflow_id="\ud800"))
         too_big = starting(a_run(3, task_lease=2**63))
-        zero = starting(a_run(6, cancel_reason="\0"))
+        zero = starting(a_run(6, workflow_id="\0"))
         good = starts(2, first=4)
         outcomes = await store.commit(
             [alone(twice), good[0], alone(unencodable), alone(too_big), good[1], alone(zero)]
@@ -153,6 +153,13 @@ class TestGroups:
         ]
         stored = [number for number in range(1, 7) if await store.load_run(a_run(number).run_id)]
         assert stored == [4, 5]
+
+    async def test_a_reason_may_hold_anything(self, store: PostgresStore) -> None:
+        run = a_run(cancel_reason="a\0b")
+        assert kinds(await store.commit([alone(starting(run))])) == [Committed]
+        state = await store.load_run(run.run_id)
+        assert state is not None
+        assert state.run.cancel_reason == "a\N{REPLACEMENT CHARACTER}b"
 
 
 class TestOtherServers:
@@ -341,8 +348,7 @@ class TestFaults:
         await store.load_run(a_run(1).run_id)
         lost = await outside.fetch(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-            " WHERE pid <> pg_backend_pid() AND usename = current_user"
-            " AND datname = current_database()"
+            " WHERE application_name = 'perdure ' || current_schema()"
         )
         assert len(lost) >= 3
         hints = store.hints()

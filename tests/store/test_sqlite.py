@@ -336,6 +336,7 @@ async def test_a_long_history_goes_in_steps_that_leave_the_run_in_shape(
 
 QUERIES = load_queries("perdure_server.store.sqlite")
 WALKS = {"has_schema", "schema_version", "last_position", "record_position"}
+WALKS |= {"copied_position", "put_position"}
 """These read tables of one row or few."""
 WALKS |= {"leased_tasks", "lane_depths"}
 """These read whole tables by their meaning, and at start only."""

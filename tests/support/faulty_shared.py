@@ -46,6 +46,8 @@ class FaultySharedStore(FaultyStore):
         super().__init__(inner, random, faults=faults, on_death=on_death)
         self._view = inner
         self._thaws_at = 0.0
+        self.missed = False
+        """Whether hints were lost."""
 
     def kill(self) -> None:
         """Dies now, with the process: what it had for itself alone is free."""
@@ -59,6 +61,7 @@ class FaultySharedStore(FaultyStore):
     def cut(self) -> None:
         """Loses the connection and finds it again."""
         if not self._dead:
+            self.missed = True
             self._view.lose_connection()
 
     async def join(self, server_id: str) -> int:
@@ -134,6 +137,7 @@ class FaultySharedStore(FaultyStore):
             if is_late:
                 await self._pause()
             lost = is_late and self._happens(_GAP)
+            self.missed |= lost
             yield await self._back(Hint(everything=True) if lost else _in_order(hint))
         await self._may_die(0.0)
 

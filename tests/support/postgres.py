@@ -132,7 +132,8 @@ class Cluster:
                 check=False,
             )
             output.seek(0)
-            assert not done.returncode, f"{program} {' '.join(arguments)}: {output.read()}"
+            said = f"{program} {' '.join(arguments)}, {done.returncode}: {output.read()}"
+            assert not done.returncode, said
 
 
 class Schemas:

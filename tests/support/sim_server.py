@@ -169,6 +169,11 @@ class SimServer:
             self._clock.freeze(seconds)
             self._host.freeze(seconds)
 
+    @property
+    def missed(self) -> bool:
+        """Whether it was not told of all that other servers did."""
+        return isinstance(self._store, FaultySharedStore) and self._store.missed
+
     def cut(self) -> None:
         """Takes the connection to the database away for a moment."""
         if isinstance(self._store, FaultySharedStore):

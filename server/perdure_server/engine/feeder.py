@@ -34,9 +34,6 @@ class Feeder:
         self._at: Position | None = None
         self._due = asyncio.Event()
         self._woken = False
-        self._commit = 0
-        self._begun: set[str] = set()
-        """The runs that began in that commit and were told."""
         self._beginning = asyncio.Lock()
 
     async def follow(self) -> None:
@@ -71,25 +68,33 @@ class Feeder:
         """Publishes what stands after a position; returns the position that was reached."""
         try:
             page = await self._store.read_events(at, limit=_PAGE)
+            begins = [await self._begins(*pair) for pair in zip(page, [None, *page], strict=False)]
         except DomainError as error:
             _log.warning("events could not be read for watchers, trying again: %s", error)
             return at
-        for event in page:
-            self._tell_if_begun(event)
+        for event, is_first in zip(page, begins, strict=True):
+            if is_first:
+                self._hub.tell_begun(event)
             self._hub.offer(event)
         if len(page) == _PAGE:
             self.wake()
         return page[-1].position if page else at
 
-    def _tell_if_begun(self, event: WatchedEvent) -> None:
-        """Tells that a run begins, before the first event of the commit in which it did."""
-        if event.row.at_us != event.began_at_us:
-            return
-        if self._commit != event.position.commit:
-            self._commit, self._begun = event.position.commit, set()
-        if event.run_id not in self._begun:
-            self._begun.add(event.run_id)
-            self._hub.tell_begun(event)
+    async def _begins(self, event: WatchedEvent, last: WatchedEvent | None) -> bool:
+        """Whether an event, published after `last`, is the first of when its run began.
+
+        Later commits may be of the same instant: that of a run never goes back, though servers'
+        clocks differ.
+        """
+        row = event.row
+        if row.at_us != event.began_at_us or row.seq == 1:
+            return row.at_us == event.began_at_us
+        if last is not None and (last.run_id, last.row.seq) == (event.run_id, row.seq - 1):
+            return last.row.at_us < row.at_us
+        before = await self._store.load_history(
+            event.run_id, after_seq=row.seq - 2, limit=1, max_bytes=1
+        )
+        return any(each.at_us < row.at_us for each in before)
 
     async def _pause(self, wait_us: int) -> None:
         """Waits until something is committed, or for so long when it may be hidden still."""

@@ -76,6 +76,8 @@ class Polls:
         future: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
         sink = _PollSink(future, self._give_back)
         session = self._session(spec, sink)
+        # From its answer on, while the store is still asked for more, it takes nothing else.
+        future.add_done_callback(lambda _done: self._dispatcher.withdraw(session))
         self._waiting.add(sink)
         try:
             self._dispatcher.serve(session)

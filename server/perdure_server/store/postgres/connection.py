@@ -31,8 +31,28 @@ BACK_OFF_MAX_SECONDS: Final = 1.0
 STATEMENTS_CACHED: Final = 512
 """Prepared statements of a connection: named queries, and the forms that a flush takes."""
 
-FAULTS: Final = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresError)
-"""What a driver raises when the database does not do what it was asked."""
+FAULTS: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.PostgresError,
+)
+"""What a driver raises when the database does not do what it was asked.
+
+It calls it an internal error to be asked anything once it has heard that the connection ends.
+"""
+
+LOST: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.ReadOnlySQLTransactionError,
+)
+"""Faults after which a connection is not used again: it is cut, ended, or of a standby."""
 
 CONFLICTS: Final = (
     asyncpg.SerializationError,
@@ -138,7 +158,7 @@ class Database:
                 max_cached_statement_lifetime=0,
                 max_cacheable_statement_size=0,
             )
-        except (asyncpg.InternalClientError, ValueError):
+        except ValueError:
             # Its text quotes the URL.
             raise StoreUnavailable(f"the URL of {self.name} cannot be understood") from None
         session = Session(connection, self._queries)

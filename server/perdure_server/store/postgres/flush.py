@@ -11,10 +11,12 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from perdure_server.core.changeset import Changeset, RunChange
 from perdure_server.core.errors import RequestRecorded, StaleVersion, WorkflowAlreadyExists
+from perdure_server.core.model import Run
 from perdure_server.store.contract import Committed, Position
 from perdure_server.store.postgres.connection import Row, Session
 from perdure_server.store.postgres.hints import Ears, words_of
@@ -146,7 +148,7 @@ class Flush:
     def _take(self, n: int, change: RunChange) -> None:
         rows, run_id = self._rows, change.run.run_id
         write = "update_run" if change.expected_version else "insert_run"
-        rows[write].append((n, *from_run(change.run)))
+        rows[write].append((n, *from_run(_storable(change.run))))
         for index, event in enumerate(change.events, self._index):
             rows["insert_event"].append(
                 (n, run_id, event.seq, event.kind, event.at_us, event.frame, index)
@@ -189,6 +191,13 @@ def _keys(changeset: Changeset) -> list[Hashable]:
         if not change.expected_version:
             keys.append((run.namespace, run.workflow_id, run.generation))
     return keys
+
+
+def _storable(run: Run) -> Run:
+    """A run without what PostgreSQL keeps in no text; the event has the reason as it was given."""
+    if "\0" not in run.cancel_reason:
+        return run
+    return replace(run, cancel_reason=run.cancel_reason.replace("\0", "\N{REPLACEMENT CHARACTER}"))
 
 
 def _part(query: str) -> str:

@@ -7,11 +7,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 
-import asyncpg
-
 from perdure_server.store.postgres.connection import (
     CONFLICTS,
     FAULTS,
+    LOST,
     Database,
     Link,
     Row,
@@ -23,14 +22,6 @@ T = TypeVar("T")
 
 _READERS: Final = 3
 """Enough that a long read does not hold up the short ones; each is a process of the database."""
-_LOST: Final = (
-    OSError,
-    TimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-)
-"""Faults after which a connection is not used again."""
 
 
 class Readers:
@@ -72,7 +63,7 @@ class Readers:
         except CONFLICTS:
             raise
         except FAULTS as fault:
-            if isinstance(fault, _LOST):
+            if isinstance(fault, LOST):
                 link.drop()
             raise self._database.unavailable(fault) from fault
         except asyncio.CancelledError:

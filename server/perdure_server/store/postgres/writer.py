@@ -19,19 +19,14 @@ import asyncpg
 
 from perdure_server.core.errors import StoreBusy, StoreUnavailable
 from perdure_server.core.limits import COMMIT_GROUP_MAX, COMMIT_QUEUE_MAX
-from perdure_server.store.postgres.connection import Database, Link, Session, until_alone
+from perdure_server.store.postgres.connection import LOST, Database, Link, Session, until_alone
 from perdure_server.store.postgres.flush import Statements
 from perdure_server.store.postgres.group import Batch, Commit, Operation, batch_for
 from perdure_server.store.postgres.hints import Ears
 
 _DATABASE: Final = (
-    OSError,
-    TimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.PostgresConnectionError,
+    *LOST,
     asyncpg.InsufficientResourcesError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.ReadOnlySQLTransactionError,
     asyncpg.PostgresSystemError,
     asyncpg.InternalServerError,
     asyncpg.SyntaxOrAccessError,
@@ -185,7 +180,7 @@ def _is_harmless(fault: BaseException, session: Session) -> bool:
     """Whether a fault leaves the connection as good as before."""
     return (
         isinstance(fault, asyncpg.PostgresError)
-        and not isinstance(fault, asyncpg.PostgresConnectionError)
+        and not isinstance(fault, LOST)
         and session.is_alive
     )
 

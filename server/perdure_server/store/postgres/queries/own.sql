@@ -113,6 +113,7 @@ SELECT
 -- can use to walk. A commit is on the disk when it is answered.
 SELECT
     set_config('search_path', quote_ident($1), false),
+    set_config('application_name', 'perdure ' || $1, false),
     set_config('default_transaction_isolation', 'read committed', false),
     set_config('plan_cache_mode', 'force_generic_plan', false),
     set_config('enable_seqscan', 'off', false),
