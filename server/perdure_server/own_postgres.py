@@ -56,12 +56,21 @@ def with_own_postgres(config: Config) -> Iterator[Config]:
         return
     # The path of a socket may have about 100 characters, so its folder is the system's.
     with tempfile.TemporaryDirectory(prefix="perdure-pg-", ignore_cleanup_errors=True) as folder:
-        postgres = _Postgres(config.data, Path(folder))
+        postgres = _started(config.data, Path(folder))
         try:
-            postgres.start()
             yield replace(config, store=f"postgresql://{ROLE}@/postgres?host={folder}")
         finally:
             postgres.stop()
+
+
+def _started(data: Path, folder: Path) -> _Postgres:
+    try:
+        postgres = _Postgres(data, folder)
+        postgres.start()
+    except (OSError, LookupError) as error:
+        # A lookup is that of the user.
+        raise OwnPostgresError(f"PostgreSQL cannot be started in {data}: {error}") from error
+    return postgres
 
 
 class _Postgres:
@@ -141,11 +150,11 @@ class _Postgres:
             )
         for _ in range(round(START_SECONDS / POLL_SECONDS)):
             if process.poll() is not None:
-                self._process = None
                 return False
             if self._is_ready(process.pid):
                 return True
             time.sleep(POLL_SECONDS)
+        self.stop()
         raise OwnPostgresError(f"PostgreSQL is not ready after {START_SECONDS:g} s")
 
     def _is_ready(self, pid: int) -> bool:

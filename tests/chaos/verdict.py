@@ -154,7 +154,7 @@ def waits_of(history, times):
         elif kind not in _STIMULI:
             # A signal wakes a workflow that awaits it; others it only finds at work.
             yield Wait(kind, heard_s or free_s, at_s, is_task=True)
-            heard_s, is_awaiting = 0.0, kind == "workflow_awaiting_signal"
+            free_s, heard_s, is_awaiting = at_s, 0.0, kind == "workflow_awaiting_signal"
         if kind == "timer_scheduled":
             fire_at_s[body.timer_seq] = seconds(body.fire_at)
         elif kind == "activity_scheduled":

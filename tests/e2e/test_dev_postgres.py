@@ -65,6 +65,14 @@ def test_without_the_package_it_says_what_to_install(command, monkeypatch, tmp_p
     assert refused.stderr.count("\n") == 1
 
 
+def test_a_folder_that_cannot_be_made_is_told(command, tmp_path):
+    (tmp_path / "file").touch()
+    refused = command("dev", "--data", str(tmp_path / "file" / "data"), *OWN, *ANY)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("perdure: PostgreSQL cannot be started in ")
+    assert refused.stderr.count("\n") == 1
+
+
 def test_files_of_another_postgres_are_told(command, tmp_path):
     files = tmp_path / "postgres"
     files.mkdir(mode=0o700)

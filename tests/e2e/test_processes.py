@@ -15,6 +15,7 @@ import pytest
 
 from perdure.v1 import workflow_service_pb2 as service
 from perdure.v1.workflow_service_pb2_grpc import WorkflowServiceStub
+from perdure_server.config import Config, read_config
 from tests.e2e.processes import (
     ANY,
     PATIENCE_SECONDS,
@@ -63,6 +64,24 @@ def start(schemas):
     yield start
     for family in families:
         family.kill()
+
+
+def test_a_server_is_told_all_by_its_environment():
+    config = Config(
+        data=Path("somewhere"),
+        store="postgresql://me:secret@there/db",
+        schema="s",
+        grpc="0.0.0.0:1",
+        insecure=True,
+        auth="keys",
+        log_level="error",
+        grace_seconds=1.5,
+        processes=3,
+    )
+    assert read_config(config.as_environment()) == config
+    assert config.addresses == ["0.0.0.0:1", "0.0.0.0:2", "0.0.0.0:3"]
+    plain = Config(data=Path("d"))
+    assert read_config(plain.as_environment()) == plain
 
 
 def start_workflow(address, workflow_id):
@@ -123,9 +142,9 @@ def test_a_stop_while_they_start_ends_all():
         arguments = ("server", "--processes", "2", "--store", store, *GRPC)
         with subprocess.Popen([PERDURE, *arguments], stdout=subprocess.PIPE) as parent:
             # The first waits for a word of its database, and the others for the first.
-            silent.accept()[0].close()
-            members = psutil.Process(parent.pid).children()
-            parent.terminate()
+            with silent.accept()[0]:
+                members = psutil.Process(parent.pid).children()
+                parent.terminate()
             assert parent.communicate(timeout=PATIENCE_SECONDS)[0] == b""
     assert len(members) == 1
     assert parent.returncode == 0

@@ -207,6 +207,29 @@ def test_what_a_server_uses_is_not_copied(tmp_path, schemas, command):
         assert refused.stderr.count("\n") == 1
 
 
+def test_nothing_is_copied_to_itself(tmp_path, schemas, command):
+    old, schema = tmp_path / "old.db", schemas.new()
+    asyncio.run(opened(SqliteStore(old), namespace="one"))
+    asyncio.run(opened(PostgresStore(schemas.url, schema=schema), namespace="one"))
+    for place in (f"sqlite:{old}", schemas.url):
+        refused = command("store", "copy", place, place, "--schema", schema)
+        assert refused.returncode == 1
+        assert "in use by another server" in refused.stderr or "copied" in refused.stderr
+        assert refused.stderr.count("\n") == 1
+
+
+def test_an_older_schema_is_migrated_first(tmp_path, command):
+    old, new = f"sqlite:{tmp_path / 'perdure.db'}", f"sqlite:{tmp_path / 'new.db'}"
+    command("db", "migrate", "--data", str(tmp_path))
+    with closing(sqlite3.connect(tmp_path / "perdure.db")) as connection:
+        connection.execute("DELETE FROM schema WHERE version = (SELECT max(version) FROM schema)")
+        connection.commit()
+    refused = command("store", "copy", old, new)
+    assert refused.returncode == 1
+    assert "perdure db migrate" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+
+
 def test_a_copy_that_fails_leaves_nothing(tmp_path, schemas, command):
     old, schema = tmp_path / "old.db", schemas.new()
     asyncio.run(opened(SqliteStore(old), namespace="one"))

@@ -381,6 +381,25 @@ class TestFaults:
         assert await store.load_run(a_run(1).run_id) is not None
         assert await store.load_run(a_run(2).run_id) is None
 
+    async def test_a_commit_whose_answer_is_lost_is_unavailable(
+        self, store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        whole = Session.rows_of
+
+        async def lossy(self: Session, text: str, *parameters: object) -> Any:
+            found = await whole(self, text, *parameters)
+            if "insert_run AS" in text:
+                self.drop()
+                raise asyncpg.ConnectionDoesNotExistError("connection was closed")
+            return found
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Session, "rows_of", lossy)
+            assert kinds(await store.commit(starts(2))) == [StoreUnavailable] * 2
+        # It was written all the same; who tries again learns it.
+        outcomes = await store.commit(starts(3))
+        assert kinds(outcomes) == [WorkflowAlreadyExists, WorkflowAlreadyExists, Committed]
+
     async def test_an_answer_that_does_not_come_is_not_waited_for(
         self, postgres_disk: Any, outside: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
     ) -> None:

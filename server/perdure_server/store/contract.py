@@ -180,7 +180,8 @@ class Store(Protocol):
         workflow_id, rpc, request_id) exists; `WorkflowAlreadyExists` when an inserted run's
         (namespace, workflow_id, generation) or run_id exists; `StaleVersion` when a run's version
         is not the expected one or a fenced task is missing or has another lease. `StoreBusy` and
-        `StoreUnavailable` are outcomes too: nothing of those changesets was written. A later
+        `StoreUnavailable` are outcomes too: nothing of those changesets was written, or, after
+        `StoreUnavailable`, all of one: the answer to its commit may have been lost. A later
         changeset sees what an earlier one of the same call wrote. A changeset names a run once, and
         an update leaves the run's identity as it was inserted: ids, type, generation, attempt,
         creation and the run before it.

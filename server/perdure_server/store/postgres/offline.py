@@ -45,6 +45,8 @@ class PostgresPlace:
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[PostgresTables]:
         """Writes in one transaction, with a lock that every server asks for when it starts."""
+        async with self._owned():
+            """Nobody else has the lock, for which a migration would wait without end."""
         await self.migrate()
         async with self._owned() as session:
             await self._refuse_servers(session)
