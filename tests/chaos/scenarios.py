@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 
 import asyncpg
 
+from tests.chaos.skewed import SKEW
 from tests.chaos.stage import SERVERS, Stage
 
 SHORT_S = 3.0
@@ -82,16 +84,16 @@ async def take_all_connections(stage, luck):
 async def freeze_a_server(stage, luck):
     node = stage.nodes[luck.randrange(SERVERS)]
     with stage.fault():
-        node.freeze()
+        node.send(signal.SIGSTOP)
         await asyncio.sleep(LONG_S)
-        node.thaw()
+        node.send(signal.SIGCONT)
 
 
 async def set_a_clock_wrong(stage, luck):
     """Kills the first server and starts it with another clock."""
     node = stage.nodes[0]
     with stage.fault():
-        node.set_clock(luck.choice((-SKEW_S, SKEW_S)))
+        node.set_environment(SKEW, str(luck.choice((-SKEW_S, SKEW_S))))
         node.kill()
         await asyncio.to_thread(node.start)
 

@@ -20,7 +20,7 @@ def set_clock(ahead_s: int) -> None:
 
 
 if __name__ == "__main__":
-    set_clock(int(os.environ[SKEW]))
+    set_clock(int(os.environ.get(SKEW, "0")))
     from perdure_server.__main__ import main
 
     main()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import tempfile
 import time
 from collections import defaultdict
@@ -13,9 +12,8 @@ from pathlib import Path
 
 import asyncpg
 
-from tests.chaos.skewed import SKEW
 from tests.support.postgres import Cluster
-from tests.support.processes import RealProcess, free_port
+from tests.support.processes import RealProcess, SharedServer, any_of
 from tests.support.proxy import freezing_proxy
 
 SERVERS = 3
@@ -30,26 +28,6 @@ _COMMITTED = """
 SELECT workflow_id, seq, extract(epoch FROM pg_xact_commit_timestamp(events.xmin))
 FROM perdure.events JOIN perdure.runs USING (run_id)
 """
-
-
-class Node(RealProcess):
-    """One of the servers; each start serves on the same address."""
-
-    def __init__(self, store, *, log, module="perdure_server"):
-        self.address = f"127.0.0.1:{free_port()}"
-        command = ["-m", module, "server", "--log-level", "warning"]
-        command += ["--store", store, "--grpc", self.address]
-        super().__init__(command, log=log, environment={SKEW: "0"})
-
-    def set_clock(self, ahead_s):
-        """Sets the clock of the next start, when its module has one."""
-        self._environment[SKEW] = str(ahead_s)
-
-    def freeze(self):
-        self._process.send_signal(signal.SIGSTOP)
-
-    def thaw(self):
-        self._process.send_signal(signal.SIGCONT)
 
 
 @dataclass(slots=True)
@@ -73,8 +51,7 @@ class Stage:
 
     def target(self, first):
         """All servers, as a client names them that tries the given one first."""
-        addresses = [node.address for node in self.nodes]
-        return "ipv4:" + ",".join(addresses[first:] + addresses[:first])
+        return any_of(self.nodes, first)
 
     @contextlib.contextmanager
     def fault(self, *, of_all=False):
@@ -90,7 +67,7 @@ class Stage:
             if self.proxy is not None and not number:
                 store = f"postgresql://perdure@{self.proxy.address}/perdure"
             log = self.folder / f"server-{number}.log"
-            self.nodes.append(Node(store, log=log, module=module))
+            self.nodes.append(SharedServer(store, log=log, module=module))
         for node in self.nodes:
             await asyncio.to_thread(node.start)
         for number in range(WORKERS):

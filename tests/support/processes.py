@@ -97,6 +97,35 @@ class ServerProcess(RealProcess):
         super().__init__(command, log=folder / "server.log")
 
 
+class SharedServer(RealProcess):
+    """`perdure server` beside others on a PostgreSQL; each start serves on the same address.
+
+    `module` is run in place of the server: one that gives it a world of its own first.
+    """
+
+    def __init__(
+        self, store: str, *, log: Path, schema: str = "perdure", module: str = "perdure_server"
+    ) -> None:
+        self.address: Final = f"127.0.0.1:{free_port()}"
+        command = ["-m", module, "server", "--log-level", "warning"]
+        command += ["--store", store, "--schema", schema, "--grpc", self.address]
+        super().__init__(command, log=log)
+
+    def send(self, number: signal.Signals) -> None:
+        """Sends a signal that it outlives."""
+        os.kill(self.pid, number)
+
+    def set_environment(self, name: str, value: str) -> None:
+        """Sets a variable of the next start."""
+        self._environment[name] = value
+
+
+def any_of(servers: Sequence[SharedServer], first: int = 0) -> str:
+    """Names servers as one target: a client tries them in order, from the first given on."""
+    addresses = [server.address for server in servers]
+    return "ipv4:" + ",".join(addresses[first:] + addresses[:first])
+
+
 def free_port() -> int:
     """Returns a port on which nobody listens."""
     numbers = Random()

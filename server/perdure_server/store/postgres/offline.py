@@ -46,7 +46,7 @@ class PostgresPlace:
     async def writing(self) -> AsyncIterator[PostgresTables]:
         """Writes in one transaction, with a lock that every server asks for when it starts."""
         async with self._owned():
-            """Nobody else has the lock, for which a migration would wait without end."""
+            pass  # Nobody has the lock; for one who copies, a migration would wait.
         await self.migrate()
         async with self._owned() as session:
             await self._refuse_servers(session)
