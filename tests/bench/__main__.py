@@ -20,7 +20,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import rest, scenarios
+from tests.bench import postgres, rest, scenarios
 from tests.bench.scenarios import DOORS, SHAPES, Figures
 
 OUTPUT = Path(".bench")
@@ -36,6 +36,12 @@ BARS: tuple[tuple[str, str, str, float], ...] = (
     ("idle", "cpu_percent", "<=", 1.0),
     ("idle", "statements_per_s", "<=", 0.0),
     ("idle", "rss_mb", "<=", 100.0),
+    ("postgres/one/256", "share", ">=", 0.6),
+    ("postgres/one/256", "commits_per_workflow", "<=", 0.2),
+    ("postgres-servers/2/256", "share", ">=", 0.9),
+    ("postgres-servers/2/256", "cpu_share", "<=", 1.2),
+    ("postgres-across", "added_ms", "<=", 5.0),
+    ("postgres-idle", "statements_per_s", "<=", 5.0),
     ("rest/one/32", "share", ">=", 0.7),
     ("sse/20000", "events", ">=", 20_000),
     ("sse/20000", "p50_ms", "<=", 10.0),
@@ -62,6 +68,11 @@ def plan() -> dict[str, Callable[[], Awaitable[Figures]]]:
     jobs["signal"] = _bound(scenarios.signals, 200)
     jobs["timers/1000"] = _bound(scenarios.timers, 1_000)
     jobs["idle"] = _bound(scenarios.idle, 10.0)
+    jobs["postgres/one/256"] = _bound(postgres.beside_sqlite, 256)
+    jobs["postgres/one/1"] = _bound(postgres.beside_sqlite, 1)
+    jobs["postgres-servers/2/256"] = _bound(postgres.beside_one, 256)
+    jobs["postgres-across"] = _bound(postgres.across, 200)
+    jobs["postgres-idle"] = _bound(postgres.idle, 10.0)
     jobs["rest/one/32"] = _bound(rest.against_unary, 32)
     jobs["rest-hop"] = _bound(rest.hop, 1_000)
     jobs["rest-payload/1MiB"] = _bound(rest.payload, 1024 * 1024, 50)
@@ -107,7 +118,7 @@ def _median(samples: list[Any]) -> Any:
 
 
 def _table(results: dict[str, Figures]) -> Table:
-    table = Table("scenario", "figures", title="Perdure on SQLite, synchronous=FULL")
+    table = Table("scenario", "figures", title="Perdure, every commit on disk")
     for name, figures in results.items():
         table.add_row(name, "  ".join(f"{key} {_text(value)}" for key, value in figures.items()))
     return table

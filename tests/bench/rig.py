@@ -64,6 +64,21 @@ def rig(*, counting: bool = False) -> Iterator[Rig]:
                     process.wait()
 
 
+@contextmanager
+def served(place: str, *, works: bool) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Starts a server on a folder or a database, with a worker if it `works`; ends both."""
+    processes = [_spawn("tests.bench.server", place)]
+    try:
+        address = _line(processes[0])
+        if works:
+            processes.append(_spawn("tests.bench.worker", address))
+        yield processes[0], address
+    finally:
+        for process in reversed(processes):
+            process.kill()
+            process.wait()
+
+
 def ask(server: subprocess.Popen[str]) -> dict[str, int]:
     """Sends a line to the bench server and returns its counters."""
     if server.stdin is None:

@@ -1,7 +1,8 @@
 """The server process of the bench: the real one, which also tells what it counted.
 
-`python -m tests.bench.server DATA` prints its address; then, for each line on its standard input,
-one line of JSON. Counting wraps the two streams and is left out unless `--count` is given.
+`python -m tests.bench.server DATA` prints its address; DATA is a folder, or the URL of a PostgreSQL.
+Then, for each line on its standard input, one line of JSON. Counting wraps the two streams and is
+left out unless `--count` is given.
 """
 
 from __future__ import annotations
@@ -16,7 +17,15 @@ from typing import Any
 
 import uvloop
 
-from perdure_server.app import SystemClock, SystemIds, _settle_memory, listening, running_engine
+from perdure_server.app import (
+    DatabaseClock,
+    SystemClock,
+    SystemIds,
+    _settle_memory,
+    listening,
+    running_engine,
+)
+from perdure_server.store.postgres.store import PostgresStore
 from perdure_server.store.sqlite.store import SqliteStore
 
 
@@ -47,9 +56,11 @@ def count(behaviour: Any, traffic: Traffic, *, tasks: bool) -> Any:
 
 async def serve(data: str, *, counting: bool) -> None:
     """Serves until standard input ends."""
-    store = SqliteStore(Path(data) / "perdure.db")
+    is_url = data.startswith("postgresql:")
+    store = PostgresStore(data) if is_url else SqliteStore(Path(data) / "perdure.db")
+    clock = DatabaseClock() if is_url else SystemClock()
     traffic = Traffic()
-    async with running_engine(store, SystemClock(), SystemIds()) as engine:
+    async with running_engine(store, clock, SystemIds()) as engine:
         if counting:
             workers: Any = engine.workers
             workflows: Any = engine.workflows

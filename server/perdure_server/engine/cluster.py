@@ -39,6 +39,8 @@ _log = logging.getLogger(__name__)
 _BEAT_US = limits.SECOND_US
 _LATE_US = limits.SECOND_US
 """What is due for so long is nobody's any more: whoever should have done it is dead or stuck."""
+_RETURN_US = 3 * limits.SECOND_US
+"""When the database was away from here, the others may need so long to come back to it as well."""
 _SWEEP_MAX = 1_000
 _AUDIT_BEATS = 5
 _LOOKS_AT_ONCE = 16
@@ -82,6 +84,7 @@ class Cluster(Peers):
         self._parts_of = parts
         self._beats = 0
         self._beaten_us = 0
+        self._bury_from_us = 0
         self._suspects: set[tuple[TaskKey, int]] = set()
         self._ordering = asyncio.Lock()
         self._looking = asyncio.Semaphore(_LOOKS_AT_ONCE)
@@ -208,11 +211,13 @@ class Cluster(Peers):
             await self._rejoin()
             return
         if now_us - self._beaten_us > 2 * _BEAT_US + _LATE_US:
-            # The process was stopped: what it heard meanwhile came in any order.
+            # The process was stopped: what it heard meanwhile came in any order. Or the database
+            # was away: then it was silent to the others too, who are no more dead than this one.
             self._hear(Hint(everything=True))
+            self._bury_from_us = now_us + _RETURN_US
         self._beaten_us = now_us
         self._set_time(beat.now_us)
-        for server_id in beat.silent:
+        for server_id in beat.silent if now_us >= self._bury_from_us else ():
             await self._bury(server_id)
         await self._sweep()
         self._beats += 1
