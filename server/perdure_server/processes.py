@@ -19,6 +19,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
+import uvloop
+
 from perdure_server.app import lent_envoy
 from perdure_server.config import Config
 from perdure_server.sidecar import (
@@ -43,7 +45,9 @@ def run(config: Config, ready: Callable[[str, str | None], None]) -> bool:
     False when one of the servers did not start at first, which has said why on standard error.
     Raises SidecarError when Envoy cannot serve.
     """
-    with asyncio.Runner() as runner:
+    # The loop of asyncio has threads that wait for children, and would lose one that ends while it
+    # is told to.
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve_until_told(config, ready))
 
 

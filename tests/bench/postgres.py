@@ -165,11 +165,11 @@ async def _commits(url: str) -> int:
 async def _check(url: str) -> int:
     """Returns the number of runs, all of them complete with a dense history."""
     connection = await asyncpg.connect(url)
-    open_runs, ragged, runs = await connection.fetchrow(_COUNT)
+    counts = await connection.fetchrow(_COUNT)
     await connection.close()
-    if open_runs or ragged:
+    if counts is None or counts[0] or counts[1]:
         raise BenchError("the database does not hold what was run")
-    return int(runs)
+    return int(counts[2])
 
 
 async def _fetch(url: str, query: str) -> Any:

@@ -1,6 +1,6 @@
 """The server process of the bench: the real one, which also tells what it counted.
 
-`python -m tests.bench.server DATA` prints its address; DATA is a folder, or the URL of a PostgreSQL.
+`python -m tests.bench.server DATA` prints its address; DATA is a folder, or a PostgreSQL URL.
 Then, for each line on its standard input, one line of JSON. Counting wraps the two streams and is
 left out unless `--count` is given.
 """

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import shutil
 import sys
 import time
 from random import Random
@@ -31,9 +32,10 @@ _COLUMNS = (
     "stranded",
     "refused",
     "recovery\np50 s",
-    "recovery\nmax s",
+    "\nmax s",
     "longest\nwait s",
 )
+_WIDTH = 104
 
 
 def main():
@@ -45,7 +47,7 @@ def main():
     options = parser.parse_args()
     if unknown := set(options.names) - SCENARIOS.keys():
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
-    console = Console()
+    console = Console(width=max(_WIDTH, Console().width))
     verdicts = {}
     for name in options.names or SCENARIOS:
         console.print(f"[dim]{name}: {SCENARIOS[name].about}[/dim]")
@@ -85,16 +87,23 @@ def write(verdict, histories, stage):
 
 
 def show(verdict, stage, console):
-    """Says what is wrong, and where the servers' own words are."""
+    """Says what is wrong, and where the servers' own words are; keeps these for nothing else."""
     found = ("lost", "doubled", "stranded", "refused")
     for kind in found:
         for name, what in list(getattr(verdict, kind).items())[:_SHOWN]:
             console.print(f"  {kind}: {name}: {what}", highlight=False, markup=False)
+    if verdict.holds and not verdict.refused:
+        shutil.rmtree(stage.folder)
+        return
     console.print(f"  the logs are in {stage.folder}", highlight=False, markup=False)
 
 
 def table_of(verdicts, options):
-    """Returns the table of all scenarios."""
+    """Returns the table of all scenarios.
+
+    Recovery is the time from a fault until the last of what it held up went on; the longest wait is
+    that of a task with no further fault meanwhile, which the lease of a session bounds.
+    """
     title = f"{options.seconds:g} s of faults each, seed {options.seed}"
     table = Table(*_COLUMNS, title=title)
     for name, verdict in verdicts.items():

@@ -73,8 +73,8 @@ def judge(trips, histories, times, faults):
     waits = []
     for trip in trips:
         name = trip.workflow_id
-        if trip.error:
-            verdict.refused[name] = trip.error
+        if trip.error or not trip.acknowledged_s:
+            verdict.refused[name] = trip.error or "its start was not answered"
         if not trip.acknowledged_s:
             continue
         history = histories[name]
@@ -91,7 +91,8 @@ def judge(trips, histories, times, faults):
                 verdict.lost[name] = lost
             if longest_s > STRANDED_S:
                 verdict.stranded[name] = f"a task lay for {longest_s:.1f} s"
-        else:
+        elif not trip.error:
+            # A caller that was refused may owe it a signal.
             verdict.stranded[name] = "it has not finished"
         waits += ((name, wait) for wait in its_waits)
     longest = sorted(waits, key=lambda pair: pair[1].since_s - pair[1].until_s)[:_SLOWEST]
@@ -114,7 +115,7 @@ def lost_in(trip, history):
         "signal_received": trip.told,
     }
     lacking = [f"{kinds[kind]} {kind}" for kind, n in wanted.items() if kinds[kind] < n]
-    if trip.ended_s and trip.result != result_of(trip.number):
+    if not trip.error and trip.result != result_of(trip.number):
         lacking.append(f"its caller heard {trip.result}")
     return "; ".join([*faults_of(history), *lacking])
 
