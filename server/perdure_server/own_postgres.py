@@ -25,8 +25,8 @@ from perdure_server.sidecar import with_parent
 
 START_SECONDS: Final = 60.0
 """How long it may take to serve; after a crash it reads its log first."""
-HANDOVER_TRIES: Final = 50
-HANDOVER_SECONDS: Final = 10.0
+HANDOVER_TRIES: Final = 100
+HANDOVER_SECONDS: Final = 20.0
 """How long the one before it, whose parent was killed, may take to let go of the files."""
 STOP_SECONDS: Final = 30.0
 """How long it may take to end before it is ended like in a crash."""
@@ -38,7 +38,8 @@ _UNPRIVILEGED: Final = "nobody"
 """Who it runs as when this program runs as root, which PostgreSQL refuses."""
 _HERE: Final = "/proc/self/cwd"
 """The folder that a process works in: found even if its user may not enter the folders above."""
-_LOCKED: Final = 'lock file "postmaster.pid" already exists'
+_HELD: Final = ('lock file "postmaster.pid"', "pre-existing shared memory block")
+"""What one says that finds another one at its files, perhaps about to end."""
 
 
 class OwnPostgresError(Exception):
@@ -93,7 +94,7 @@ class _Postgres:
         for _ in range(HANDOVER_TRIES):
             if self._launched():
                 return
-            if _LOCKED not in self._words():
+            if not any(text in self._words() for text in _HELD):
                 break
             time.sleep(HANDOVER_SECONDS / HANDOVER_TRIES)
         raise OwnPostgresError(f"PostgreSQL does not start: {self._last_words()}")

@@ -43,6 +43,7 @@ def main():
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seconds", type=float, default=120.0, help="of faults, per scenario")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--keep", action="store_true", help="keep the logs also when all is well")
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(SCENARIOS))
     options = parser.parse_args()
     if unknown := set(options.names) - SCENARIOS.keys():
@@ -73,7 +74,7 @@ async def play(scenario, options, console):
             histories = await load.histories()
             verdict = judge(load.trips, histories, await stage.commit_times(), stage.faults)
         write(verdict, histories, stage)
-        show(verdict, stage, console)
+        show(verdict, stage, console, keep=options.keep)
     return verdict
 
 
@@ -86,13 +87,13 @@ def write(verdict, histories, stage):
         (stage.folder / f"{name}.history").write_text(str(histories[name]))
 
 
-def show(verdict, stage, console):
-    """Says what is wrong, and where the servers' own words are; keeps these for nothing else."""
+def show(verdict, stage, console, *, keep):
+    """Says what is wrong, and where the servers' own words are."""
     found = ("lost", "doubled", "stranded", "refused")
     for kind in found:
         for name, what in list(getattr(verdict, kind).items())[:_SHOWN]:
             console.print(f"  {kind}: {name}: {what}", highlight=False, markup=False)
-    if verdict.holds and not verdict.refused:
+    if verdict.holds and not verdict.refused and not keep:
         shutil.rmtree(stage.folder)
         return
     console.print(f"  the logs are in {stage.folder}", highlight=False, markup=False)

@@ -39,6 +39,8 @@ _log = logging.getLogger(__name__)
 _BEAT_US = limits.SECOND_US
 _LATE_US = limits.SECOND_US
 """What is due for so long is nobody's any more: whoever should have done it is dead or stuck."""
+_SILENT_MAX_US = limits.SERVER_SILENCE_US + _BEAT_US
+"""How long ago a server that has just been found silent was heard, at most."""
 _RETURN_US = 3 * limits.SECOND_US
 """When the database was away from here, the others may need so long to come back to it as well."""
 _SWEEP_MAX = 1_000
@@ -240,7 +242,7 @@ class Cluster(Peers):
             async with self._ordering:
                 taken = await self._store.take_session(session_id)
             if self._parts.sessions.get(session_id) is None:
-                self._parts.sessions.inherit(taken.tasks, limits.SERVER_SILENCE_US)
+                self._parts.sessions.inherit(taken.tasks, _SILENT_MAX_US)
         await self._parts.timers.rebuild()
 
     async def _sweep(self) -> None:
