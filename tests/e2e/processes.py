@@ -72,6 +72,7 @@ class Dev(ServerProcess):
 
     def __init__(self, data, *arguments):
         super().__init__("dev", "--data", str(data), *ANY, *arguments)  # the last of two counts
+        assert self.greeting, self.wait()
         self.http = self.greeting.split(" on ")[2].split(",")[0]
 
     @property
