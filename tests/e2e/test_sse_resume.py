@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
 from itertools import count
 
@@ -57,7 +58,7 @@ async def stage(tmp_path):
         server.kill()
 
 
-class Writer:
+class Writer(ABC):
     """Writes until it is told that it is enough; notes what was acknowledged.
 
     An event is known by its workflow and its number there, a task by its number.
@@ -79,11 +80,13 @@ class Writer:
         finally:
             self.rest.close()
 
+    @abstractmethod
     def write(self, number):
-        raise NotImplementedError
+        """Makes the next events."""
 
+    @abstractmethod
     def finish(self):
-        raise NotImplementedError
+        """Makes the last ones."""
 
     def start(self, workflow_id):
         body = {**NOBODYS, "workflow_id": workflow_id}
