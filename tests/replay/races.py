@@ -151,6 +151,45 @@ def failed() -> Rig:
     return rig
 
 
+def basket_paid() -> Rig:
+    """One thing comes before the payment, one while its charge is under way."""
+    rig = played(workflows.workflow_of(workflows.Basket), "ada")
+    rig.signal("put", "book").run()
+    rig.signal("pay").signal("put", "pen").think()
+    rig.signal("put", "ink").record()
+    rig.after(1).complete(1, "receipt").run()
+    return rig
+
+
+def basket_left() -> Rig:
+    """The day is over in the task that brings the payment, right before it."""
+    rig = played(workflows.workflow_of(workflows.Basket), "ada")
+    rig.fire(1).signal("pay").run()
+    return rig
+
+
+def scope_cancelled() -> Rig:
+    """The result arrives before the server hears that the block was cancelled."""
+    rig = played(workflows.stoppable, "o-1")
+    rig.signal("approvals", "stop").think()
+    rig.complete(1, "charged o-1").record()
+    rig.complete(2, "refunded o-1").run()
+    return rig
+
+
+def scope_left() -> Rig:
+    rig = played(workflows.stoppable, "o-1")
+    rig.complete(1, "charged o-1").run()
+    return rig
+
+
+def as_they_come() -> Rig:
+    rig = played(workflows.as_they_come, 4)
+    rig.complete(3, "c").complete(1, "a").run()
+    rig.complete(4, "d").complete(2, "b").run()
+    return rig
+
+
 RACES: dict[str, Callable[[], Rig]] = {
     race.__name__: race
     for race in (
@@ -172,5 +211,10 @@ RACES: dict[str, Callable[[], Rig]] = {
         first_of_many,
         failed,
         activities_from_outside,
+        basket_paid,
+        basket_left,
+        scope_cancelled,
+        scope_left,
+        as_they_come,
     )
 }

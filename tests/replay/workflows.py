@@ -6,6 +6,8 @@ import asyncio
 from datetime import timedelta
 
 from perdure import ActivityError, activity, signal, workflow
+from perdure._scope import CancelScope
+from perdure._workflow import workflow_of
 
 approvals = signal("approvals", str)
 
@@ -89,6 +91,52 @@ async def failing(order: str) -> str:
     raise ValueError(f"{order} is wrong")
 
 
+@workflow
+class Basket:
+    """Takes what callers say by methods, until it is paid or given up."""
+
+    def __init__(self, owner: str) -> None:
+        self.owner = owner
+        self.things: list[str] = []
+        self.paid = False
+
+    async def run(self, owner: str) -> str:
+        try:
+            await workflow.wait_condition(lambda: self.paid, timeout=timedelta(days=1))
+        except TimeoutError:
+            return f"{owner} went away"
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        return f"{owner} has {', '.join(self.things)}"
+
+    @signal
+    def put(self, thing: str) -> None:
+        self.things.append(thing)
+
+    @signal
+    async def pay(self) -> None:
+        self.paid = True
+        self.things.append(await charge(self.owner))
+
+
+@workflow
+async def stoppable(order: str) -> str:
+    async with workflow.scope() as scope:
+        stopping = asyncio.create_task(stop_on_approval(scope))
+        await charge(order)
+        stopping.cancel()
+    return await refund(order) if scope.cancelled else "charged"
+
+
+async def stop_on_approval(scope: CancelScope) -> None:
+    await approvals.wait()
+    scope.cancel()
+
+
+@workflow
+async def as_they_come(count: int) -> list[str]:
+    return [await one for one in workflow.as_completed(charge(str(n)) for n in range(count))]
+
+
 ALL = [
     one_activity,
     timer_or_signal,
@@ -99,4 +147,7 @@ ALL = [
     group,
     first_of,
     failing,
+    workflow_of(Basket),
+    stoppable,
+    as_they_come,
 ]

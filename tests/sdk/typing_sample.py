@@ -40,6 +40,29 @@ async def checkout(order: Order) -> Receipt:
     return await charge.options(start_to_close=timedelta(seconds=30))(order)
 
 
+@workflow(task_queue="shop")
+class Basket:
+    def __init__(self, order: Order) -> None:
+        self.things: list[str] = []
+
+    async def run(self, order: Order) -> Receipt:
+        await workflow.wait_condition(lambda: self.things, timeout=timedelta(hours=1))
+        return Receipt(len(self.things))
+
+    @signal
+    def put(self, thing: str) -> None:
+        self.things.append(thing)
+
+    @signal(name="pay-now")
+    async def pay(self) -> None: ...
+
+
+@workflow
+class Empty:
+    async def run(self) -> int:
+        return 1
+
+
 async def main() -> None:
     async with (
         Client.connect("localhost:7766") as client,
@@ -51,3 +74,12 @@ async def main() -> None:
         assert_type(await handle.result(), Receipt)
         assert_type(await client.execute(checkout, Order("o-2")), Receipt)
         await client.start(checkout, "no order")  # type: ignore[arg-type]
+        basket = await client.start(Basket, Order("o-3"), id="o-3")
+        assert_type(basket, WorkflowHandle[Receipt])
+        await basket.signal(Basket.put, "book")
+        await basket.signal(Basket.put, 7)  # type: ignore[misc]
+        await basket.signal(Basket.pay)
+        await client.start(Basket, "no order")  # type: ignore[misc]
+        assert_type(await client.execute(Basket, Order("o-4")), Receipt)
+        assert_type(await client.execute(Empty), int)
+        Basket(Order("o-5")).put("book")

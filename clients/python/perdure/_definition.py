@@ -32,8 +32,8 @@ class Signature:
     Raises TypeError for any other shape.
     """
 
-    def __init__(self, fn: Callable[..., Any]) -> None:
-        parameters = list(inspect.signature(fn).parameters.values())
+    def __init__(self, fn: Callable[..., Any], *, of_method: bool = False) -> None:
+        parameters = list(inspect.signature(fn).parameters.values())[of_method:]
         required = [p for p in parameters if p.default is p.empty and p.kind not in _STARS]
         if len(required) > 1 or any(
             p.kind in _STARS or p.kind is p.KEYWORD_ONLY for p in parameters
@@ -43,6 +43,11 @@ class Signature:
             )
         self._fn = fn
         self._parameter = parameters[0] if parameters else None
+
+    @property
+    def takes_value(self) -> bool:
+        """Whether it takes a value."""
+        return self._parameter is not None
 
     @cached_property
     def input_type(self) -> Any:
@@ -87,16 +92,30 @@ class Signature:
         return {name: None if hint is type(None) else hint for name, hint in hints.items()}
 
 
+_ATTRIBUTE = "__perdure_definition__"
 _STARS = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
 
 
-def registry(definitions: Iterable[D], kind: type[D]) -> dict[str, D]:
+def attach(cls: type[Any], definition: Definition) -> None:
+    """Makes a class one that is decorated: `definition_of` finds its definition."""
+    setattr(cls, _ATTRIBUTE, definition)
+
+
+def definition_of(decorated: Any) -> Any:
+    """The definition behind a decorated class; anything else is returned as it is.
+
+    A subclass is not decorated by what its base is.
+    """
+    return vars(decorated).get(_ATTRIBUTE, decorated) if isinstance(decorated, type) else decorated
+
+
+def registry(definitions: Iterable[Any], kind: type[D]) -> dict[str, D]:
     """The definitions by name.
 
-    TypeError for an undecorated function, ValueError for a name used twice.
+    TypeError for what is not decorated, ValueError for a name used twice.
     """
     found: dict[str, D] = {}
-    for definition in definitions:
+    for definition in map(definition_of, definitions):
         if not isinstance(definition, kind):
             raise TypeError(f"{definition!r} is not decorated with @{kind.__name__.lower()}")
         if found.setdefault(definition.name, definition) is not definition:

@@ -1,10 +1,12 @@
-"""Owns typed references to signals."""
+"""Owns typed references to signals, and the methods of class-based workflows that take them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, NoReturn, Self, TypeVar, overload
 
+from perdure._methods import Method
 from perdure._replay.run import Run
 from perdure._replay.signals import Letter
 from perdure._replay.source import caller_line
@@ -57,13 +59,68 @@ class Signal(Generic[T]):
         return value
 
 
+class SignalMethod(Method, Signal[T]):
+    """A method that takes the signals of a name: `await handle.signal(Order.approve, approval)`.
+
+    It may be async; the methods begin in the order in which the signals arrived, where the history
+    has them. An exception that leaves one fails the workflow. A value that it cannot take is
+    logged, and the signal counts as not handled.
+    """
+
+    def __init__(self, fn: Callable[..., Any], name: str = "") -> None:
+        Signal.__init__(self, name or fn.__name__)
+        Method.__init__(self, fn, name)
+
+    @overload
+    def __get__(self, instance: None, owner: Any = None) -> Self: ...
+    @overload
+    def __get__(self, instance: object, owner: Any = None) -> Callable[..., Any]: ...
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return Method.__get__(self, instance, owner)
+
+    async def wait(self, *, timeout: timedelta | float | None = None) -> NoReturn:  # noqa: ARG002
+        """Raises RuntimeError: the method takes the signals, the code does not wait for them."""
+        self.receive_nowait()
+
+    def receive_nowait(self) -> NoReturn:
+        """Raises RuntimeError, as `wait` does."""
+        raise RuntimeError(
+            f"the method {self.fn.__qualname__} takes the signals {self.name!r}: wait for what it "
+            "does with workflow.wait_condition()"
+        )
+
+
+class SignalDecorator:
+    """What `@signal(name=...)` gives."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __call__(self, method: Callable[[Any], Any], /) -> SignalMethod[None]: ...
+    @overload
+    def __call__(self, method: Callable[[Any, T], Any], /) -> SignalMethod[T]: ...
+    def __call__(self, method: Any, /) -> SignalMethod[Any]:
+        """Makes a method of a class-based workflow the one that takes the signal."""
+        return SignalMethod(method, self._name)
+
+
 @overload
 def signal(name: str, type: type[T], /) -> Signal[T]: ...
 @overload
 def signal(name: str, type: Any = ..., /) -> Signal[Any]: ...
-def signal(name: str, type: Any = Any, /) -> Signal[Any]:  # noqa: A002
-    """Makes a reference to the signal `name` whose value is a `type`.
+@overload
+def signal(method: Callable[[Any], Any], /) -> SignalMethod[None]: ...
+@overload
+def signal(method: Callable[[Any, T], Any], /) -> SignalMethod[T]: ...
+@overload
+def signal(*, name: str) -> SignalDecorator: ...
+def signal(what: Any = None, type: Any = Any, /, *, name: str = "") -> Any:  # noqa: A002
+    """Makes a reference to the signal of a name whose value is a `type`; any JSON value without.
 
-    Any JSON value without one.
+    On a method of a class-based workflow it makes that method take the signal: `@signal`, or
+    `@signal(name="...")` for another name than the method's.
     """
-    return Signal(name, type)
+    if what is None:
+        return SignalDecorator(name)
+    return SignalMethod(what) if callable(what) else Signal(what, type)

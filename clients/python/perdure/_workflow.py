@@ -1,6 +1,7 @@
 """Owns `@workflow` and the words that workflow code says.
 
-Now, info, random, uuid4, sleep, logger.
+Now, info, random, uuid4, sleep, wait_condition, scope, logger. Functions and classes alike become a
+definition that the machine runs.
 """
 
 from __future__ import annotations
@@ -10,25 +11,42 @@ import inspect
 import logging
 import random as random_module
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Final, Generic, ParamSpec, TypeAlias, TypeVar, overload
 
-from perdure._definition import Signature
+from perdure._definition import Signature, attach, definition_of
+from perdure._methods import methods_of
 from perdure._replay.forbidden import forbidden_calls, watch_outside_calls
 from perdure._runtime import current_run, micros, running_run
+from perdure._scope import CancelScope
+from perdure._signal import SignalMethod
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
+C = TypeVar("C")
+AnyWorkflow: TypeAlias = "Workflow[..., Any] | type[Any]"
+"""A decorated function or a decorated class."""
+
+HISTORY_EVENTS_SUGGEST: Final = 10_000
+HISTORY_BYTES_SUGGEST: Final = 10 * 1024 * 1024
+"""Where the server begins to warn; at five times as much it fails the run."""
 
 _OUTSIDE: Final = "this word belongs to workflow code; no workflow is running here"
+_STARS: Final = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
 _log = logging.getLogger("perdure.workflow")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkflowInfo:
-    """What a workflow can know about its run."""
+    """What a workflow can know about its run.
+
+    `history_length` counts the events up to the one that the code is reacting to. When
+    `continue_as_new_suggested`, the history has become long: the server fails a run whose history
+    reaches 50,000 events or 50 MiB.
+    """
 
     namespace: str
     workflow_id: str
@@ -39,6 +57,8 @@ class WorkflowInfo:
     started_at: datetime
     previous_run_id: str
     first_run_id: str
+    history_length: int
+    continue_as_new_suggested: bool
 
 
 class Workflow(Generic[P, R]):
@@ -63,8 +83,22 @@ class Workflow(Generic[P, R]):
         self.fn = fn
         self.name = name or fn.__name__
         self.task_queue = task_queue
-        self.signature = Signature(fn)
+        self.signature = self._signature_of(fn)
         self.__doc__ = fn.__doc__
+
+    @property
+    def signals(self) -> Mapping[str, SignalMethod[Any]]:
+        """The methods that take signals, by the signals' names; a function has none."""
+        return {}
+
+    def make(self, arguments: tuple[Any, ...]) -> Any:  # noqa: ARG002 -- a function needs none
+        """Makes the object that methods belong to; None for a function."""
+        return None
+
+    def main(self, instance: Any, arguments: tuple[Any, ...]) -> Awaitable[Any]:  # noqa: ARG002
+        """Begins the code of a run."""
+        fn: Callable[..., Awaitable[Any]] = self.fn
+        return fn(*arguments)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
         """Calls the function, for unit tests; inside a workflow it raises RuntimeError."""
@@ -82,13 +116,71 @@ class Workflow(Generic[P, R]):
         when they are touched. Gives the lines found.
         """
         watch_outside_calls()
-        found = forbidden_calls(self.fn)
+        found = [line for fn in self._functions() for line in forbidden_calls(fn)]
         for line in found:
             _log.warning("%s (workflow %s)", line, self.name)
         return found
 
     def __repr__(self) -> str:
         return f"<workflow {self.name!r}>"
+
+    def _functions(self) -> list[Callable[..., Any]]:
+        return [self.fn]
+
+    def _signature_of(self, fn: Callable[..., Any]) -> Signature:
+        return Signature(fn)
+
+
+class ClassWorkflow(Workflow[P, R]):
+    """A workflow type that is a class: its `run` is the code, its methods take signals.
+
+    Each run has an object of its own. `__init__` may take the input, as `run` does, or nothing.
+    TypeError for a class of another shape.
+    """
+
+    def __init__(
+        self, cls: type[Any], *, name: str | None = None, task_queue: str | None = None
+    ) -> None:
+        if not inspect.iscoroutinefunction(getattr(cls, "run", None)):
+            raise TypeError(f"a workflow class has a method `async def run`, {cls!r} has not")
+        self.cls = cls
+        super().__init__(cls.run, name=name or cls.__name__, task_queue=task_queue)
+        self._signals = methods_of(cls, SignalMethod)
+        self._init_takes_input = self._look_at_init()
+        self.__doc__ = cls.__doc__
+
+    @property
+    def signals(self) -> Mapping[str, SignalMethod[Any]]:
+        return self._signals
+
+    def make(self, arguments: tuple[Any, ...]) -> Any:
+        return self.cls(*arguments) if self._init_takes_input else self.cls()
+
+    def main(self, instance: Any, arguments: tuple[Any, ...]) -> Awaitable[Any]:
+        code: Awaitable[Any] = instance.run(*arguments)
+        return code
+
+    def _look_at_init(self) -> bool:
+        """Whether `__init__` takes the input."""
+        parameters = inspect.signature(self.cls).parameters.values()
+        required = [p for p in parameters if p.default is p.empty and p.kind not in _STARS]
+        if len(required) > (1 if self.signature.takes_value else 0):
+            raise TypeError(
+                f"{self.cls.__qualname__}.__init__ must take what run takes, or nothing"
+            )
+        return bool(required)
+
+    def _functions(self) -> list[Callable[..., Any]]:
+        members = [
+            getattr(value, "fn", value)
+            for base in self.cls.__mro__
+            if base.__module__ == self.cls.__module__
+            for value in vars(base).values()
+        ]
+        return [member for member in members if inspect.isfunction(member)]
+
+    def _signature_of(self, fn: Callable[..., Any]) -> Signature:
+        return Signature(fn, of_method=True)
 
 
 class WorkflowWords:
@@ -98,18 +190,22 @@ class WorkflowWords:
     """A logger that is silent while replaying."""
 
     @overload
+    def __call__(self, cls: type[C], /) -> type[C]: ...  # type: ignore[overload-overlap]
+    @overload
     def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> Workflow[P, R]: ...
     @overload
     def __call__(
         self, /, *, name: str | None = None, task_queue: str | None = None
-    ) -> Callable[[Callable[P, Coroutine[Any, Any, R]]], Workflow[P, R]]: ...
+    ) -> WorkflowDecorator: ...
     def __call__(
-        self, fn: Any = None, /, *, name: str | None = None, task_queue: str | None = None
+        self, code: Any = None, /, *, name: str | None = None, task_queue: str | None = None
     ) -> Any:
-        """Makes an async function a workflow; TypeError for any other function."""
-        if fn is not None:
-            return Workflow(fn)
-        return lambda fn: Workflow(fn, name=name, task_queue=task_queue)
+        """Makes an async function, or a class with `async def run`, a workflow.
+
+        A class stays what it was. TypeError for anything else.
+        """
+        decorate = WorkflowDecorator(name, task_queue)
+        return decorate if code is None else decorate(code)
 
     @staticmethod
     def now() -> datetime:
@@ -131,6 +227,11 @@ class WorkflowWords:
             started_at=run.started_at,
             previous_run_id=started.previous_run_id,
             first_run_id=started.first_run_id,
+            history_length=run.history_length,
+            continue_as_new_suggested=(
+                run.history_length >= HISTORY_EVENTS_SUGGEST
+                or run.history_bytes >= HISTORY_BYTES_SUGGEST
+            ),
         )
 
     @staticmethod
@@ -147,6 +248,74 @@ class WorkflowWords:
     async def sleep(span: timedelta | float) -> None:
         """Waits; a number is seconds, and then it is the same as asyncio.sleep, durable too."""
         await asyncio.sleep(micros(span) / 1e6)
+
+    @staticmethod
+    async def wait_condition(
+        predicate: Callable[[], Any], *, timeout: timedelta | float | None = None
+    ) -> None:
+        """Waits until `predicate()` is true; a number is seconds, TimeoutError when they are over.
+
+        It is asked whenever the code has blocked, and must only look: the state of the workflow is
+        all that it may read, and it changes nothing.
+        """
+        run = current_run(_OUTSIDE)
+        bound = None if timeout is None else micros(timeout) / 1e6
+        try:
+            async with asyncio.timeout(bound) as bounded:
+                await run.conditions.wait(predicate)
+        except TimeoutError:
+            if not bounded.expired():
+                raise
+            raise TimeoutError("the condition did not come true in time") from None
+
+    @staticmethod
+    def as_completed(
+        awaitables: Iterable[Awaitable[T]], *, timeout: timedelta | float | None = None
+    ) -> Iterator[Awaitable[T]]:
+        """Is asyncio.as_completed that begins coroutines in their order; that one uses a set."""
+        tasks = [asyncio.ensure_future(awaitable) for awaitable in awaitables]
+        bound = None if timeout is None else micros(timeout) / 1e6
+        return iter(asyncio.as_completed(tasks, timeout=bound))
+
+    @staticmethod
+    def all_handlers_finished() -> bool:
+        """Whether no signal method is at work: `wait_condition(workflow.all_handlers_finished)`.
+
+        What a method still does when `run` returns is not done any more.
+        """
+        return current_run(_OUTSIDE).handling == 0
+
+    @staticmethod
+    def scope() -> CancelScope:
+        """A block that can be cancelled by itself: `async with workflow.scope() as scope: ...`."""
+        return CancelScope()
+
+
+class WorkflowDecorator:
+    """What `@workflow(...)` with options gives."""
+
+    def __init__(self, name: str | None, task_queue: str | None) -> None:
+        self._name = name
+        self._task_queue = task_queue
+
+    @overload
+    def __call__(self, cls: type[C], /) -> type[C]: ...  # type: ignore[overload-overlap]
+    @overload
+    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> Workflow[P, R]: ...
+    def __call__(self, code: Any, /) -> Any:
+        """Makes a function or a class a workflow."""
+        if not isinstance(code, type):
+            return Workflow(code, name=self._name, task_queue=self._task_queue)
+        attach(code, ClassWorkflow(code, name=self._name, task_queue=self._task_queue))
+        return code
+
+
+def workflow_of(decorated: Any) -> Workflow[Any, Any]:
+    """The definition behind a decorated function or class; TypeError for anything else."""
+    definition = definition_of(decorated)
+    if not isinstance(definition, Workflow):
+        raise TypeError(f"{decorated!r} is not decorated with @workflow")
+    return definition
 
 
 class _SilentWhileReplaying(logging.Filter):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Literal, Self, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Final, Literal, Protocol, Self, TypedDict, TypeVar, Unpack, overload
 from uuid import uuid4
 
 from perdure._connection import Connection
@@ -18,7 +18,7 @@ from perdure._handles import WorkflowDescription, WorkflowHandle, WorkflowStatus
 from perdure._options import RetryPolicy
 from perdure._times import to_duration
 from perdure._transport import API_KEY_VARIABLE, GrpcTransport, Transport
-from perdure._workflow import Workflow
+from perdure._workflow import Workflow, workflow_of
 from perdure.converter import Converter
 from perdure.v1 import worker_service_pb2 as working
 from perdure.v1 import workflow_service_pb2 as pb
@@ -26,6 +26,8 @@ from perdure.worker import Worker, WorkerOptions
 
 R = TypeVar("R")
 V = TypeVar("V")
+R_co = TypeVar("R_co", covariant=True)
+V_contra = TypeVar("V_contra", contravariant=True)
 
 ConflictPolicy = Literal["fail", "use_existing", "terminate_existing"]
 ReusePolicy = Literal["reject_duplicate", "allow_duplicate", "allow_duplicate_failed_only"]
@@ -34,6 +36,22 @@ DEFAULT_TARGET: Final = "localhost:7766"
 DEFAULT_NAMESPACE: Final = "main"
 DEFAULT_PATIENCE: Final = timedelta(seconds=60)
 _PAGE_SIZE: Final = 100
+
+
+class RunsAlone(Protocol[R_co]):
+    """A class-based workflow without input."""
+
+    def run(self) -> Coroutine[Any, Any, R_co]:
+        """Is the code."""
+        ...
+
+
+class Runs(Protocol[V_contra, R_co]):
+    """A class-based workflow of one value."""
+
+    def run(self, value: V_contra, /) -> Coroutine[Any, Any, R_co]:
+        """Is the code."""
+        ...
 
 
 class StartOptions(TypedDict, total=False):
@@ -163,11 +181,19 @@ class Client:
     ) -> WorkflowHandle[R]: ...
     @overload
     async def start(
+        self, workflow: type[RunsAlone[R]], /, **options: Unpack[StartOptions]
+    ) -> WorkflowHandle[R]: ...
+    @overload
+    async def start(
+        self, workflow: type[Runs[V, R]], value: V, /, **options: Unpack[StartOptions]
+    ) -> WorkflowHandle[R]: ...
+    @overload
+    async def start(
         self, workflow: str, value: Any = ..., /, **options: Unpack[StartOptions]
     ) -> WorkflowHandle[Any]: ...
     async def start(
         self,
-        workflow: Workflow[Any, Any] | str,
+        workflow: Workflow[Any, Any] | type[Any] | str,
         /,
         *value: Any,
         **options: Unpack[StartOptions],
@@ -196,11 +222,19 @@ class Client:
     ) -> R: ...
     @overload
     async def execute(
+        self, workflow: type[RunsAlone[R]], /, **options: Unpack[StartOptions]
+    ) -> R: ...
+    @overload
+    async def execute(
+        self, workflow: type[Runs[V, R]], value: V, /, **options: Unpack[StartOptions]
+    ) -> R: ...
+    @overload
+    async def execute(
         self, workflow: str, value: Any = ..., /, **options: Unpack[StartOptions]
     ) -> Any: ...
     async def execute(
         self,
-        workflow: Workflow[Any, Any] | str,
+        workflow: Workflow[Any, Any] | type[Any] | str,
         /,
         *value: Any,
         **options: Unpack[StartOptions],
@@ -292,7 +326,10 @@ class Client:
         return response.cancel_requested
 
     def _start_request(
-        self, workflow: Workflow[Any, Any] | str, value: tuple[Any, ...], options: StartOptions
+        self,
+        workflow: Workflow[Any, Any] | type[Any] | str,
+        value: tuple[Any, ...],
+        options: StartOptions,
     ) -> pb.StartWorkflowRequest:
         unknown = options.keys() - StartOptions.__optional_keys__
         if unknown or len(value) > 1:
@@ -300,9 +337,10 @@ class Client:
         if isinstance(workflow, str):
             name, task_queue = workflow, None
         else:
-            name = workflow.name
-            task_queue = workflow.task_queue or self._queue_of_own_worker(name)
-            value = workflow.signature.value_of(value, {})
+            definition = workflow_of(workflow)
+            name = definition.name
+            task_queue = definition.task_queue or self._queue_of_own_worker(name)
+            value = definition.signature.value_of(value, {})
         retry = options.get("retry")
         return pb.StartWorkflowRequest(
             namespace=self.connection.namespace,
@@ -330,5 +368,5 @@ def _enum(prefix: str, name: str | None) -> str | None:
     return None if name is None else f"{prefix}_{name.upper()}"
 
 
-def _result_type(workflow: Workflow[Any, Any] | str) -> Any:
-    return Any if isinstance(workflow, str) else workflow.signature.result_type
+def _result_type(workflow: Workflow[Any, Any] | type[Any] | str) -> Any:
+    return Any if isinstance(workflow, str) else workflow_of(workflow).signature.result_type

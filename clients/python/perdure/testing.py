@@ -26,7 +26,7 @@ from perdure._activity import Activity
 from perdure._embedded import EmbeddedTransport
 from perdure._replay.replayer import replay
 from perdure._virtual_time import TimeKeeper, VirtualClock, WatchedStore
-from perdure._workflow import Workflow
+from perdure._workflow import AnyWorkflow, workflow_of
 from perdure.client import Client
 from perdure.converter import Converter
 from perdure.errors import RpcError
@@ -62,7 +62,7 @@ class Environment:
 
     def __init__(
         self,
-        workflows: Sequence[Workflow[..., Any]] = (),
+        workflows: Sequence[AnyWorkflow] = (),
         activities: Sequence[Activity[..., Any]] = (),
         *,
         start: datetime = _START,
@@ -157,9 +157,9 @@ def _is_durable(callback: Callable[[], None]) -> bool:
 
 
 def _queues(
-    workflows: Sequence[Workflow[..., Any]], activities: Sequence[Activity[..., Any]]
+    workflows: Sequence[AnyWorkflow], activities: Sequence[Activity[..., Any]]
 ) -> list[str]:
-    named = {workflow.task_queue for workflow in workflows}
+    named = {workflow_of(workflow).task_queue for workflow in workflows}
     named.update(activity.task_queue for activity in activities)
     return sorted({queue for queue in named if queue} | {"default"})
 

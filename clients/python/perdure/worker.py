@@ -23,7 +23,7 @@ from perdure._activity_runner import ActivityRunner
 from perdure._connection import CALL_TIMEOUT_S, Connection
 from perdure._definition import registry
 from perdure._link import Link
-from perdure._workflow import Workflow
+from perdure._workflow import AnyWorkflow, Workflow
 from perdure._workflow_runner import WorkflowRunner
 from perdure.errors import RpcError
 from perdure.v1.failure_pb2 import Failure
@@ -70,7 +70,7 @@ class WorkerOptions:
     """
 
     task_queue: str
-    workflows: Sequence[Workflow[..., Any]] = ()
+    workflows: Sequence[AnyWorkflow] = ()
     activities: Sequence[Activity[..., Any]] = ()
     max_workflow_tasks: int = 256
     max_activities: int = 100
@@ -107,7 +107,7 @@ class Worker:
         self,
         client: Client,
         task_queue: str,
-        workflows: Sequence[Workflow[..., Any]] = (),
+        workflows: Sequence[AnyWorkflow] = (),
         activities: Sequence[Activity[..., Any]] = (),
         **settings: Unpack[WorkerSettings],
     ) -> None:
@@ -120,7 +120,7 @@ class Worker:
         """The task to cancel when the worker is refused, while it is inside the block."""
         self._cancelled_before = 0
         self._interrupted = False
-        for workflow in workflows:
+        for workflow in registry(workflows, Workflow).values():
             workflow.warn_of_forbidden_calls()
             self._connection.task_queues.setdefault(workflow.name, set()).add(task_queue)
 

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import Context
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 from perdure._replay.commands import TimerRequest
@@ -30,6 +31,7 @@ TIMER_US_MAX: Final = 100 * 365 * 86_400 * 1_000_000
 _ENDS_MAX: Final = 8
 """How often code that awaits while it is being ended is told again."""
 _GENERATORS_MIN: Final = 64
+_ASYNCIO_TASKS: Final = asyncio.tasks.__file__
 
 _log = logging.getLogger("perdure.replay")
 
@@ -194,6 +196,7 @@ class WorkflowLoop:
 
         No task disappears by garbage collection.
         """
+        _refuse_unordered()
         self._created += 1
         name = name or f"Task-{self._created}"
         task = NumberedTask(coro, loop=_as_loop(self), name=name, **options)
@@ -245,6 +248,18 @@ class WorkflowLoop:
             f"{caller_line(2)}: workflow code used loop.{name}, which touches the outside world; "
             "do it in an activity"
         )
+
+
+def _refuse_unordered() -> None:
+    """Refuses tasks that asyncio begins in the order of a set of coroutines: by address."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None and frame.f_code.co_filename == _ASYNCIO_TASKS:
+        if frame.f_code.co_qualname.startswith(("as_completed", "_AsCompletedIterator")):
+            raise ForbiddenCallError(
+                f"{caller_line(3)}: asyncio.as_completed begins coroutines in no certain order; "
+                "use workflow.as_completed, or give it tasks"
+            )
+        frame = frame.f_back
 
 
 def _as_loop(loop: WorkflowLoop) -> asyncio.AbstractEventLoop:

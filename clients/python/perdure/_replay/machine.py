@@ -7,7 +7,9 @@ clocks: the worker calls it on a thread of its choosing, always the same one for
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from perdure._failures import to_failure
@@ -17,7 +19,7 @@ from perdure._replay.run import Identity, Run
 from perdure._replay.signals import Letter
 from perdure._replay.source import await_line, await_lines
 from perdure.converter import Converter
-from perdure.errors import HistoryError
+from perdure.errors import HistoryError, PayloadError
 from perdure.v1.command_pb2 import Command
 from perdure.v1.failure_pb2 import FailureKind
 from perdure.v1.history_pb2 import HistoryEvent
@@ -40,11 +42,22 @@ CLOSINGS: Final = frozenset({"workflow_completed", "workflow_failed", "workflow_
 ENGINE_CLOSINGS: Final = frozenset({"workflow_terminated", "workflow_timed_out"})
 
 
+_log = logging.getLogger("perdure.replay")
+
+
 class Arguments(Protocol):
     """How a definition reads its input."""
 
     def arguments(self, payload: Payload | None, converter: Converter) -> tuple[Any, ...]:
         """The arguments to call the function with; raises PayloadError."""
+
+
+class MethodDefinition(Arguments, Protocol):
+    """What the machine needs of a method that takes what callers send."""
+
+    @property
+    def fn(self) -> Callable[..., Any]:
+        """The function, async or not; its first argument is the workflow's object."""
 
 
 class WorkflowDefinition(Protocol):
@@ -61,6 +74,16 @@ class WorkflowDefinition(Protocol):
     @property
     def signature(self) -> Arguments:
         """How it reads its input."""
+
+    @property
+    def signals(self) -> Mapping[str, MethodDefinition]:
+        """The methods that take signals, by the signals' names."""
+
+    def make(self, arguments: tuple[Any, ...]) -> Any:
+        """Makes the object that methods belong to."""
+
+    def main(self, instance: Any, arguments: tuple[Any, ...]) -> Awaitable[Any]:
+        """Begins the code of a run."""
 
 
 class Machine:
@@ -87,6 +110,7 @@ class Machine:
         self._definition = definition
         self._run = Run(identity, converter)
         self._main: NumberedTask | None = None
+        self._instance: Any = None
         self._last_seq = 0
         self._fresh = True
         self._cancel_requested = False
@@ -131,7 +155,7 @@ class Machine:
         self._run.replaying = True
         with self._run.loop.running():
             self._run.forget()
-        self._main = None
+        self._main = self._instance = None
 
     def _apply(self, event: HistoryEvent) -> None:
         kind = event.WhichOneof("event")
@@ -141,6 +165,8 @@ class Machine:
         if _is_external(event, kind):
             return
         run = self._run
+        run.history_length = event.seq
+        run.history_bytes += event.ByteSize()
         run.now_us = event.timestamp.seconds * 1_000_000 + event.timestamp.nanos // 1000
         if kind in COMMAND_EVENTS:
             run.record(run.journal.record(event, kind, self._waits_at))
@@ -169,7 +195,13 @@ class Machine:
     def _deliver(self, event: HistoryEvent) -> None:
         signal = event.signal_received
         payload = signal.payload if signal.HasField("payload") else None
-        self._run.mailbox.deliver(signal.signal_name, Letter(event.seq, payload))
+        letter = Letter(event.seq, payload)
+        method = self._definition.signals.get(signal.signal_name)
+        if method is None or self._run.loop.closed:
+            self._run.mailbox.deliver(signal.signal_name, letter)
+        else:
+            self._run.mailbox.hold(signal.signal_name, letter)
+            self._run.loop.create_task(self._handle(method, signal.signal_name, letter))
 
     def _start(self, event: HistoryEvent) -> None:
         self._run.started = event.workflow_started
@@ -182,12 +214,15 @@ class Machine:
             self._main.cancel(reason or None)
 
     def _run_code(self) -> None:
+        run = self._run
         try:
-            self._run.loop.run_until_blocked()
+            run.loop.run_until_blocked()
+            while not run.loop.closed and run.conditions.wake():
+                run.loop.run_until_blocked()
         except (SystemExit, KeyboardInterrupt) as error:
             # asyncio lets these two through from a task beside the main one.
-            self._run.ask_close(self._failed(error))
-        self._run.journal.issue()
+            run.ask_close(self._failed(error))
+        run.journal.issue()
 
     async def _run_main(self) -> None:
         run = self._run
@@ -195,7 +230,8 @@ class Machine:
         try:
             payload = started.input if started.HasField("input") else None
             arguments = self._definition.signature.arguments(payload, run.converter)
-            result = await self._definition.fn(*arguments)
+            self._instance = self._definition.make(arguments)
+            result = await self._definition.main(self._instance, arguments)
             closing: CloseRequest = CompleteRequest(run.converter.encode(result), self._line())
         except asyncio.CancelledError as error:
             closing = CancelRequest(self._line()) if self._cancel_requested else self._failed(error)
@@ -204,6 +240,28 @@ class Machine:
         except (SystemExit, KeyboardInterrupt) as error:
             closing = self._failed(error)
         run.ask_close(closing)
+
+    async def _handle(self, method: MethodDefinition, name: str, letter: Letter) -> None:
+        """Has a method take a signal; one that it cannot read stays unconsumed."""
+        run = self._run
+        try:
+            arguments = method.arguments(letter.payload, run.converter)
+        except PayloadError as error:
+            if not run.replaying:
+                _log.error("signal %r of workflow %s: %s", name, run.where(), error)
+            return
+        run.mailbox.accept(letter)
+        run.handling += 1
+        try:
+            result = method.fn(self._instance, *arguments)
+            if inspect.isawaitable(result):
+                await result
+        except asyncio.CancelledError:
+            pass
+        except Exception as error:  # noqa: BLE001 -- whatever the code raises fails the workflow
+            run.ask_close(self._failed(error))
+        finally:
+            run.handling -= 1
 
     def _failed(self, error: BaseException) -> FailRequest:
         return FailRequest(to_failure(error, self._run.converter), self._line())

@@ -8,6 +8,7 @@ from typing import Any
 
 from google.protobuf import json_format
 
+from perdure._definition import definition_of
 from perdure._replay.machine import Machine, WorkflowDefinition
 from perdure.converter import Converter
 from perdure.errors import HistoryError
@@ -17,7 +18,7 @@ from perdure.v1.history_pb2 import History
 
 def replay(
     history: History | str | Mapping[str, Any],
-    workflows: Iterable[WorkflowDefinition],
+    workflows: Iterable[WorkflowDefinition | type[Any]],
     *,
     converter: Converter | None = None,
 ) -> list[Command]:
@@ -30,7 +31,7 @@ def replay(
     if not events or not events[0].HasField("workflow_started"):
         raise HistoryError("a history opens with WorkflowStarted")
     started = events[0].workflow_started
-    named = {workflow.name: workflow for workflow in workflows}
+    named = {workflow.name: workflow for workflow in map(definition_of, workflows)}
     if started.workflow_type not in named:
         raise LookupError(
             f"the history is of workflow type {started.workflow_type!r}; given are {sorted(named)}"

@@ -26,6 +26,7 @@ from perdure._replay.commands import (
     TimerRequest,
     WaitRequest,
 )
+from perdure._replay.conditions import Conditions
 from perdure._replay.journal import Journal
 from perdure._replay.loop import WorkflowLoop
 from perdure._replay.signals import Letter, Mailbox
@@ -58,11 +59,16 @@ class Run:
         self.converter = converter
         self.journal = Journal()
         self.mailbox = Mailbox()
+        self.conditions = Conditions()
         self.loop = WorkflowLoop(self)
         self.started = WorkflowStarted()
         self.started_us = 0
         self.now_us = 0
+        self.history_length = 0
+        self.history_bytes = 0
         self.replaying = True
+        self.handling = 0
+        """How many methods of the workflow are at work on what callers sent."""
         self._activities: dict[int, ActivityRequest] = {}
         self._timers: dict[int, TimerRequest] = {}
         self._kept: dict[Any, Any] = {}

@@ -31,9 +31,13 @@ class Mailbox:
 
     def deliver(self, name: str, letter: Letter) -> None:
         """Takes a letter in."""
-        self._untaken[letter.event_seq] = name
+        self.hold(name, letter)
         self._letters[name].append(letter)
         self._hand_out(name)
+
+    def hold(self, name: str, letter: Letter) -> None:
+        """Counts a letter as not taken, which somebody else brings to the code."""
+        self._untaken[letter.event_seq] = name
 
     def take(self, name: str) -> Letter | None:
         """The next letter that nobody waits for, if there is one."""
