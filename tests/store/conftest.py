@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from perdure_server.store.contract import Store
 from perdure_server.store.postgres.store import PostgresStore
+from perdure_server.store.queries import load_queries
+from perdure_server.store.sqlite.connection import connect, migrate
 from perdure_server.store.sqlite.store import SqliteStore
 from tests.support import postgres
+from tests.support.later import later_script
 from tests.support.model_store import Contents, ModelStore
 
 
@@ -31,7 +35,24 @@ def postgres_disk(schemas: postgres.Schemas) -> Iterator[Callable[[], Store]]:
         yield lambda: PostgresStore(schemas.url, schema=schema)
 
 
-@pytest.fixture(params=["model", "sqlite", "postgres"])
+@pytest.fixture
+def later_sqlite_disk(tmp_path: Path) -> Callable[[], Store]:
+    """A file that a later version has migrated, and this one may still serve."""
+    path = tmp_path / "later.db"
+    with closing(connect(path)) as connection:
+        migrate(connection, load_queries("perdure_server.store.sqlite"))
+        connection.executescript(later_script("sqlite"))
+    return lambda: SqliteStore(path)
+
+
+@pytest.fixture
+def later_postgres_disk(schemas: postgres.Schemas) -> Iterator[Callable[[], Store]]:
+    """The same on PostgreSQL."""
+    with schemas.lent(later_script("postgres")) as schema:
+        yield lambda: PostgresStore(schemas.url, schema=schema)
+
+
+@pytest.fixture(params=["model", "sqlite", "postgres", "later_sqlite", "later_postgres"])
 def disk(request: pytest.FixtureRequest) -> Callable[[], Store]:
     """Makes a store on the same contents each time, as a server does that starts again."""
     made: Callable[[], Store] = request.getfixturevalue(f"{request.param}_disk")

@@ -21,10 +21,17 @@ from perdure_server.core.model import (
     Timer,
 )
 from perdure_server.store import migrate
-from perdure_server.store.migrate import SCHEMA_VERSION, Migration, check_schema, load_migrations
+from perdure_server.store.migrate import (
+    SCHEMA_VERSION,
+    Migration,
+    check_schema,
+    ends_older_servers,
+    load_migrations,
+)
 from perdure_server.store.sqlite import connection
 from perdure_server.store.sqlite.store import SqliteStore
-from tests.support.histories import START_US, a_run, alone, starting
+from tests.support.histories import START_US, a_run, a_task, alone, starting, stepping
+from tests.support.later import later_script
 
 
 def ask(path: Path, statement: str) -> list[tuple[object, ...]]:
@@ -58,13 +65,48 @@ async def test_a_schema_that_needs_a_newer_server_is_refused(tmp_path: Path) -> 
     with pytest.raises(SchemaTooNew) as refusal:
         await open_and_close(path)
     assert "schema version 99" in str(refusal.value)
-    assert f"knows {SCHEMA_VERSION}:" in str(refusal.value)
+    assert f"knows {SCHEMA_VERSION}: start a newer server" in str(refusal.value)
     ask(path, "DELETE FROM schema WHERE version = 99")
     await open_and_close(path)
 
 
 def test_a_newer_schema_may_still_serve_this_server() -> None:
     check_schema(version=SCHEMA_VERSION + 7, min_server=SCHEMA_VERSION)
+
+
+def test_a_migration_says_which_servers_may_go_on() -> None:
+    compatible = Migration(5, "INSERT INTO schema (version, min_server) VALUES (5, 4);")
+    breaking = Migration(6, "INSERT INTO schema (version, min_server) VALUES (6, 6);")
+    assert (compatible.min_server, breaking.min_server) == (4, 6)
+    assert not ends_older_servers([compatible], version=4)
+    assert ends_older_servers([compatible], version=3)
+    assert ends_older_servers([compatible, breaking], version=4)
+    assert not ends_older_servers([], version=6)
+    assert not ends_older_servers([compatible, breaking], version=0)
+
+
+def test_a_migration_that_does_not_say_serves_nobody_before() -> None:
+    assert Migration(7, "SELECT 1;").min_server == 7
+
+
+async def test_rows_keep_what_only_a_later_version_knows(tmp_path: Path) -> None:
+    path = tmp_path / "later.db"
+    await open_and_close(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as outside:
+        outside.executescript(later_script("sqlite"))
+    start = starting(a_run(1), a_task(a_run(1)))
+    store = SqliteStore(path)
+    await store.open()
+    await store.commit([alone(start)])
+    await store.close()
+    for table in ("runs", "tasks"):
+        ask(path, f"UPDATE {table} SET later = 8")
+    store = SqliteStore(path)
+    await store.open()
+    await store.commit([alone(stepping(start.run, a_task(start.run, lease=1)))])
+    await store.close()
+    assert ask(path, "SELECT lease, later FROM tasks") == [(1, 8)]
+    assert ask(path, "SELECT history_length, later FROM runs") == [(2, 8)]
 
 
 async def test_a_migration_that_fails_leaves_nothing(

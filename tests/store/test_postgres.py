@@ -13,7 +13,6 @@ import pytest
 
 from perdure_server.core.changeset import Changeset
 from perdure_server.core.errors import (
-    SchemaTooNew,
     StaleVersion,
     StoreBusy,
     StoreUnavailable,
@@ -22,7 +21,7 @@ from perdure_server.core.errors import (
 from perdure_server.core.limits import COMMIT_GROUP_MAX, COMMIT_QUEUE_MAX
 from perdure_server.core.model import Lane, TaskKind
 from perdure_server.store.contract import ClaimRequest, Committed, Position
-from perdure_server.store.migrate import SCHEMA_VERSION, Migration, load_migrations
+from perdure_server.store.migrate import SCHEMA_VERSION
 from perdure_server.store.postgres import connection
 from perdure_server.store.postgres.connection import Session
 from perdure_server.store.postgres.group import Step
@@ -238,106 +237,6 @@ class TestOtherServers:
             await outside.execute("SELECT FROM tasks WHERE run_id = $1 FOR UPDATE", runs[0].run_id)
             (leased,) = await store.claim_tasks([ClaimRequest(LANE, 9, "s", "w")], START_US)
             assert [task.run_id for task in leased] == [runs[1].run_id]
-
-
-class TestSchema:
-    async def test_a_name_may_be_any(self, schemas: Schemas) -> None:
-        store = PostgresStore(schemas.url, schema='Über "Maß"')
-        try:
-            await store.open()
-            assert kinds(await store.commit(starts(1))) == [Committed]
-            await store._open.readers.rows("SELECT 1")
-        finally:
-            await store.close()
-            outside = await asyncpg.connect(schemas.url)
-            await outside.execute('DROP SCHEMA "Über ""Maß""" CASCADE')
-            await outside.close()
-
-    async def test_one_that_needs_a_newer_server_is_refused(
-        self, store: PostgresStore, outside: asyncpg.Connection, postgres_disk: Any
-    ) -> None:
-        await outside.execute(f"INSERT INTO schema VALUES (99, {SCHEMA_VERSION + 1})")
-        with pytest.raises(SchemaTooNew, match="schema version 99"):
-            await postgres_disk().open()
-        await outside.execute("UPDATE schema SET min_server = 1 WHERE version = 99")
-        newer = postgres_disk()
-        await newer.open()
-        await newer.close()
-        await outside.execute("DELETE FROM schema WHERE version = 99")
-
-    async def test_a_migration_that_fails_leaves_nothing(
-        self,
-        store: PostgresStore,
-        outside: asyncpg.Connection,
-        postgres_disk: Any,
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
-        script = "BEGIN; CREATE TABLE half (a bigint); CREATE TABLE half (b bigint); COMMIT;"
-        broken = Migration(SCHEMA_VERSION + 1, script)
-        with monkeypatch.context() as patch:
-            patch.setattr(connection, "load_migrations", lambda package: [broken])
-            with pytest.raises(StoreUnavailable, match="half"):
-                await postgres_disk().open()
-        assert await outside.fetchval("SELECT to_regclass('half')") is None
-        again = postgres_disk()
-        await again.open()
-        await again.close()
-
-    async def test_the_migrations_are_those_of_sqlite(self) -> None:
-        numbers = [each.number for each in load_migrations("perdure_server.store.postgres")]
-        assert numbers == list(range(1, SCHEMA_VERSION + 1))
-
-    async def test_columns_stand_as_in_sqlite(
-        self, outside: asyncpg.Connection, tmp_path: Any
-    ) -> None:
-        import sqlite3
-        from contextlib import closing
-
-        from perdure_server.store.sqlite.store import SqliteStore
-
-        twin = SqliteStore(tmp_path / "twin.db")
-        await twin.open()
-        await twin.close()
-        with closing(sqlite3.connect(tmp_path / "twin.db")) as sqlite:
-            tables = sqlite.execute(
-                "SELECT name FROM sqlite_master WHERE type = 'table'"
-            ).fetchall()
-            for (table,) in tables:
-                found = await outside.fetch(
-                    "SELECT column_name FROM information_schema.columns"
-                    " WHERE table_schema = current_schema() AND table_name = $1"
-                    " ORDER BY ordinal_position",
-                    table,
-                )
-                names = sqlite.execute(f"SELECT name FROM pragma_table_info('{table}')").fetchall()
-                assert [name for (name,) in found if name != "base"] == [name for (name,) in names]
-
-    async def test_text_is_ordered_by_code_point(self, outside: asyncpg.Connection) -> None:
-        others = await outside.fetch(
-            "SELECT table_name, column_name FROM information_schema.columns"
-            " JOIN information_schema.tables USING (table_schema, table_name)"
-            " WHERE table_schema = current_schema() AND table_type = 'BASE TABLE'"
-            " AND data_type = 'text' AND collation_name IS DISTINCT FROM 'C'"
-        )
-        assert others == []
-
-    async def test_a_database_from_an_older_cluster_has_a_new_epoch(
-        self, store: PostgresStore, outside: asyncpg.Connection, postgres_disk: Any
-    ) -> None:
-        await store.commit(starts(1))
-        await store.close()
-        await outside.execute("UPDATE events SET commit_no = commit_no + 1000000000")
-        restored = postgres_disk()
-        await restored.open()
-        assert restored.epoch == 2
-        await restored.commit(starts(1, first=2))
-        events = await restored.read_events(Position(restored.epoch, 0, -1), limit=9)
-        assert [event.run_id for event in events] == [a_run(1).run_id, a_run(2).run_id]
-        await restored.close()
-        again = postgres_disk()
-        await again.open()
-        assert again.epoch == 2
-        await again.close()
 
 
 class TestFaults:

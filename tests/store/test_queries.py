@@ -28,3 +28,17 @@ def test_a_name_stands_once(package: Path) -> None:
         package.joinpath(file).write_text("-- name: one\nSELECT 1;\n", encoding="utf-8")
     with pytest.raises(ValueError, match="the query one is defined twice"):
         load_queries("some_backend")
+
+
+def test_a_part_stands_wherever_it_is_named(package: Path) -> None:
+    package.joinpath("a.sql").write_text(
+        "-- part: columns\na,\nb\n\n-- name: one\nSELECT {{columns}};\n", encoding="utf-8"
+    )
+    package.joinpath("b.sql").write_text("-- name: two\nSELECT c, {{columns}};\n", encoding="utf-8")
+    assert load_queries("some_backend") == {"one": "SELECT a,\nb;", "two": "SELECT c, a,\nb;"}
+
+
+def test_a_part_that_is_nowhere_is_an_error(package: Path) -> None:
+    package.joinpath("a.sql").write_text("-- name: one\nSELECT {{columns}};\n", encoding="utf-8")
+    with pytest.raises(KeyError, match="columns"):
+        load_queries("some_backend")

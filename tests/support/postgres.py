@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import asyncpg
+
+from perdure_server.store.postgres.offline import PostgresPlace
 
 VARIABLE: Final = "PERDURE_TEST_POSTGRES"
 _START_SECONDS: Final = 60
@@ -147,7 +150,7 @@ class Schemas:
         self.cluster: Final = cluster
         self._names = (f"test_{os.getpid()}_{number}" for number in count(1))
         self._given: list[str] = []
-        self._clean: list[str] = []
+        self._clean: defaultdict[str, list[str]] = defaultdict(list)
 
     def new(self) -> str:
         """Returns the name of a schema that does not exist yet."""
@@ -155,21 +158,33 @@ class Schemas:
         return self._given[-1]
 
     @contextmanager
-    def lent(self) -> Iterator[str]:
+    def lent(self, script: str = "") -> Iterator[str]:
         """Lends a schema without content, which may have been lent before: that is quicker.
 
-        Who borrows it does not change its tables.
+        With a script it has its tables already, changed by that. Who borrows it does not change
+        its tables.
         """
-        name = self._clean.pop() if self._clean else self.new()
+        clean = self._clean[script]
+        is_new = not clean
+        name = self.new() if is_new else clean.pop()
+        if is_new and script:
+            _run_beside(lambda: self._prepare(name, script))
         yield name
         _run_beside(lambda: self._empty(name))
-        self._clean.append(name)
+        clean.append(name)
 
     async def drop(self) -> None:
         """Drops all that were given out."""
         connection = await asyncpg.connect(self.url)
         for name in self._given:
             await connection.execute(f'DROP SCHEMA IF EXISTS "{name}" CASCADE')
+        await connection.close()
+
+    async def _prepare(self, name: str, script: str) -> None:
+        await PostgresPlace(self.url, schema=name).migrate()
+        connection = await asyncpg.connect(self.url)
+        await connection.execute(f'SET search_path = "{name}"')
+        await connection.execute(script)
         await connection.close()
 
     async def _empty(self, name: str) -> None:

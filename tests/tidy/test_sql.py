@@ -18,6 +18,16 @@ STATEMENT = re.compile(
 )
 STORE = SERVER / "store"
 BACKENDS = sorted(path.parent.name for path in STORE.glob("*/queries"))
+ALL_COLUMNS = re.compile(r"(\b(SELECT|RETURNING|DISTINCT)|,)\s+\*|\w\.\*")
+ROW_OF_SCHEMA = re.compile(
+    r"INSERT INTO schema \(version, min_server\) VALUES \((\d+), (\d+)\);\s+COMMIT;\s*\Z"
+)
+BREAKS = re.compile(
+    r"\b(DROP\s+(TABLE|COLUMN)|RENAME|SET\s+NOT\s+NULL|ALTER\s+COLUMN\s+\w+\s+(SET\s+DATA\s+)?TYPE"
+    r"|ADD\s+COLUMN\s+(?=[^;,]*NOT\s+NULL)(?![^;,]*DEFAULT))\b",
+    re.IGNORECASE,
+)
+"""What a server that knows only the schema before would trip over."""
 
 
 def text_of(node: ast.AST) -> str:
@@ -68,3 +78,62 @@ def test_migrations_are_numbered_without_a_gap(backend: str) -> None:
         int(path.name[:4]) for path in sorted((STORE / backend / "migrations").glob("*.sql"))
     ]
     assert numbers == list(range(1, len(numbers) + 1))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_query_names_its_columns(backend: str) -> None:
+    """One that asked for all of them would break when a later version adds another."""
+    queries = load_queries(f"perdure_server.store.{backend}")
+    assert [name for name, text in queries.items() if ALL_COLUMNS.search(code_of(text))] == []
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_insert_names_its_columns(backend: str) -> None:
+    queries = load_queries(f"perdure_server.store.{backend}")
+    nameless = re.compile(r"INSERT\s+INTO\s+\w+\s+(VALUES|SELECT|DEFAULT)\b", re.IGNORECASE)
+    assert [name for name, text in queries.items() if nameless.search(code_of(text))] == []
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_row_that_is_put_keeps_what_this_version_does_not_know(backend: str) -> None:
+    queries = load_queries(f"perdure_server.store.{backend}")
+    assert [name for name, text in queries.items() if "OR REPLACE" in code_of(text)] == []
+
+
+@pytest.mark.parametrize("path", sorted(STORE.glob("*/migrations/*.sql")), ids=where)
+def test_a_migration_ends_with_its_version_and_says_whom_it_serves(path: Path) -> None:
+    found = ROW_OF_SCHEMA.search(path.read_text(encoding="utf-8"))
+    assert found, "its last statements are the row of `schema` and COMMIT"
+    number, min_server = map(int, found.groups())
+    assert number == int(path.name[:4])
+    assert min_server <= number
+
+
+@pytest.mark.parametrize("path", sorted(STORE.glob("*/migrations/*.sql")), ids=where)
+def test_a_migration_that_breaks_older_servers_says_so(path: Path) -> None:
+    text = code_of(path.read_text(encoding="utf-8"))
+    row = ROW_OF_SCHEMA.search(text)
+    assert row
+    assert row[1] == row[2] or not BREAKS.search(text)
+
+
+@pytest.mark.parametrize(
+    ("statement", "breaks"),
+    [
+        ("ALTER TABLE runs ADD COLUMN memo bytea;", False),
+        ("ALTER TABLE runs ADD COLUMN memo bytea NOT NULL DEFAULT '';", False),
+        ("ALTER TABLE runs ADD COLUMN memo bytea NOT NULL;", True),
+        ("ALTER TABLE runs RENAME COLUMN memo TO note;", True),
+        ("ALTER TABLE runs DROP COLUMN memo;", True),
+        ("ALTER TABLE runs ALTER COLUMN memo TYPE text;", True),
+        ("DROP TABLE runs;", True),
+        ("DROP VIEW run_summaries;", False),
+    ],
+)
+def test_what_breaks_older_servers_is_known(statement: str, breaks: bool) -> None:
+    assert bool(BREAKS.search(statement)) is breaks
+
+
+def code_of(text: str) -> str:
+    """A query without its comments and its texts."""
+    return re.sub(r"--[^\n]*|'[^']*'", "", text)

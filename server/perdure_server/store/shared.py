@@ -77,7 +77,8 @@ class SharedStore(Store, Protocol):
         """Enters this server among the living, durably; returns the database's time.
 
         The id is new: no server had it before. Called once after `open`, and again with another id
-        after `beat` answered None. From its return on no hint is missed.
+        after `beat` answered None. From its return on no hint is missed. Raises `SchemaTooNew` when
+        the database was migrated meanwhile to what needs a newer server.
         """
 
     async def beat(self, *, silent_us: int) -> Beat | None:

@@ -29,16 +29,25 @@ def model_servers() -> Servers:
 @pytest.fixture
 def postgres_servers(postgres_disk: Callable[[], SharedStore]) -> Servers:
     """Opens stores in one schema."""
+    return opener(postgres_disk)
 
+
+@pytest.fixture
+def later_postgres_servers(later_postgres_disk: Callable[[], SharedStore]) -> Servers:
+    """The same in one that a later version has migrated."""
+    return opener(later_postgres_disk)
+
+
+def opener(disk: Callable[[], SharedStore]) -> Servers:
     async def open_one() -> SharedStore:
-        store = postgres_disk()
+        store = disk()
         await store.open()
         return store
 
     return open_one
 
 
-@pytest.fixture(params=["model", "postgres"])
+@pytest.fixture(params=["model", "postgres", "later_postgres"])
 async def servers(request: pytest.FixtureRequest) -> AsyncIterator[Servers]:
     """Opens stores of one database. A backend joins with its name and a fixture `NAME_servers`."""
     made: Servers = request.getfixturevalue(f"{request.param}_servers")

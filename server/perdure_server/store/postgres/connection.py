@@ -10,8 +10,14 @@ from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 
-from perdure_server.core.errors import StoreUnavailable
-from perdure_server.store.migrate import check_schema, load_migrations
+from perdure_server.core.errors import StoreInUse, StoreUnavailable
+from perdure_server.core.limits import SECOND_US, SERVER_SILENCE_US
+from perdure_server.store.migrate import (
+    Migration,
+    check_schema,
+    ends_older_servers,
+    load_migrations,
+)
 
 CONNECT_SECONDS: Final = 5.0
 """How long a connection may take; a host that drops packets would take minutes."""
@@ -139,6 +145,7 @@ class Database:
     def __init__(self, url: str, schema: str, queries: Mapping[str, str]) -> None:
         self.name = _name(url)
         self.schema = schema
+        self.place = f"the schema {schema} of {self.name}"
         self._url = url
         self._queries = queries
 
@@ -235,8 +242,9 @@ class Link:
 async def migrate(database: Database) -> int:
     """Runs the migrations that the schema lacks, one server at a time; returns the epoch.
 
-    Raises SchemaTooNew when the schema needs a newer server, else one of FAULTS. A migration may
-    take its time, and so may another server's, which is waited for.
+    Raises SchemaTooNew when the schema needs a newer server, StoreInUse when a migration ends older
+    servers and some live, else one of FAULTS. A migration may take its time, and so may another
+    server's, which is waited for.
     """
     session = await database.connect(bounded=False)
     try:
@@ -248,9 +256,11 @@ async def migrate(database: Database) -> int:
         if found:
             ((version, min_server),) = await session.rows("schema_version")
         check_schema(version=version, min_server=min_server)
-        for migration in load_migrations(__package__):
-            if migration.number > version:
-                await session.script(migration.script)
+        pending = [each for each in load_migrations(__package__) if each.number > version]
+        if ends_older_servers(pending, version=version):
+            await refuse_servers(session, database.place)
+        for migration in pending:
+            await _apply(session, migration)
         await session.rows("renew_epoch")
         ((epoch, _, _),) = await session.rows("last_position")
         await session.rows("unlock_migrations", database.schema)
@@ -260,6 +270,29 @@ async def migrate(database: Database) -> int:
         raise
     await session.close()
     return int(epoch)
+
+
+async def refuse_servers(session: Session, place: str) -> None:
+    """Raises StoreInUse when servers live that use the database."""
+    ((alive,),) = await session.rows("count_servers", SERVER_SILENCE_US)
+    if alive:
+        raise StoreInUse(
+            f"{place} is in use by {alive} of its servers: stop them first; one that was killed"
+            f" counts for {SERVER_SILENCE_US / SECOND_US:g} s more"
+        )
+
+
+async def _apply(session: Session, migration: Migration) -> None:
+    """Runs a migration, again when servers that go on meanwhile were in its way."""
+
+    async def attempt() -> None:
+        try:
+            await session.script(migration.script)
+        except CONFLICTS:
+            await session.script("ROLLBACK")
+            raise
+
+    await until_alone(attempt)
 
 
 def _name(url: str) -> str:

@@ -6,15 +6,23 @@ Each function runs on a connection that nobody else uses meanwhile.
 from __future__ import annotations
 
 from perdure_server.core.errors import StoreUnavailable
+from perdure_server.store.migrate import check_schema
 from perdure_server.store.postgres.connection import Session
 from perdure_server.store.postgres.hints import Ears, taken_from
 from perdure_server.store.shared import Beat, Taken
 from perdure_server.store.sqlite.rows import to_task
 
 
-async def join(session: Session, server_id: str) -> int:
-    """Enters a server among the living; returns the database's time."""
-    ((now_us,),) = await session.rows("join", server_id)
+async def join(session: Session, schema: str, server_id: str) -> int:
+    """Enters a server among the living; returns the database's time.
+
+    Raises SchemaTooNew: while nobody lived, the schema may have been migrated.
+    """
+    async with session.transaction("begin_together"):
+        await session.rows("share_migrations", schema)
+        ((version, min_server),) = await session.rows("schema_version")
+        check_schema(version=version, min_server=min_server)
+        ((now_us,),) = await session.rows("join", server_id)
     return int(now_us)
 
 

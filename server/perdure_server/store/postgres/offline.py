@@ -6,9 +6,14 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 
 from perdure_server.core.errors import StoreInUse
-from perdure_server.core.limits import SECOND_US, SERVER_SILENCE_US
 from perdure_server.store.offline import Ending, Row, Schema, Table, check_readable
-from perdure_server.store.postgres.connection import FAULTS, Database, Session, migrate
+from perdure_server.store.postgres.connection import (
+    FAULTS,
+    Database,
+    Session,
+    migrate,
+    refuse_servers,
+)
 from perdure_server.store.queries import load_queries
 
 
@@ -17,7 +22,7 @@ class PostgresPlace:
 
     def __init__(self, url: str, *, schema: str) -> None:
         self._database = Database(url, schema, load_queries(__package__))
-        self.name = f"the schema {schema} of {self._database.name}"
+        self.name = self._database.place
 
     async def look(self) -> Schema:
         """Returns the schema found, which need not exist."""
@@ -38,7 +43,7 @@ class PostgresPlace:
         """Reads in one transaction, with a lock that every server asks for when it starts."""
         async with self._owned() as session:
             check_readable(await _schema(session), self.name)
-            await self._refuse_servers(session)
+            await refuse_servers(session, self.name)
             async with session.transaction("begin_snapshot"):
                 yield PostgresTables(session)
 
@@ -49,7 +54,7 @@ class PostgresPlace:
             pass  # Nobody has the lock; for one who copies, a migration would wait.
         await self.migrate()
         async with self._owned() as session:
-            await self._refuse_servers(session)
+            await refuse_servers(session, self.name)
             async with session.transaction("begin_together"):
                 yield PostgresTables(session)
 
@@ -68,14 +73,6 @@ class PostgresPlace:
             finally:
                 # The lock goes with the connection.
                 await session.close()
-
-    async def _refuse_servers(self, session: Session) -> None:
-        ((alive,),) = await session.rows("count_servers", SERVER_SILENCE_US)
-        if alive:
-            raise StoreInUse(
-                f"{self.name} is in use by {alive} of its servers: stop them first; one that was"
-                f" killed counts for {SERVER_SILENCE_US / SECOND_US:g} s more"
-            )
 
     @contextmanager
     def _faults(self) -> Iterator[None]:

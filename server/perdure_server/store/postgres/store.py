@@ -276,7 +276,7 @@ class PostgresStore:
 
     async def join(self, server_id: str) -> int:
         """Enters this server among the living."""
-        now_us = await self._run(members.join, server_id)
+        now_us = await self._run(members.join, self._database.schema, server_id)
         self._open.ears.server_id = server_id
         return int(now_us)
 

@@ -1,20 +1,15 @@
 -- Pending activities.
 
+-- part: activity_columns
+run_id, seq, name, attempt, scheduled, scheduled_at_us, lease, accepted_lease, cancel_requested,
+last_failure, heartbeat_details, heartbeat_at_us
+
 -- name: put_activity
-INSERT INTO activities (
-    run_id, seq, name, attempt, scheduled, scheduled_at_us, lease, accepted_lease, cancel_requested,
-    last_failure, heartbeat_details, heartbeat_at_us
-)
-SELECT
-    run_id, seq, name, attempt, scheduled, scheduled_at_us, lease, accepted_lease, cancel_requested,
-    last_failure, heartbeat_details, heartbeat_at_us
-FROM unnest(
+INSERT INTO activities ({{activity_columns}})
+SELECT {{activity_columns}} FROM unnest(
     $1::int[], $2::text[], $3::bigint[], $4::text[], $5::bigint[], $6::bytea[], $7::bigint[],
     $8::bigint[], $9::bigint[], $10::boolean[], $11::bytea[], $12::bytea[], $13::bigint[]
-) AS given (
-    n, run_id, seq, name, attempt, scheduled, scheduled_at_us, lease, accepted_lease,
-    cancel_requested, last_failure, heartbeat_details, heartbeat_at_us
-)
+) AS given (n, {{activity_columns}})
 WHERE n NOT IN (SELECT n FROM refused)
 ON CONFLICT (run_id, seq) DO UPDATE SET
     name = excluded.name, attempt = excluded.attempt, scheduled = excluded.scheduled,
@@ -37,7 +32,4 @@ WHERE run_id = ANY(ARRAY(
 ));
 
 -- name: load_activities
-SELECT
-    run_id, seq, name, attempt, scheduled, scheduled_at_us, lease, accepted_lease, cancel_requested,
-    last_failure, heartbeat_details, heartbeat_at_us
-FROM activities WHERE run_id = $1;
+SELECT {{activity_columns}} FROM activities WHERE run_id = $1;

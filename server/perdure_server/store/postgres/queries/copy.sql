@@ -1,29 +1,19 @@
 -- Whole tables in the order of their keys, a batch after a key at a time, and where they end.
 
 -- name: copied_runs
-SELECT
-    run_id, namespace, workflow_id, workflow_type, task_queue, generation, status, version, attempt,
-    priority, created_at_us, updated_at_us, started_at_us, closed_at_us, history_length,
-    history_bytes, seen_seq, stimulus_seq, task_lease, accepted_lease, task_failure,
-    activity_seq_max, timer_seq_max, wait_seq_max, cancel_requested, cancel_reason, previous_run_id,
-    next_run_id
-FROM runs WHERE run_id > $1 ORDER BY run_id LIMIT $2;
+SELECT {{run_columns}} FROM runs WHERE run_id > $1 ORDER BY run_id LIMIT $2;
 
 -- name: copied_events
 SELECT run_id, seq, kind, at_us, frame, commit_no, idx FROM events
 WHERE (run_id, seq) > ($1, $2) ORDER BY run_id, seq LIMIT $3;
 
 -- name: copied_activities
-SELECT
-    run_id, seq, name, attempt, scheduled, scheduled_at_us, lease, accepted_lease, cancel_requested,
-    last_failure, heartbeat_details, heartbeat_at_us
-FROM activities WHERE (run_id, seq) > ($1, $2) ORDER BY run_id, seq LIMIT $3;
+SELECT {{activity_columns}} FROM activities
+WHERE (run_id, seq) > ($1, $2) ORDER BY run_id, seq LIMIT $3;
 
 -- name: copied_tasks
-SELECT
-    run_id, kind, seq, namespace, queue, type, priority, ready_at_us, created_at_us, attempt, lease,
-    lease_limit_us, start_limit_us, session_id, worker_identity, leased_at_us, lease_until_us
-FROM tasks WHERE (run_id, kind, seq) > ($1, $2, $3) ORDER BY run_id, kind, seq LIMIT $4;
+SELECT {{task_columns}} FROM tasks
+WHERE (run_id, kind, seq) > ($1, $2, $3) ORDER BY run_id, kind, seq LIMIT $4;
 
 -- name: copied_timers
 SELECT run_id, kind, seq, due_at_us FROM timers

@@ -51,7 +51,8 @@ SELECT 0 AS n, 0 AS why WHERE false;
 -- Many claims in one statement; a lane stands in one of them only. The picked rows are locked, so
 -- every insert meets its row: that finds it by its key, where a join might walk the table.
 WITH RECURSIVE claims AS MATERIALIZED (
-    SELECT *
+    SELECT
+        n, namespace, queue, kind, type, room, session_id, worker_identity, poll_lease_us, now_us
     FROM unnest(
         $1::int[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[],
         $8::text[], $9::bigint[], $10::bigint[]
@@ -62,25 +63,13 @@ WITH RECURSIVE claims AS MATERIALIZED (
 found (n, priority) AS ({lane_priorities}),
 picked AS MATERIALIZED ({ready_tasks}),
 leased AS (
-    INSERT INTO tasks (
-        run_id, kind, seq, namespace, queue, type, priority, ready_at_us, created_at_us, attempt,
-        lease, lease_limit_us, start_limit_us, session_id, worker_identity, leased_at_us,
-        lease_until_us
-    )
-    SELECT
-        run_id, kind, seq, namespace, queue, type, priority, ready_at_us, created_at_us, attempt,
-        lease, lease_limit_us, start_limit_us, session_id, worker_identity, leased_at_us,
-        lease_until_us
-    FROM picked
+    INSERT INTO tasks ({{task_columns}})
+    SELECT {{task_columns}} FROM picked
     ON CONFLICT (run_id, kind, seq) DO UPDATE SET
         session_id = excluded.session_id, worker_identity = excluded.worker_identity,
         lease = excluded.lease, leased_at_us = excluded.leased_at_us,
         lease_until_us = excluded.lease_until_us
-    RETURNING
-        tasks.run_id, tasks.kind, tasks.seq, tasks.namespace, tasks.queue, tasks.type,
-        tasks.priority, tasks.ready_at_us, tasks.created_at_us, tasks.attempt, tasks.lease,
-        tasks.lease_limit_us, tasks.start_limit_us, tasks.session_id, tasks.worker_identity,
-        tasks.leased_at_us, tasks.lease_until_us
+    RETURNING {{task_columns}}
 ),
 told AS MATERIALIZED (
     SELECT count(pg_notify($11, payload)) AS messages FROM (
@@ -95,7 +84,7 @@ told AS MATERIALIZED (
         GROUP BY page
     ) AS pages
 )
-SELECT told.messages, leased.* FROM told CROSS JOIN leased;
+SELECT told.messages, {{task_columns}} FROM told CROSS JOIN leased;
 
 -- name: load
 -- A run with its pending rows and unseen events in one statement, which is one snapshot.
@@ -131,6 +120,10 @@ SELECT
 
 -- name: lock_migrations
 SELECT pg_advisory_lock(hashtext('perdure migrations'), hashtext($1));
+
+-- name: share_migrations
+-- Until the end of the transaction nobody migrates, and nobody is in the middle of it.
+SELECT pg_advisory_xact_lock_shared(hashtext('perdure migrations'), hashtext($1));
 
 -- name: unlock_migrations
 SELECT pg_advisory_unlock(hashtext('perdure migrations'), hashtext($1));
@@ -222,19 +215,13 @@ RETURNING server_id;
 UPDATE sessions SET server_id = $2 WHERE session_id = $1;
 
 -- name: held_tasks
-SELECT
-    run_id, kind, seq, namespace, queue, type, priority, ready_at_us, created_at_us, attempt, lease,
-    lease_limit_us, start_limit_us, session_id, worker_identity, leased_at_us, lease_until_us
-FROM tasks WHERE session_id = $1;
+SELECT {{task_columns}} FROM tasks WHERE session_id = $1;
 
 -- name: release_session
 DELETE FROM sessions WHERE session_id = $1 AND server_id = $2 RETURNING session_id;
 
 -- name: leases_here
-SELECT
-    run_id, kind, seq, namespace, queue, type, priority, ready_at_us, created_at_us, attempt, lease,
-    lease_limit_us, start_limit_us, session_id, worker_identity, leased_at_us, lease_until_us
-FROM tasks
+SELECT {{task_columns}} FROM tasks
 WHERE session_id IS NOT NULL
     AND session_id NOT IN (SELECT session_id FROM sessions WHERE server_id <> $1);
 
@@ -248,11 +235,7 @@ SELECT
     ),
     ARRAY(
         SELECT found FROM (
-            SELECT
-                run_id, kind, seq, namespace, queue, type, priority, ready_at_us, created_at_us,
-                attempt, lease, lease_limit_us, start_limit_us, session_id, worker_identity,
-                leased_at_us, lease_until_us
-            FROM tasks
+            SELECT {{task_columns}} FROM tasks
             WHERE session_id IS NOT NULL AND lease_until_us < $1
             ORDER BY lease_until_us, run_id, kind, seq LIMIT $2
         ) AS found
@@ -267,7 +250,7 @@ WITH RECURSIVE firsts AS (
         ORDER BY namespace, queue, kind, type, priority, ready_at_us LIMIT 1
     )
     UNION ALL
-    SELECT next.*
+    SELECT next.namespace, next.queue, next.kind, next.type, next.priority, next.ready_at_us
     FROM firsts CROSS JOIN LATERAL (
         SELECT
             tasks.namespace, tasks.queue, tasks.kind, tasks.type, tasks.priority, tasks.ready_at_us

@@ -1,33 +1,21 @@
 -- Rows of `runs` and what lists show of them.
 
+-- part: run_columns
+run_id, namespace, workflow_id, workflow_type, task_queue, generation, status, version, attempt,
+priority, created_at_us, updated_at_us, started_at_us, closed_at_us, history_length, history_bytes,
+seen_seq, stimulus_seq, task_lease, accepted_lease, task_failure, activity_seq_max, timer_seq_max,
+wait_seq_max, cancel_requested, cancel_reason, previous_run_id, next_run_id
+
 -- name: insert_run
 -- In the order of their unique key: two servers that insert the same ones then wait in one direction.
-INSERT INTO runs (
-    run_id, namespace, workflow_id, workflow_type, task_queue, generation, status, version, attempt,
-    priority, created_at_us, updated_at_us, started_at_us, closed_at_us, history_length,
-    history_bytes, seen_seq, stimulus_seq, task_lease, accepted_lease, task_failure,
-    activity_seq_max, timer_seq_max, wait_seq_max, cancel_requested, cancel_reason, previous_run_id,
-    next_run_id
-)
-SELECT
-    run_id, namespace, workflow_id, workflow_type, task_queue, generation, status, version, attempt,
-    priority, created_at_us, updated_at_us, started_at_us, closed_at_us, history_length,
-    history_bytes, seen_seq, stimulus_seq, task_lease, accepted_lease, task_failure,
-    activity_seq_max, timer_seq_max, wait_seq_max, cancel_requested, cancel_reason, previous_run_id,
-    next_run_id
-FROM unnest(
+INSERT INTO runs ({{run_columns}})
+SELECT {{run_columns}} FROM unnest(
     $1::int[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::text[],
     $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[],
     $15::bigint[], $16::bigint[], $17::bigint[], $18::bigint[], $19::bigint[], $20::bigint[],
     $21::bigint[], $22::bytea[], $23::bigint[], $24::bigint[], $25::bigint[], $26::boolean[],
     $27::text[], $28::text[], $29::text[]
-) AS given (
-    n, run_id, namespace, workflow_id, workflow_type, task_queue, generation, status, version,
-    attempt, priority, created_at_us, updated_at_us, started_at_us, closed_at_us, history_length,
-    history_bytes, seen_seq, stimulus_seq, task_lease, accepted_lease, task_failure,
-    activity_seq_max, timer_seq_max, wait_seq_max, cancel_requested, cancel_reason, previous_run_id,
-    next_run_id
-)
+) AS given (n, {{run_columns}})
 WHERE n NOT IN (SELECT n FROM refused)
 ORDER BY workflow_id, generation, namespace;
 
@@ -35,32 +23,14 @@ ORDER BY workflow_id, generation, namespace;
 -- The parameters are those of insert_run. A run's identity never changes: namespace, workflow
 -- id, type, generation, attempt, creation and the run before it. The row exists, so every insert
 -- meets it: that finds it by its key, where a join might walk the table.
-INSERT INTO runs (
-    run_id, namespace, workflow_id, workflow_type, task_queue, generation, status, version, attempt,
-    priority, created_at_us, updated_at_us, started_at_us, closed_at_us, history_length,
-    history_bytes, seen_seq, stimulus_seq, task_lease, accepted_lease, task_failure,
-    activity_seq_max, timer_seq_max, wait_seq_max, cancel_requested, cancel_reason, previous_run_id,
-    next_run_id
-)
-SELECT
-    run_id, namespace, workflow_id, workflow_type, task_queue, generation, status, version, attempt,
-    priority, created_at_us, updated_at_us, started_at_us, closed_at_us, history_length,
-    history_bytes, seen_seq, stimulus_seq, task_lease, accepted_lease, task_failure,
-    activity_seq_max, timer_seq_max, wait_seq_max, cancel_requested, cancel_reason, previous_run_id,
-    next_run_id
-FROM unnest(
+INSERT INTO runs ({{run_columns}})
+SELECT {{run_columns}} FROM unnest(
     $1::int[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::text[],
     $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[],
     $15::bigint[], $16::bigint[], $17::bigint[], $18::bigint[], $19::bigint[], $20::bigint[],
     $21::bigint[], $22::bytea[], $23::bigint[], $24::bigint[], $25::bigint[], $26::boolean[],
     $27::text[], $28::text[], $29::text[]
-) AS given (
-    n, run_id, namespace, workflow_id, workflow_type, task_queue, generation, status, version,
-    attempt, priority, created_at_us, updated_at_us, started_at_us, closed_at_us, history_length,
-    history_bytes, seen_seq, stimulus_seq, task_lease, accepted_lease, task_failure,
-    activity_seq_max, timer_seq_max, wait_seq_max, cancel_requested, cancel_reason, previous_run_id,
-    next_run_id
-)
+) AS given (n, {{run_columns}})
 WHERE n NOT IN (SELECT n FROM refused)
 ON CONFLICT (run_id) DO UPDATE SET
     task_queue = excluded.task_queue, status = excluded.status, version = excluded.version, priority
@@ -124,38 +94,33 @@ ORDER BY generation DESC LIMIT 1;
 
 -- name: load_run
 SELECT
-    runs.run_id, runs.namespace, runs.workflow_id, runs.workflow_type, runs.task_queue,
-    runs.generation, runs.status, runs.version, runs.attempt, runs.priority, runs.created_at_us,
-    runs.updated_at_us, runs.started_at_us, runs.closed_at_us, runs.history_length,
-    runs.history_bytes, runs.seen_seq, runs.stimulus_seq, runs.task_lease, runs.accepted_lease,
-    runs.task_failure, runs.activity_seq_max, runs.timer_seq_max, runs.wait_seq_max,
-    runs.cancel_requested, runs.cancel_reason, runs.previous_run_id, runs.next_run_id, first.frame
-FROM runs JOIN events AS first ON first.run_id = runs.run_id AND first.seq = 1
-WHERE runs.run_id = $1;
+    {{run_columns}},
+    (SELECT frame FROM events WHERE events.run_id = runs.run_id AND events.seq = 1)
+FROM runs WHERE run_id = $1;
 
 -- name: summarize_run
-SELECT * FROM run_summaries WHERE run_id = $1;
+SELECT {{run_columns}}, started, closed FROM run_summaries WHERE run_id = $1;
 
 -- The four lists differ in their filter only. One query with filters that may be absent would
 -- cost the index: the planner picks one before it knows the parameters.
 
 -- name: list_runs
-SELECT * FROM run_summaries
+SELECT {{run_columns}}, started, closed FROM run_summaries
 WHERE namespace = $1 AND run_id < $2
 ORDER BY run_id DESC LIMIT $3;
 
 -- name: list_runs_by_status
-SELECT * FROM run_summaries
+SELECT {{run_columns}}, started, closed FROM run_summaries
 WHERE namespace = $1 AND status = $2 AND run_id < $3
 ORDER BY run_id DESC LIMIT $4;
 
 -- name: list_runs_by_type
-SELECT * FROM run_summaries
+SELECT {{run_columns}}, started, closed FROM run_summaries
 WHERE namespace = $1 AND workflow_type = $2 AND run_id < $3
 ORDER BY run_id DESC LIMIT $4;
 
 -- name: list_runs_by_status_by_type
-SELECT * FROM run_summaries
+SELECT {{run_columns}}, started, closed FROM run_summaries
 WHERE namespace = $1 AND status = $2 AND workflow_type = $3 AND run_id < $4
 ORDER BY run_id DESC LIMIT $5;
 

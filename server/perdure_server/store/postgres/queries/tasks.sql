@@ -1,21 +1,16 @@
 -- Tasks, ready or leased.
 
+-- part: task_columns
+run_id, kind, seq, namespace, queue, type, priority, ready_at_us, created_at_us, attempt, lease,
+lease_limit_us, start_limit_us, session_id, worker_identity, leased_at_us, lease_until_us
+
 -- name: put_task
-INSERT INTO tasks (
-    run_id, kind, seq, namespace, queue, type, priority, ready_at_us, created_at_us, attempt, lease,
-    lease_limit_us, start_limit_us, session_id, worker_identity, leased_at_us, lease_until_us
-)
-SELECT
-    run_id, kind, seq, namespace, queue, type, priority, ready_at_us, created_at_us, attempt, lease,
-    lease_limit_us, start_limit_us, session_id, worker_identity, leased_at_us, lease_until_us
-FROM unnest(
+INSERT INTO tasks ({{task_columns}})
+SELECT {{task_columns}} FROM unnest(
     $1::int[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[],
     $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[],
     $14::bigint[], $15::text[], $16::text[], $17::bigint[], $18::bigint[]
-) AS given (
-    n, run_id, kind, seq, namespace, queue, type, priority, ready_at_us, created_at_us, attempt,
-    lease, lease_limit_us, start_limit_us, session_id, worker_identity, leased_at_us, lease_until_us
-)
+) AS given (n, {{task_columns}})
 WHERE n NOT IN (SELECT n FROM refused)
 ON CONFLICT (run_id, kind, seq) DO UPDATE SET
     namespace = excluded.namespace, queue = excluded.queue, type = excluded.type, priority =
@@ -39,10 +34,7 @@ WHERE run_id = ANY(ARRAY(
 ));
 
 -- name: load_tasks
-SELECT
-    run_id, kind, seq, namespace, queue, type, priority, ready_at_us, created_at_us, attempt, lease,
-    lease_limit_us, start_limit_us, session_id, worker_identity, leased_at_us, lease_until_us
-FROM tasks WHERE run_id = $1;
+SELECT {{task_columns}} FROM tasks WHERE run_id = $1;
 
 -- name: task_lease
 -- Refuses those whose task is missing or has another lease. The rows of the others stay locked.
@@ -94,16 +86,16 @@ SELECT
     claims.worker_identity, claims.now_us AS leased_at_us,
     claims.now_us + coalesce(walked.lease_limit_us, claims.poll_lease_us) AS lease_until_us
 FROM claims CROSS JOIN LATERAL (
-    SELECT ready.*
+    SELECT {{task_columns}}
     FROM (
         SELECT priority FROM found
         WHERE found.n = claims.n AND priority IS NOT NULL ORDER BY priority
-    ) AS level
+    ) AS level (rank)
     CROSS JOIN LATERAL (
-        SELECT tasks.* FROM tasks
+        SELECT {{task_columns}} FROM tasks
         WHERE tasks.session_id IS NULL AND tasks.namespace = claims.namespace
             AND tasks.queue = claims.queue AND tasks.kind = claims.kind
-            AND tasks.type = claims.type AND tasks.priority = level.priority
+            AND tasks.type = claims.type AND tasks.priority = level.rank
             AND tasks.ready_at_us <= claims.now_us
         ORDER BY tasks.ready_at_us, tasks.run_id, tasks.seq LIMIT claims.room
         FOR NO KEY UPDATE SKIP LOCKED
@@ -114,12 +106,15 @@ FROM claims CROSS JOIN LATERAL (
 -- name: extend_lease
 -- The rows are locked in the order of their key first, as every other writer of many does.
 WITH given AS MATERIALIZED (
-    SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::bigint[])
+    SELECT lease_until_us, run_id, kind, seq, lease
+    FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::bigint[])
         AS given (lease_until_us, run_id, kind, seq, lease)
 ),
 held AS MATERIALIZED (
     SELECT locked.run_id, locked.kind, locked.seq, locked.session_id, ordered.lease_until_us
-    FROM (SELECT * FROM given ORDER BY run_id, kind, seq) AS ordered
+    FROM (
+        SELECT lease_until_us, run_id, kind, seq, lease FROM given ORDER BY run_id, kind, seq
+    ) AS ordered
     CROSS JOIN LATERAL (
         SELECT tasks.run_id, tasks.kind, tasks.seq, tasks.session_id FROM tasks
         WHERE tasks.run_id = ordered.run_id AND tasks.kind = ordered.kind
@@ -135,10 +130,7 @@ WHERE tasks.run_id = held.run_id AND tasks.kind = held.kind AND tasks.seq = held
     AND held.session_id IS NOT NULL;
 
 -- name: leased_tasks
-SELECT
-    run_id, kind, seq, namespace, queue, type, priority, ready_at_us, created_at_us, attempt, lease,
-    lease_limit_us, start_limit_us, session_id, worker_identity, leased_at_us, lease_until_us
-FROM tasks WHERE session_id IS NOT NULL;
+SELECT {{task_columns}} FROM tasks WHERE session_id IS NOT NULL;
 
 -- name: lane_depths
 SELECT namespace, queue, kind, type, count(*), min(ready_at_us) FROM tasks

@@ -1,13 +1,15 @@
 -- Rows of `runs` and what lists show of them.
 
+-- part: run_columns
+run_id, namespace, workflow_id, workflow_type, task_queue, generation, status, version, attempt,
+priority, created_at_us, updated_at_us, started_at_us, closed_at_us, history_length, history_bytes,
+seen_seq, stimulus_seq, task_lease, accepted_lease, task_failure, activity_seq_max, timer_seq_max,
+wait_seq_max, cancel_requested, cancel_reason, previous_run_id, next_run_id
+
 -- name: insert_run
-INSERT INTO runs (
-    run_id, namespace, workflow_id, workflow_type, task_queue, generation, status, version, attempt,
-    priority, created_at_us, updated_at_us, started_at_us, closed_at_us, history_length,
-    history_bytes, seen_seq, stimulus_seq, task_lease, accepted_lease, task_failure,
-    activity_seq_max, timer_seq_max, wait_seq_max, cancel_requested, cancel_reason, previous_run_id,
-    next_run_id
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+INSERT INTO runs ({{run_columns}}) VALUES (
+    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
+);
 
 -- name: update_run
 -- The parameters are those of insert_run. A run's identity never changes: namespace, workflow
@@ -36,33 +38,34 @@ SELECT run_id FROM runs WHERE namespace = ? AND workflow_id = ? AND run_id = ?;
 SELECT run_id FROM runs WHERE namespace = ? AND workflow_id = ? ORDER BY generation DESC LIMIT 1;
 
 -- name: load_run
-SELECT runs.*, first.frame
-FROM runs JOIN events AS first ON first.run_id = runs.run_id AND first.seq = 1
-WHERE runs.run_id = ?;
+SELECT
+    {{run_columns}},
+    (SELECT frame FROM events WHERE events.run_id = runs.run_id AND events.seq = 1)
+FROM runs WHERE run_id = ?;
 
 -- name: summarize_run
-SELECT * FROM run_summaries WHERE run_id = ?;
+SELECT {{run_columns}}, started, closed FROM run_summaries WHERE run_id = ?;
 
 -- The four lists differ in their filter only. One query with filters that may be absent would
 -- cost the index: the planner picks one before it knows the parameters.
 
 -- name: list_runs
-SELECT * FROM run_summaries
+SELECT {{run_columns}}, started, closed FROM run_summaries
 WHERE namespace = ? AND run_id < ?
 ORDER BY run_id DESC LIMIT ?;
 
 -- name: list_runs_by_status
-SELECT * FROM run_summaries
+SELECT {{run_columns}}, started, closed FROM run_summaries
 WHERE namespace = ? AND status = ? AND run_id < ?
 ORDER BY run_id DESC LIMIT ?;
 
 -- name: list_runs_by_type
-SELECT * FROM run_summaries
+SELECT {{run_columns}}, started, closed FROM run_summaries
 WHERE namespace = ? AND workflow_type = ? AND run_id < ?
 ORDER BY run_id DESC LIMIT ?;
 
 -- name: list_runs_by_status_by_type
-SELECT * FROM run_summaries
+SELECT {{run_columns}}, started, closed FROM run_summaries
 WHERE namespace = ? AND status = ? AND workflow_type = ? AND run_id < ?
 ORDER BY run_id DESC LIMIT ?;
 

@@ -1,10 +1,18 @@
 -- Tasks, ready or leased.
 
+-- part: task_columns
+run_id, kind, seq, namespace, queue, type, priority, ready_at_us, created_at_us, attempt, lease,
+lease_limit_us, start_limit_us, session_id, worker_identity, leased_at_us, lease_until_us
+
 -- name: put_task
-INSERT OR REPLACE INTO tasks (
-    run_id, kind, seq, namespace, queue, type, priority, ready_at_us, created_at_us, attempt, lease,
-    lease_limit_us, start_limit_us, session_id, worker_identity, leased_at_us, lease_until_us
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+INSERT INTO tasks ({{task_columns}}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (run_id, kind, seq) DO UPDATE SET
+    namespace = excluded.namespace, queue = excluded.queue, type = excluded.type, priority =
+    excluded.priority, ready_at_us = excluded.ready_at_us, created_at_us = excluded.created_at_us,
+    attempt = excluded.attempt, lease = excluded.lease, lease_limit_us = excluded.lease_limit_us,
+    start_limit_us = excluded.start_limit_us, session_id = excluded.session_id, worker_identity =
+    excluded.worker_identity, leased_at_us = excluded.leased_at_us, lease_until_us =
+    excluded.lease_until_us;
 
 -- name: delete_task
 DELETE FROM tasks WHERE run_id = ? AND kind = ? AND seq = ?;
@@ -13,7 +21,7 @@ DELETE FROM tasks WHERE run_id = ? AND kind = ? AND seq = ?;
 DELETE FROM tasks WHERE run_id = ?;
 
 -- name: load_tasks
-SELECT * FROM tasks WHERE run_id = ?;
+SELECT {{task_columns}} FROM tasks WHERE run_id = ?;
 
 -- name: task_lease
 SELECT lease FROM tasks WHERE run_id = ? AND kind = ? AND seq = ?;
@@ -35,7 +43,7 @@ SELECT priority FROM found WHERE priority IS NOT NULL;
 
 -- name: ready_tasks
 -- One priority at a time: the index then ends the walk at the first task that is not ready yet.
-SELECT * FROM tasks
+SELECT {{task_columns}} FROM tasks
 WHERE session_id IS NULL AND namespace = ? AND queue = ? AND kind = ? AND type = ? AND priority = ?
     AND ready_at_us <= ?
 ORDER BY ready_at_us, run_id, seq LIMIT ?;
@@ -45,7 +53,7 @@ UPDATE tasks SET lease_until_us = ?
 WHERE run_id = ? AND kind = ? AND seq = ? AND lease = ? AND session_id IS NOT NULL;
 
 -- name: leased_tasks
-SELECT * FROM tasks WHERE session_id IS NOT NULL;
+SELECT {{task_columns}} FROM tasks WHERE session_id IS NOT NULL;
 
 -- name: lane_depths
 SELECT namespace, queue, kind, type, count(*), min(ready_at_us) FROM tasks

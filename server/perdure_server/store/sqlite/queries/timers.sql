@@ -1,7 +1,8 @@
 -- Timers, of runs and of the engine.
 
 -- name: put_timer
-INSERT OR REPLACE INTO timers (run_id, kind, seq, due_at_us) VALUES (?, ?, ?, ?);
+INSERT INTO timers (run_id, kind, seq, due_at_us) VALUES (?, ?, ?, ?)
+ON CONFLICT (run_id, kind, seq) DO UPDATE SET due_at_us = excluded.due_at_us;
 
 -- name: delete_timer
 DELETE FROM timers WHERE run_id = ? AND kind = ? AND seq = ?;
