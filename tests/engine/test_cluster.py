@@ -11,7 +11,8 @@ from perdure.v1 import admin_service_pb2 as admin
 from perdure.v1 import watch_service_pb2 as watch
 from perdure.v1 import worker_service_pb2 as worker
 from perdure.v1 import workflow_service_pb2 as pb
-from perdure_server.core.errors import SessionReplaced
+from perdure_server.core import limits
+from perdure_server.core.errors import SessionReplaced, StoreUnavailable
 from tests.engine.rig import Rig, complete, payload, running, schedule, settle, timer, wait
 from tests.support.clock import ManualClock
 from tests.support.ids import SequentialIds
@@ -224,12 +225,45 @@ async def test_a_worker_that_never_comes_back_from_a_stopped_server_is_lost(serv
     assert [task.attempt for task in other.activity_tasks] == [2]
 
 
+async def test_a_lease_whose_answer_was_lost_ends_soon_after_the_gap(servers, database):
+    hand = await servers[0].worker()
+    store = servers[0].store
+    real = store.commit
+
+    async def answerless(changesets):
+        return [StoreUnavailable("it is not known")] * len(await real(changesets))
+
+    store.commit = answerless
+    with pytest.raises(StoreUnavailable):
+        await servers[0].start()
+    store.commit = real
+    assert not hand.workflow_tasks
+    store.lose_connection()
+    await database.advance(3)
+    assert [task.workflow_id for task in hand.workflow_tasks] == ["w"]
+
+
+async def test_a_sweep_that_hangs_does_not_stop_the_beats(servers, database):
+    async def hang(*_, **__):
+        await asyncio.Event().wait()
+
+    servers[0].store.overdue = hang
+    hand = await servers[0].worker()
+    for _ in range(12):
+        await database.advance(1)
+        await hand.say(ping=1)
+    beat = await servers[1].store.beat(silent_us=limits.SERVER_SILENCE_US)
+    assert (beat.servers, beat.silent) == (SERVERS, ())
+    assert not hand.ended
+
+
 async def test_a_server_that_was_given_up_begins_anew(servers, database):
     hand = await servers[0].worker()
     await servers[0].start()
     await hand.command(hand.workflow_tasks[0], schedule(retry_policy={"max_attempts": 3}))
     database.contents.beats[servers[0].store._server_id] -= 20_000_000
-    await servers[1].engine._peers._beat()
+    await servers[1].engine._peers._show()
+    await settle()
     await database.advance(1.5)
     assert isinstance(hand.error, SessionReplaced)
     again = await servers[0].worker("s1", held_task_tokens=[hand.activity_tasks[0].task_token])

@@ -64,6 +64,22 @@ async def test_a_silent_worker_is_given_up_and_its_tasks_run_elsewhere(rig):
     assert activity.last_failure.message == "the worker frozen was lost"
 
 
+async def test_a_silent_worker_is_given_up_at_the_end_of_its_time_and_no_later(rig):
+    await rig.advance(0.4)
+    hand = await rig.worker("frozen")
+    await rig.start()
+    # Its last word comes between two looks at the sessions.
+    policy = {"max_attempts": 3, "initial_interval": {"nanos": 1_000_000}}
+    await hand.command(hand.workflow_tasks[0], schedule(retry_policy=policy))
+    other = await rig.worker("other")
+    for _ in range(5):
+        await rig.advance(1.99)
+        await other.say(ping=1)
+    assert not other.activity_tasks
+    await rig.advance(0.06)
+    assert [task.attempt for task in other.activity_tasks] == [2]
+
+
 async def test_a_late_report_of_a_lost_worker_changes_nothing(rig):
     hand = await rig.worker("frozen")
     await rig.start()

@@ -31,7 +31,7 @@ _CLOSINGS = {
     "workflow_terminated",
     "workflow_timed_out",
 }
-_ALWAYS_RUNNING = {"commit", "beat", "hear other servers", "feed watches"}
+_ALWAYS_RUNNING = {"commit", "beat", "tend what others left", "hear other servers", "feed watches"}
 _METHODS = {
     "start": "StartWorkflow",
     "signal": "SignalWorkflow",

@@ -13,7 +13,7 @@ SEEDS = {
     "a task that cannot be sent stays leased": 19,
     "a cache miss reported twice takes two slots": 685,
     "tasks counted before the clock was set back are lost": 77,
-    "of tasks in back-off before a restart only the first is claimed": 6,
+    "of tasks in back-off before a restart only the first is claimed": 57,
     "a request repeated after the end is refused": 0,
     "a run is evicted while its history is fetched": 791,
 }

@@ -32,7 +32,7 @@ from perdure_server.engine.runs import Runs
 from perdure_server.engine.session import Held, Session, TaskKey
 from perdure_server.engine.sessions import POLL_PREFIX, Sessions
 from perdure_server.engine.timers import Timers
-from perdure_server.store.shared import Hint, SharedStore
+from perdure_server.store.shared import Beat, Hint, SharedStore
 
 _log = logging.getLogger(__name__)
 
@@ -45,6 +45,8 @@ _RETURN_US = 3 * limits.SECOND_US
 """When the database was away from here, the others may need so long to come back to it as well."""
 _SWEEP_MAX = 1_000
 _AUDIT_BEATS = 5
+_AUDITS_AFTER_GAP = 2
+"""After a gap an answer may be missing that a task was leased; two audits end a lease."""
 _LOOKS_AT_ONCE = 16
 
 SetTime = Callable[[int], None]
@@ -84,7 +86,10 @@ class Cluster(Peers):
         self._background = background
         self._set_time = set_time
         self._parts_of = parts
-        self._beats = 0
+        self._looks = 0
+        self._audits_due = 0
+        self._beat: Beat | None = None
+        self._answered = asyncio.Event()
         self._beaten_us = 0
         self._bury_from_us = 0
         self._suspects: set[tuple[TaskKey, int]] = set()
@@ -100,6 +105,7 @@ class Cluster(Peers):
         await self._join()
         self._background.spawn(self._listen(), "hear other servers")
         self._background.spawn(self._live(), "beat")
+        self._background.spawn(self._tend(), "tend what others left")
 
     async def stop(self) -> None:
         """Leaves the others, unless the store is away: then they find out."""
@@ -169,6 +175,7 @@ class Cluster(Peers):
         if hint.api_keys or hint.everything:
             self._background.spawn(self._try(parts.keys.reload), "read API keys")
         if hint.everything:
+            self._audits_due = _AUDITS_AFTER_GAP
             self._background.spawn(self._try(self._sweep), "sweep")
         parts.dispatcher.arrived(hint.lanes)
         parts.feeder.wake()
@@ -204,9 +211,10 @@ class Cluster(Peers):
     async def _live(self) -> None:
         while True:
             await self._pause(_BEAT_US)
-            await self._try(self._beat)
+            await self._try(self._show)
 
-    async def _beat(self) -> None:
+    async def _show(self) -> None:
+        """Shows that this server lives; nothing else may hold that up."""
         beat = await self._store.beat(silent_us=limits.SERVER_SILENCE_US)
         now_us = self._clock.monotonic_us()
         if beat is None:
@@ -219,11 +227,25 @@ class Cluster(Peers):
             self._bury_from_us = now_us + _RETURN_US
         self._beaten_us = now_us
         self._set_time(beat.now_us)
-        for server_id in beat.silent if now_us >= self._bury_from_us else ():
-            await self._bury(server_id)
+        self._beat = beat
+        self._answered.set()
+
+    async def _tend(self) -> None:
+        """Does after each beat what others have left undone; a beat that comes meanwhile waits."""
+        while True:
+            await self._answered.wait()
+            self._answered.clear()
+            await self._try(self._look_around)
+
+    async def _look_around(self) -> None:
+        beat = self._beat
+        if beat is not None and self._clock.monotonic_us() >= self._bury_from_us:
+            for server_id in beat.silent:
+                await self._bury(server_id)
         await self._sweep()
-        self._beats += 1
-        if self._beats % _AUDIT_BEATS == 0:
+        self._looks += 1
+        if self._audits_due or self._looks % _AUDIT_BEATS == 0:
+            self._audits_due = max(0, self._audits_due - 1)
             await self._audit()
 
     async def _rejoin(self) -> None:

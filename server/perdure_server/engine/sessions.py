@@ -23,6 +23,7 @@ from perdure_server.engine.session import Held, Session, Sink, TaskKey
 
 POLL_PREFIX = limits.POLL_SESSION_PREFIX
 _TICK_US = limits.SECOND_US
+_TICK_MIN_US = limits.MILLISECOND_US
 _TICK_LATE_US = 2 * limits.SECOND_US
 """A tick that is this late means that the process was stopped.
 
@@ -254,21 +255,29 @@ class Sessions:
         self._dispatcher.forget(session)
 
     def _arm(self) -> None:
-        self._tick = self._clock.call_at(self._clock.now_us() + _TICK_US, self._watch_over)
+        """Looks again after a second, or when the first will have been silent for too long."""
+        now_us = self._clock.monotonic_us()
+        dues_us = (
+            each.heard_us + _patience_us(each) for each in self._sessions.values() if _owes(each)
+        )
+        wait_us = min(_TICK_US, min(dues_us, default=now_us + _TICK_US) - now_us + 1)
+        due_us = self._clock.now_us() + max(wait_us, _TICK_MIN_US)
+        self._tick = self._clock.call_at(due_us, self._watch_over)
 
     def _watch_over(self) -> None:
-        self._arm()
         now_us = self._clock.monotonic_us()
         gap_us = now_us - self._ticked_us
         self._ticked_us = now_us
-        for session in list(self._sessions.values()):
-            if gap_us > _TICK_LATE_US:
-                session.heard_us += gap_us
-            self._check(session, now_us - session.heard_us)
+        try:
+            for session in list(self._sessions.values()):
+                if gap_us > _TICK_LATE_US:
+                    session.heard_us += gap_us
+                self._check(session, now_us - session.heard_us)
+        finally:
+            self._arm()
 
     def _check(self, session: Session, silence_us: int) -> None:
-        if not (session.sticky or session.held) and session.sink is not None:
-            # Who can only report owes no word while it has no task.
+        if not _owes(session):
             self.heard(session)
         elif silence_us > limits.SESSION_LEASE_US:
             sink, session.sink = session.sink, None
@@ -276,10 +285,23 @@ class Sessions:
                 sink.end(None)
             self._remove(session)
             self._release(session.session_id, partial(self._released, session))
-        elif session.sticky and silence_us > limits.STREAM_SILENCE_US and session.sink is not None:
-            # A stream that goes one way has nothing to be silent on: only the lease counts.
+        elif silence_us > _patience_us(session) and session.sink is not None:
             session.sink.end(SessionReplaced("nothing was heard from the worker for 8 seconds"))
             self.detach(session, session.sink)
+
+
+def _owes(session: Session) -> bool:
+    """Whether a word is due: who can only report owes none while it has no task."""
+    return session.sticky or bool(session.held) or session.sink is None
+
+
+def _patience_us(session: Session) -> int:
+    """For how long a session may be silent before something of it ends.
+
+    A stream that goes one way has nothing to be silent on: only the lease counts.
+    """
+    is_heard_on_it = session.sticky and session.sink is not None
+    return limits.STREAM_SILENCE_US if is_heard_on_it else limits.SESSION_LEASE_US
 
 
 def _held(session: Session, text: str) -> Held | None:

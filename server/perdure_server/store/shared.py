@@ -85,7 +85,9 @@ class SharedStore(Store, Protocol):
         """Shows durably that this server lives; None when another server has buried it.
 
         `silent` names the servers whose last beat is longer ago than `silent_us`; they are not
-        counted among those that live.
+        counted among those that live. After about that time without an answer it raises
+        `StoreUnavailable`, and every call that waits, and every one that comes before a beat is
+        answered, is refused likewise.
         """
 
     async def bury(self, server_id: str, *, silent_us: int) -> list[str] | None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from math import inf
 from typing import Any, Final, TypeVar
 from urllib.parse import parse_qs, urlsplit
+from weakref import WeakSet
 
 import asyncpg
 
@@ -18,6 +21,8 @@ from perdure_server.store.migrate import (
     ends_older_servers,
     load_migrations,
 )
+
+_log = logging.getLogger(__name__)
 
 CONNECT_SECONDS: Final = 5.0
 """How long a connection may take; a host that drops packets would take minutes."""
@@ -60,29 +65,51 @@ LOST: Final = (
 )
 """Faults after which a connection is not used again: it is cut, ended, or of a standby."""
 
-CONFLICTS: Final = (
+PASSING: Final = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
     asyncpg.LockNotAvailableError,
     asyncpg.UniqueViolationError,
+    asyncpg.DiskFullError,
+    asyncpg.OutOfMemoryError,
 )
-"""What a statement meets that was in the way of another server's: run again, it sees the other."""
+"""Faults after which nothing was written and the same may succeed.
+
+Most are met where another server was in the way: run again, a statement sees what that one left.
+"""
+_ADVICE: Final = {
+    asyncpg.TooManyConnectionsError: (
+        "each server takes up to 11 connections: raise its max_connections, or run fewer servers"
+    ),
+    asyncpg.DiskFullError: "make room where its data is, then call again",
+    asyncpg.DeadlockDetectedError: "another program locks its tables again and again",
+    asyncpg.LockNotAvailableError: "another program holds a lock on its tables: see pg_locks",
+}
+"""What a person can do about faults of these kinds."""
 _TRIES: Final = 6
-"""How often something meets another server's before it is given up: each time one of them wins."""
+"""How often something is tried: of servers in each other's way one wins each time."""
 _PAUSE_SECONDS: Final = 0.002
 """The pause before it is tried again; it doubles."""
+_TRYING_SECONDS: Final = 5.0
+"""After so long it is not tried again: a lock that was waited for in vain is not short."""
 
 Row = Sequence[Any]
 """A row as the driver gives it."""
 T = TypeVar("T")
 
 
-async def until_alone(attempt: Callable[[], Awaitable[T]]) -> T:
-    """Does something, again when another server was in its way."""
+async def until_alone(
+    attempt: Callable[[], Awaitable[T]], *, seconds: float = _TRYING_SECONDS
+) -> T:
+    """Does something, again after faults that pass; raises the last when they do not."""
+    clock = asyncio.get_running_loop().time
+    ends_at = clock() + seconds
     for number in range(1, _TRIES):
         try:
             return await attempt()
-        except CONFLICTS:
+        except PASSING:
+            if clock() > ends_at:
+                raise
             await asyncio.sleep(_PAUSE_SECONDS * 2**number)
     return await attempt()
 
@@ -146,8 +173,11 @@ class Database:
         self.name = _name(url)
         self.schema = schema
         self.place = f"the schema {schema} of {self.name}"
+        self.is_given_up = False
         self._url = url
         self._queries = queries
+        self._sessions: WeakSet[Session] = WeakSet()
+        self._attempts: set[asyncio.Timeout] = set()
 
     async def connect(self, *, bounded: bool = True, by_key: bool = False) -> Session:
         """Opens a connection; raises one of FAULTS.
@@ -155,6 +185,49 @@ class Database:
         What it does takes bounded time, or any. With `by_key` it is for statements that find every
         row by its whole key, for others not.
         """
+        async with asyncio.timeout(None) as attempt:
+            self._attempts.add(attempt)
+            try:
+                return await self._connect(bounded=bounded, by_key=by_key)
+            finally:
+                self._attempts.discard(attempt)
+
+    def give_up(self) -> None:
+        """Ends every connection and every attempt: whoever waits for an answer is refused.
+
+        Until `take_up`, links refuse all that comes.
+        """
+        if self.is_given_up:
+            return
+        self.is_given_up = True
+        _log.warning("%s; calls are refused until it answers", self._silence)
+        for session in list(self._sessions):
+            session.drop()
+        for attempt in self._attempts:
+            attempt.reschedule(asyncio.get_running_loop().time())
+
+    def take_up(self) -> None:
+        """Lets links connect again; does nothing unless the database was given up."""
+        if self.is_given_up:
+            self.is_given_up = False
+            _log.warning("%s answers again", self.name)
+
+    def unavailable(self, fault: BaseException | None) -> StoreUnavailable:
+        """Returns what callers are told of a fault; with None, of a database that was given up."""
+        if fault is None or self.is_given_up:
+            return StoreUnavailable(
+                f"{self._silence}, so this server refuses calls until it does; what was under way "
+                "may have been done. Try again, or use another server; look at the network between"
+                " the two"
+            )
+        text = str(fault) or type(fault).__name__
+        return StoreUnavailable(f"{self.name} cannot be used: {text}{_advice(fault)}")
+
+    @property
+    def _silence(self) -> str:
+        return f"{self.name} does not answer this server"
+
+    async def _connect(self, *, bounded: bool, by_key: bool) -> Session:
         limits = (STATEMENT_SECONDS, LOCK_SECONDS, IDLE_SECONDS) if bounded else (0.0, 0.0, 0.0)
         try:
             connection = await asyncpg.connect(
@@ -169,6 +242,7 @@ class Database:
             # Its text quotes the URL.
             raise StoreUnavailable(f"the URL of {self.name} cannot be understood") from None
         session = Session(connection, self._queries)
+        self._sessions.add(session)
         try:
             texts = [f"{seconds:.0f}s" for seconds in limits]
             scans = "off" if by_key else "on"
@@ -178,20 +252,20 @@ class Database:
             raise
         return session
 
-    def unavailable(self, fault: BaseException) -> StoreUnavailable:
-        """Returns what callers are told of a fault."""
-        text = str(fault) or type(fault).__name__
-        return StoreUnavailable(f"{self.name} cannot be used: {text}")
-
 
 class Link:
-    """One connection that comes back: opened when it is asked for, and anew after it was lost."""
+    """One connection that comes back: opened when it is asked for, and anew after it was lost.
 
-    def __init__(self, database: Database, *, by_key: bool = False) -> None:
+    That of the pulse tries also while the database is given up: by it all others come back.
+    """
+
+    def __init__(self, database: Database, *, by_key: bool = False, is_pulse: bool = False) -> None:
         self._database = database
         self._by_key = by_key
+        self._is_pulse = is_pulse
         self._session: Session | None = None
         self._is_down = False
+        self._fault: BaseException | None = None
         self._again_at = 0.0
         self._wait = BACK_OFF_SECONDS
 
@@ -208,21 +282,24 @@ class Link:
         """
         if self._session is not None and self._session.is_alive:
             return self._session
+        self._expect_answers()
         clock = asyncio.get_running_loop().time
         deadline = clock() + (0.0 if self._is_down else PATIENCE_SECONDS)
         if self._is_down and clock() < self._again_at:
-            raise StoreUnavailable(f"{self._database.name} cannot be reached")
+            raise self._database.unavailable(self._fault) from self._fault
         while True:
             try:
                 self._session = await self._database.connect(by_key=self._by_key)
             except FAULTS as fault:
+                self._fault = fault.with_traceback(None)
                 self._again_at = clock() + self._wait
                 self._is_down = self._again_at > deadline
                 if self._is_down:
                     raise self._database.unavailable(fault) from fault
             else:
-                self._is_down, self._wait = False, BACK_OFF_SECONDS
+                self._is_down, self._fault, self._wait = False, None, BACK_OFF_SECONDS
                 return self._session
+            self._expect_answers()
             await asyncio.sleep(self._wait)
             self._wait = min(2 * self._wait, BACK_OFF_MAX_SECONDS)
 
@@ -237,6 +314,10 @@ class Link:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+    def _expect_answers(self) -> None:
+        if self._database.is_given_up and not self._is_pulse:
+            raise self._database.unavailable(None)
 
 
 async def migrate(database: Database) -> int:
@@ -288,11 +369,19 @@ async def _apply(session: Session, migration: Migration) -> None:
     async def attempt() -> None:
         try:
             await session.script(migration.script)
-        except CONFLICTS:
+        except PASSING:
             await session.script("ROLLBACK")
             raise
 
-    await until_alone(attempt)
+    await until_alone(attempt, seconds=inf)
+
+
+def _advice(fault: BaseException) -> str:
+    """What can be done about a fault, where that is not plain from its text."""
+    for kind, advice in _ADVICE.items():
+        if isinstance(fault, kind):
+            return f"; {advice}"
+    return ""
 
 
 def _name(url: str) -> str:

@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 
 from perdure_server.store.postgres.connection import (
-    CONFLICTS,
     FAULTS,
     LOST,
+    PASSING,
     Database,
     Link,
     Row,
@@ -40,11 +40,10 @@ class Readers:
 
     async def rows(self, text: str, *parameters: object) -> list[Row]:
         """Returns the rows of one statement, which is a snapshot by itself."""
-        async with self._borrowed() as session:
-            return await session.rows_of(text, *parameters)
+        return await self.run(lambda session: session.rows_of(text, *parameters))
 
     async def run(self, function: Callable[[Session], Awaitable[T]]) -> T:
-        """Runs something on a connection that nobody else uses, again after a conflict."""
+        """Runs something on a connection that nobody else uses, again after faults that pass."""
 
         async def attempt() -> T:
             async with self._borrowed() as session:
@@ -52,15 +51,15 @@ class Readers:
 
         try:
             return await until_alone(attempt)
-        except CONFLICTS as conflict:
-            raise self._database.unavailable(conflict) from conflict
+        except PASSING as fault:
+            raise self._database.unavailable(fault) from fault
 
     @asynccontextmanager
     async def _borrowed(self) -> AsyncIterator[Session]:
         link = await self._idle.get()
         try:
             yield await link.session()
-        except CONFLICTS:
+        except PASSING:
             raise
         except FAULTS as fault:
             if isinstance(fault, LOST):

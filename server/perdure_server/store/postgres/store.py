@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 
 from perdure_server.core.changeset import Changeset
 from perdure_server.core.errors import StoreUnavailable
-from perdure_server.core.limits import SECOND_US
+from perdure_server.core.limits import SECOND_US, SERVER_SILENCE_US
 from perdure_server.core.model import (
     ApiKey,
     EventRow,
@@ -36,10 +36,11 @@ from perdure_server.store.contract import (
     WatchedEvent,
 )
 from perdure_server.store.postgres import members, upkeep
-from perdure_server.store.postgres.connection import FAULTS, Database, Row, migrate
+from perdure_server.store.postgres.connection import FAULTS, LOCK_SECONDS, Database, Row, migrate
 from perdure_server.store.postgres.flush import Statements
 from perdure_server.store.postgres.group import Claim, Commit, Extend, Operation, Step
 from perdure_server.store.postgres.hints import Ears
+from perdure_server.store.postgres.pulse import Pulse
 from perdure_server.store.postgres.readers import Readers
 from perdure_server.store.postgres.turns import Turns
 from perdure_server.store.postgres.writer import StoreStats, Writer
@@ -56,6 +57,8 @@ _LISTS: Final = {
     (True, True): "list_runs_by_status_by_type",
 }
 """The query of a list, by whether it is filtered by status and by type."""
+_JOIN_US: Final = int(LOCK_SECONDS * SECOND_US) + SERVER_SILENCE_US
+"""How long joining may take: it waits for a migration."""
 _BELOW_ALL: Final = (-(2**63), "", "", 0)
 """Stands below the key of every timer."""
 
@@ -69,6 +72,7 @@ class _Opened:
     writer: Writer
     ears: Ears
     turns: Turns
+    pulse: Pulse
     held: AsyncExitStack
 
 
@@ -97,11 +101,13 @@ class PostgresStore:
             await ears.open()
             turns = Turns(self._database, ears)
             held.push_async_callback(turns.close)
+            pulse = Pulse(self._database)
+            held.push_async_callback(pulse.close)
             readers = Readers(self._database)
             held.push_async_callback(readers.close)
             writer = Writer(self._database, self._statements, ears, epoch=epoch, stats=self.stats)
             held.push_async_callback(writer.stop)
-            self._opened = _Opened(epoch, readers, writer, ears, turns, held.pop_all())
+            self._opened = _Opened(epoch, readers, writer, ears, turns, pulse, held.pop_all())
 
     async def close(self) -> None:
         """Finishes accepted commits and reads, then disconnects."""
@@ -276,14 +282,15 @@ class PostgresStore:
 
     async def join(self, server_id: str) -> int:
         """Enters this server among the living."""
-        now_us = await self._run(members.join, self._database.schema, server_id)
+        join = partial(members.join, schema=self._database.schema, server_id=server_id)
+        now_us = await self._open.pulse.run(join, silent_us=_JOIN_US)
         self._open.ears.server_id = server_id
-        return int(now_us)
+        return now_us
 
     async def beat(self, *, silent_us: int) -> Beat | None:
         """Shows that this server lives."""
-        beat: Beat | None = await self._run(members.beat, self._server_id, silent_us=silent_us)
-        return beat
+        show = partial(members.beat, server_id=self._server_id, silent_us=silent_us)
+        return await self._open.pulse.run(show, silent_us=silent_us)
 
     async def bury(self, server_id: str, *, silent_us: int) -> list[str] | None:
         """Removes a server that is still silent and takes over its sessions."""
