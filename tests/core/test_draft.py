@@ -1,12 +1,24 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from perdure.v1.history_pb2 import SignalReceived, WorkflowStarted
+from perdure_server.core import closing
 from perdure_server.core.draft import CancelNotice, Draft
 from perdure_server.core.frames import event_frame, parse_frame
 from perdure_server.core.layers import Layer, Rows
-from perdure_server.core.model import DETACHED, RunStatus, TaskKind, TimerKind
+from perdure_server.core.model import (
+    DETACHED,
+    Child,
+    MessageKind,
+    RunStatus,
+    Snapshot,
+    TaskKind,
+    TimerKind,
+    Update,
+)
 from perdure_server.core.state import RunState
 from tests.core.life import NEXT, Life, await_signal, complete, timer
 from tests.support.histories import START_US, a_run, a_task, a_timer, an_activity
@@ -248,3 +260,58 @@ def test_rows_are_true_when_they_change_something() -> None:
         assert not rows
         getattr(rows, name).own["key"] = None
         assert rows
+
+
+def test_children_and_updates_span_the_layers() -> None:
+    draft = Draft(Life().draft.state())
+    run = draft.run
+    child = Child(run.run_id, 1, "c", "refund", "run-9", "TERMINATE")
+    open_, answered = (Update(run.run_id, seq, "add", f"u-{seq}") for seq in (2, 3))
+    draft.put_child(child)
+    draft.put_update(open_)
+    fork = draft.fork()
+    fork.put_child(replace(child, seq=2))
+    fork.put_update(replace(answered, outcome=b"done"))
+    assert [each.seq for each in fork.children()] == [1, 2]
+    assert fork.update(2) == open_
+    assert fork.update(3) is None
+    draft.absorb(fork)
+    assert [each.seq for each in draft.children()] == [1, 2]
+    state = draft.state()
+    assert state.updates == {2: open_}
+    assert sorted(state.children) == [1, 2]
+
+
+def test_what_a_run_sends_is_numbered() -> None:
+    draft = Draft(Life().draft.state())
+    draft.send(MessageKind.CANCEL, "other", "", b"")
+    fork = draft.fork()
+    fork.send(MessageKind.SIGNAL, "other", "run-7", b"body")
+    draft.absorb(fork)
+    sent = draft.change().messages
+    assert [message.key for message in sent] == [
+        (draft.run.run_id, 1),
+        (draft.run.run_id, 2),
+    ]
+    assert [message.run_id for message in sent] == ["", "run-7"]
+    assert draft.run.sent_max == 2
+
+
+def test_an_update_that_is_answered_at_the_end_is_written() -> None:
+    draft = Draft(Life().draft.state())
+    draft.put_update(Update(draft.run.run_id, 2, "add", "u-2"))
+    fork = draft.fork()
+    fork.put_update(Update(draft.run.run_id, 2, "add", "u-2", b"done"))
+    closing.terminate(fork, "enough", 1)
+    draft.absorb(fork)
+    assert draft.change().put_updates[2].outcome == b"done"
+
+
+def test_a_snapshot_alone_is_a_change() -> None:
+    draft = Draft(Life().draft.state())
+    assert not draft.changed
+    fork = draft.fork()
+    fork.snapshot = Snapshot(draft.run.run_id, b"state", 1, 1)
+    draft.absorb(fork)
+    assert draft.changed
+    assert draft.change().snapshot == fork.snapshot

@@ -23,7 +23,20 @@ from perdure_server.store.offline import BATCH_ROWS
 from perdure_server.store.postgres.store import PostgresStore
 from perdure_server.store.sqlite.store import SqliteStore
 
-TABLES = {"runs", "events", "activities", "tasks", "timers", "requests", "namespaces", "api_keys"}
+TABLES = {
+    "activities",
+    "api_keys",
+    "children",
+    "events",
+    "inbox",
+    "namespaces",
+    "requests",
+    "runs",
+    "snapshots",
+    "tasks",
+    "timers",
+    "updates",
+}
 LINE = re.compile(r"^(\w+) +(\d+)  sha256 ([0-9a-f]{64})$", re.MULTILINE)
 MORE = BATCH_ROWS + 1
 ASKED = {"request_id": "r", "run_timeout": {"seconds": 3600}}

@@ -18,7 +18,7 @@ from perdure_server.core.token import TaskToken
 from perdure_server.engine.engine import Engine
 from tests.simulation.flows import WORKFLOWS
 from tests.support.histories import is_external
-from tests.support.model_store import Contents, StoredRun
+from tests.support.model_contents import Contents, StoredRun
 from tests.support.sim_client import Promises
 from tests.support.sim_network import Network, SimTransport
 from tests.support.sim_worker import SimWorker

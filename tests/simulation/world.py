@@ -41,7 +41,7 @@ from perdure_server.core.limits import SECOND_US
 from tests.simulation import invariants
 from tests.simulation.flows import ACTIVITIES, WORKFLOWS, SimLoop
 from tests.simulation.plan import Plan
-from tests.support.model_store import Contents
+from tests.support.model_contents import Contents
 from tests.support.sim_client import Promises, SimClient, SimWatcher, is_repeatable
 from tests.support.sim_network import Network, NetworkFaults, SimTransport
 from tests.support.sim_poller import SimPoller

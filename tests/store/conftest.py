@@ -15,7 +15,8 @@ from perdure_server.store.sqlite.connection import connect, migrate
 from perdure_server.store.sqlite.store import SqliteStore
 from tests.support import postgres
 from tests.support.later import later_script
-from tests.support.model_store import Contents, ModelStore
+from tests.support.model_contents import Contents
+from tests.support.model_store import ModelStore
 
 
 @pytest.fixture

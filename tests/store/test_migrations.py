@@ -29,14 +29,18 @@ from perdure_server.store.migrate import (
     load_migrations,
 )
 from perdure_server.store.sqlite import connection
+from perdure_server.store.sqlite.rows import from_run
 from perdure_server.store.sqlite.store import SqliteStore
 from tests.support.histories import START_US, a_run, a_task, alone, starting, stepping
 from tests.support.later import later_script
 
+_FIRST_WIDTH = 28
+"""The columns that `runs` had in the first version of the schema."""
 
-def ask(path: Path, statement: str) -> list[tuple[object, ...]]:
+
+def ask(path: Path, statement: str, *parameters: object) -> list[tuple[object, ...]]:
     with closing(sqlite3.connect(path, isolation_level=None)) as outside:
-        return outside.execute(statement).fetchall()
+        return outside.execute(statement, parameters).fetchall()
 
 
 async def open_and_close(path: Path) -> None:
@@ -135,9 +139,11 @@ async def test_main_is_as_old_as_the_first_run(
         patch.setattr(connection, "load_migrations", lambda package: [first])
         store = SqliteStore(path)
         await store.open()
-        runs = [a_run(2, created_at_us=START_US + 5), a_run(3), a_run(4)]
-        await store.commit([alone(starting(run)) for run in runs])
         await store.close()
+    runs = [a_run(2, created_at_us=START_US + 5), a_run(3), a_run(4)]
+    for run in runs:
+        columns = from_run(run)[:_FIRST_WIDTH]
+        ask(path, f"INSERT INTO runs VALUES ({', '.join('?' * _FIRST_WIDTH)})", *columns)
     assert later
     store = SqliteStore(path)
     await store.open()

@@ -18,11 +18,15 @@ from perdure_server.core.limits import MILLISECOND_US, SECOND_US
 from perdure_server.core.model import (
     ApiKey,
     EventRow,
+    Message,
+    MessageKey,
     Namespace,
     RequestRecord,
     RunStatus,
+    Snapshot,
     Task,
     Timer,
+    Update,
 )
 from perdure_server.core.state import RunState
 from perdure_server.store.contract import (
@@ -157,6 +161,36 @@ class FaultyStore:
         """Returns runs by run id descending."""
         await self._arrive()
         return await self._back(await self._inner.list_runs(where, before=before, limit=limit))
+
+    async def list_children(
+        self, run_id: str, *, before: str | None, limit: int
+    ) -> list[RunSummary]:
+        """Returns the children of a run."""
+        await self._arrive()
+        return await self._back(await self._inner.list_children(run_id, before=before, limit=limit))
+
+    async def find_update(self, run_id: str, seq: int) -> Update | None:
+        """Returns an update."""
+        await self._arrive()
+        return await self._back(await self._inner.find_update(run_id, seq))
+
+    async def find_snapshot(self, run_id: str) -> Snapshot | None:
+        """Returns what the code of a run last published."""
+        await self._arrive()
+        return await self._back(await self._inner.find_snapshot(run_id))
+
+    async def read_inbox(
+        self, *, after: MessageKey | None, before_us: int, limit: int
+    ) -> list[Message]:
+        """Returns messages that nobody has recorded."""
+        await self._arrive()
+        found = await self._inner.read_inbox(after=after, before_us=before_us, limit=limit)
+        return await self._back(found)
+
+    async def message_stands(self, key: MessageKey) -> bool:
+        """Whether nobody has recorded a message."""
+        await self._arrive()
+        return await self._back(await self._inner.message_stands(key))
 
     async def due_timers(self, *, after: Timer | None, limit: int) -> list[Timer]:
         """Returns the earliest timers."""

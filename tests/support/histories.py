@@ -8,7 +8,10 @@ from perdure_server.core.changeset import Changeset, RunChange
 from perdure_server.core.frames import parse_frame
 from perdure_server.core.model import (
     Activity,
+    Child,
     EventRow,
+    Message,
+    MessageKind,
     RequestRecord,
     Run,
     RunStatus,
@@ -74,6 +77,20 @@ def a_task(
 def a_timer(run: Run, seq: int = 1, *, kind: TimerKind = TimerKind.USER, due_us: int = 1) -> Timer:
     """Returns a timer of a run, due `due_us` after the start."""
     return Timer(run.run_id, kind, seq, START_US + due_us)
+
+
+def a_child(run: Run, seq: int = 1, **columns: object) -> Child:
+    """Returns a child of a run."""
+    child = Child(run.run_id, seq, f"child-{seq}", "refund", f"run-{900_000 + seq}", "TERMINATE")
+    return replace(child, **columns)  # type: ignore[arg-type]
+
+
+def a_message(sender: Run, seq: int = 1, **columns: object) -> Message:
+    """Returns a message that a run sends to the workflow `order-1`."""
+    message = Message(
+        sender.run_id, seq, MessageKind.SIGNAL, "default", "order-1", "", b"body", START_US
+    )
+    return replace(message, **columns)  # type: ignore[arg-type]
 
 
 def a_request(run: Run, request_id: str = "r-1", *, rpc: str = "StartWorkflow") -> RequestRecord:

@@ -18,7 +18,8 @@ from perdure_server.core.errors import StoreUnavailable
 from perdure_server.core.model import ApiKey, Lane, Task
 from perdure_server.store.contract import ClaimRequest, Committed, KeyInserted, KeyOutcome
 from perdure_server.store.shared import Beat, Hint, Overdue, Taken
-from tests.support.model_store import Contents, ModelStore
+from tests.support.model_contents import Contents
+from tests.support.model_store import ModelStore
 
 _EVERYTHING = Hint(everything=True)
 

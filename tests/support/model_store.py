@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy, deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from perdure_server.core.changeset import Changeset, RunChange
 from perdure_server.core.errors import (
+    MessageTaken,
     RequestRecorded,
     StaleVersion,
     StoreUnavailable,
@@ -21,18 +22,19 @@ from perdure_server.core.errors import (
 )
 from perdure_server.core.limits import SECOND_US
 from perdure_server.core.model import (
-    Activity,
     ApiKey,
     EventRow,
     Lane,
+    Message,
+    MessageKey,
     Namespace,
     RequestRecord,
     Run,
     RunStatus,
+    Snapshot,
     Task,
-    TaskKind,
     Timer,
-    TimerKind,
+    Update,
 )
 from perdure_server.core.state import RunState
 from perdure_server.store.contract import (
@@ -47,42 +49,17 @@ from perdure_server.store.contract import (
     RunSummary,
     WatchedEvent,
 )
-
-RequestKey = tuple[str, str, str, str]
-
-
-@dataclass(slots=True)
-class StoredRun:
-    """One run on the model's disk."""
-
-    run: Run
-    history: list[EventRow] = field(default_factory=list)
-    activities: dict[int, Activity] = field(default_factory=dict)
-    tasks: dict[tuple[TaskKind, int], Task] = field(default_factory=dict)
-    timers: dict[tuple[TimerKind, int], Timer] = field(default_factory=dict)
-
-    @property
-    def summary(self) -> RunSummary:
-        """The run as lists show it."""
-        is_closed = self.run.closed_at_us is not None
-        closed = self.history[-1].frame if is_closed else None
-        return RunSummary(copy(self.run), self.history[0].frame, closed)
-
-
-@dataclass(slots=True)
-class Contents:
-    """Everything that is on the model's disk."""
-
-    last: Position = field(default_factory=lambda: Position(1, 0, -1))
-    runs: dict[str, StoredRun] = field(default_factory=dict)
-    requests: dict[RequestKey, RequestRecord] = field(default_factory=dict)
-    log: list[WatchedEvent] = field(default_factory=list)
-    namespaces: dict[str, Namespace] = field(default_factory=lambda: {"main": Namespace("main", 0)})
-    keys: dict[str, ApiKey] = field(default_factory=dict)
-
-    def tasks(self) -> Iterator[Task]:
-        """Every task, in no order that means anything."""
-        return (task for stored in self.runs.values() for task in stored.tasks.values())
+from tests.support.model_contents import (
+    Contents,
+    StoredRun,
+    change_rows,
+    leased,
+    matches,
+    queue_depth,
+    request_key,
+    timer_order,
+    watched,
+)
 
 
 class ModelStore:
@@ -171,6 +148,8 @@ class ModelStore:
             tasks={key: copy(row) for key, row in stored.tasks.items()},
             timers=dict(stored.timers),
             tail=stored.history[stored.run.seen_seq :],
+            children=dict(stored.children),
+            updates={key: row for key, row in stored.updates.items() if not row.outcome},
         )
 
     async def load_history(
@@ -201,16 +180,51 @@ class ModelStore:
         found = [
             runs[run_id]
             for run_id in sorted(runs, reverse=True)
-            if (before is None or run_id < before) and _matches(runs[run_id].run, where)
+            if (before is None or run_id < before) and matches(runs[run_id].run, where)
         ]
         return [stored.summary for stored in found[:limit]]
+
+    async def list_children(
+        self, run_id: str, *, before: str | None, limit: int
+    ) -> list[RunSummary]:
+        """Returns the children of a run by run id descending."""
+        runs = self._contents.runs
+        found = [
+            runs[each].summary
+            for each in sorted(runs, reverse=True)
+            if run_id and runs[each].run.parent_run_id == run_id
+            if before is None or each < before
+        ]
+        return found[:limit]
+
+    async def find_update(self, run_id: str, seq: int) -> Update | None:
+        """Returns an update, answered or not."""
+        stored = self._contents.runs.get(run_id)
+        return stored.updates.get(seq) if stored else None
+
+    async def find_snapshot(self, run_id: str) -> Snapshot | None:
+        """Returns what the code of a run last published."""
+        stored = self._contents.runs.get(run_id)
+        return stored.snapshot if stored else None
+
+    async def read_inbox(
+        self, *, after: MessageKey | None, before_us: int, limit: int
+    ) -> list[Message]:
+        """Returns messages that nobody has recorded."""
+        inbox = self._contents.inbox
+        found = [inbox[key] for key in sorted(inbox) if after is None or key > after]
+        return [message for message in found if message.created_at_us < before_us][:limit]
+
+    async def message_stands(self, key: MessageKey) -> bool:
+        """Whether nobody has recorded a message."""
+        return key in self._contents.inbox
 
     async def due_timers(self, *, after: Timer | None, limit: int) -> list[Timer]:
         """Returns the earliest timers."""
         stored = self._contents.runs.values()
-        timers = sorted((timer for run in stored for timer in run.timers.values()), key=_order)
+        timers = sorted((timer for run in stored for timer in run.timers.values()), key=timer_order)
         if after is not None:
-            timers = [timer for timer in timers if _order(timer) > _order(after)]
+            timers = [timer for timer in timers if timer_order(timer) > timer_order(after)]
         return timers[:limit]
 
     async def leased_tasks(self) -> list[Task]:
@@ -295,7 +309,7 @@ class ModelStore:
         for task in self._contents.tasks():
             if task.namespace == namespace:
                 queues.setdefault(task.queue, []).append(task)
-        return [_depth(queue, queues[queue], now_us) for queue in sorted(queues)]
+        return [queue_depth(queue, queues[queue], now_us) for queue in sorted(queues)]
 
     async def insert_api_key(
         self, key: ApiKey, *, only_first: bool, unless_label: bool
@@ -337,13 +351,15 @@ class ModelStore:
         return [runs[key].run for key in sorted(runs) if runs[key].run.namespace == namespace]
 
     def _refusal(self, changeset: Changeset) -> Exception | None:
-        if any(_request_key(request) in self._disk.requests for request in changeset.requests):
+        if any(request_key(request) in self._disk.requests for request in changeset.requests):
             return RequestRecorded("a request of this changeset was answered before")
         inserted = [change.run for change in changeset.changes if not change.expected_version]
         if any(self._is_taken(run) for run in inserted):
             return WorkflowAlreadyExists("a run of this changeset exists already")
         if not all(self._is_current(change) for change in changeset.changes):
             return StaleVersion("a run of this changeset has changed")
+        if not self._disk.inbox.keys() >= set(changeset.taken):
+            return MessageTaken("a message of this changeset was recorded before")
         return None
 
     def _is_taken(self, run: Run) -> bool:
@@ -365,16 +381,19 @@ class ModelStore:
         """Writes an accepted changeset with its first event at `position`; returns its number of
         events.
         """
-        self._disk.requests |= {_request_key(request): request for request in changeset.requests}
+        self._disk.requests |= {request_key(request): request for request in changeset.requests}
+        for key in changeset.taken:
+            del self._disk.inbox[key]
         index = position.index
         for change in changeset.changes:
             run = copy(change.run)
             stored = self._disk.runs.setdefault(run.run_id, StoredRun(run))
             stored.run = run
             stored.history.extend(change.events)
-            _change_rows(stored, change)
+            change_rows(stored, change)
+            self._disk.inbox |= {message.key: message for message in change.messages}
             for event in change.events:
-                self._disk.log.append(_watched(replace(position, index=index), run, event))
+                self._disk.log.append(watched(replace(position, index=index), run, event))
                 index += 1
         return index - position.index
 
@@ -385,72 +404,7 @@ class ModelStore:
             if task.lane == claim.lane and task.session_id is None and task.ready_at_us <= now_us
         ]
         ready.sort(key=lambda task: (task.priority, task.ready_at_us, task.run_id, task.seq))
-        leased = [_lease(task, claim, now_us) for task in ready[: claim.limit]]
-        for task in leased:
+        taken = [leased(task, claim, now_us) for task in ready[: claim.limit]]
+        for task in taken:
             self._disk.runs[task.run_id].tasks[task.kind, task.seq] = task
-        return [copy(task) for task in leased]
-
-
-def _request_key(request: RequestRecord) -> RequestKey:
-    return (request.namespace, request.workflow_id, request.rpc, request.request_id)
-
-
-def _order(timer: Timer) -> tuple[int, str, str, int]:
-    return (timer.due_at_us, timer.run_id, timer.kind, timer.seq)
-
-
-def _matches(run: Run, where: ListFilter) -> bool:
-    return (
-        run.namespace == where.namespace
-        and where.status in {None, run.status}
-        and where.workflow_type in {None, run.workflow_type}
-    )
-
-
-def _depth(queue: str, tasks: Sequence[Task], now_us: int) -> QueueDepth:
-    kinds = Counter((task.kind, task.session_id is None) for task in tasks)
-    ready = [
-        task.ready_at_us for task in tasks if task.session_id is None and task.ready_at_us <= now_us
-    ]
-    return QueueDepth(
-        queue=queue,
-        pending_workflow_tasks=kinds[TaskKind.WORKFLOW, True],
-        running_workflow_tasks=kinds[TaskKind.WORKFLOW, False],
-        pending_activities=kinds[TaskKind.ACTIVITY, True],
-        running_activities=kinds[TaskKind.ACTIVITY, False],
-        ready_since_us=min(ready, default=None),
-    )
-
-
-def _watched(position: Position, run: Run, event: EventRow) -> WatchedEvent:
-    identity = (run.namespace, run.workflow_id, run.run_id, run.workflow_type)
-    return WatchedEvent(position, *identity, event)
-
-
-def _change_rows(stored: StoredRun, change: RunChange) -> None:
-    if change.closes:
-        stored.activities.clear()
-        stored.tasks.clear()
-        stored.timers.clear()
-        return
-    for seq in change.del_activities:
-        stored.activities.pop(seq, None)
-    for task_key in change.del_tasks:
-        stored.tasks.pop(task_key, None)
-    for timer_key in change.del_timers:
-        stored.timers.pop(timer_key, None)
-    stored.activities |= {key: copy(row) for key, row in change.put_activities.items()}
-    stored.tasks |= {key: copy(row) for key, row in change.put_tasks.items()}
-    stored.timers |= change.put_timers
-
-
-def _lease(task: Task, claim: ClaimRequest, now_us: int) -> Task:
-    limit_us = claim.poll_lease_us if task.lease_limit_us is None else task.lease_limit_us
-    return replace(
-        task,
-        session_id=claim.session_id,
-        worker_identity=claim.worker_identity,
-        leased_at_us=now_us,
-        lease=task.lease + 1,
-        lease_until_us=None if limit_us is None else now_us + limit_us,
-    )
+        return [copy(task) for task in taken]

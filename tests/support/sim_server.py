@@ -19,8 +19,9 @@ from perdure_server.engine.ports import Alarm
 from tests.support.faulty_shared import FaultySharedStore
 from tests.support.faulty_store import Faults, FaultyStore
 from tests.support.ids import SequentialIds
+from tests.support.model_contents import Contents
 from tests.support.model_shared import SharedContents, SharedModelStore
-from tests.support.model_store import Contents, ModelStore
+from tests.support.model_store import ModelStore
 from tests.support.sim_network import Host
 from tests.support.virtual_loop import Wall, left, pause
 

@@ -10,14 +10,19 @@ from dataclasses import dataclass, field
 
 from perdure_server.core.model import (
     Activity,
+    Child,
     EventRow,
     Lane,
+    Message,
+    MessageKey,
     RequestRecord,
     Run,
+    Snapshot,
     Task,
     TaskKind,
     Timer,
     TimerKind,
+    Update,
 )
 
 
@@ -49,20 +54,34 @@ class RunChange:
     del_tasks: set[tuple[TaskKind, int]] = field(default_factory=set)
     put_timers: dict[tuple[TimerKind, int], Timer] = field(default_factory=dict)
     del_timers: set[tuple[TimerKind, int]] = field(default_factory=set)
+    put_children: dict[int, Child] = field(default_factory=dict)
+    put_updates: dict[int, Update] = field(default_factory=dict)
+    """Written also when the run closes: they stand until it is deleted."""
+    snapshot: Snapshot | None = None
+    """Replaces the run's snapshot, also when the run closes."""
+    messages: list[Message] = field(default_factory=list)
+    """What the run sends to others, with numbers that it has never used."""
     fences: dict[tuple[TaskKind, int], TaskFence] = field(default_factory=dict)
     """Keyed like tasks; checked before anything is applied."""
     closes: bool = False
-    """Whether the run closes: every activity, task and timer row is deleted, the puts ignored."""
+    """Whether the run closes.
+
+    Every activity, task, timer and child row is deleted, and the puts of these are ignored.
+    """
     begins: bool = False
     """Whether the run's code has run for the first time; nothing of it is stored."""
 
 
 @dataclass(slots=True)
 class Changeset:
-    """Changes of one or more runs, with the records of the requests that caused them."""
+    """Changes of one or more runs, with the records of the requests that caused them.
+
+    `taken` names the messages that it records: they must stand, and are deleted.
+    """
 
     changes: list[RunChange] = field(default_factory=list)
     requests: list[RequestRecord] = field(default_factory=list)
+    taken: list[MessageKey] = field(default_factory=list)
 
     def lanes(self) -> set[Lane]:
         """Lanes in which this changeset leaves a task that no session holds."""

@@ -20,13 +20,18 @@ from perdure_server.core.layers import Rows, write_rows
 from perdure_server.core.model import (
     DETACHED,
     Activity,
+    Child,
     EventRow,
+    Message,
+    MessageKind,
     Run,
     RunStatus,
+    Snapshot,
     Task,
     TaskKind,
     Timer,
     TimerKind,
+    Update,
 )
 from perdure_server.core.run import apply
 from perdure_server.core.state import RunState
@@ -78,10 +83,12 @@ class Draft:
         "_started",
         "events",
         "fences",
+        "messages",
         "next_runs",
         "notices",
         "rows",
         "run",
+        "snapshot",
     )
 
     def __init__(self, base: RunState | Draft) -> None:
@@ -94,6 +101,8 @@ class Draft:
         self.events: list[EventRow] = []
         self.notices: list[CancelNotice] = []
         self.next_runs: list[Draft] = []
+        self.messages: list[Message] = []
+        self.snapshot: Snapshot | None = None
 
     @classmethod
     def new(cls, run: Run) -> Draft:
@@ -103,7 +112,7 @@ class Draft:
     @property
     def changed(self) -> bool:
         """Whether there is anything to commit."""
-        return bool(self.events or self.rows)
+        return bool(self.events or self.rows or self.snapshot)
 
     def fork(self) -> Draft:
         """Returns a draft over this one, to be absorbed or dropped."""
@@ -118,9 +127,12 @@ class Draft:
         self.events += child.events
         self.notices += child.notices
         self.next_runs += child.next_runs
+        self.messages += child.messages
+        self.snapshot = child.snapshot or self.snapshot
         self.fences.update(child.fences)
         if child.run.status.is_closed:
             self._drop_everything()
+            self.rows.updates.own.update(child.rows.updates.own)
         else:
             self.rows.absorb(child.rows)
 
@@ -163,6 +175,40 @@ class Draft:
     def tasks(self) -> list[Task]:
         """Returns every task of the run."""
         return [task for _, task in self.rows.tasks.items()]
+
+    def children(self) -> list[Child]:
+        """Returns every child of the run, by number."""
+        return [child for _, child in sorted(self.rows.children.items())]
+
+    def update(self, seq: int) -> Update | None:
+        """Returns an update that the code has not answered, or None."""
+        update = self.rows.updates.get(seq)
+        return None if update is None or update.outcome else update
+
+    def send(self, kind: MessageKind, workflow_id: str, run_id: str, body: bytes) -> None:
+        """Sends a message to another run of the namespace; an empty run id means the latest."""
+        run = self.run
+        run.sent_max += 1
+        self.messages.append(
+            Message(
+                sender_run_id=run.run_id,
+                seq=run.sent_max,
+                kind=kind,
+                namespace=run.namespace,
+                workflow_id=workflow_id,
+                run_id=run_id,
+                body=body,
+                created_at_us=run.updated_at_us,
+            )
+        )
+
+    def put_child(self, child: Child) -> None:
+        """Writes a child."""
+        self.rows.children.own[child.seq] = child
+
+    def put_update(self, update: Update) -> None:
+        """Writes an update; one with an outcome stands in the store only."""
+        self.rows.updates.own[update.seq] = update
 
     def put_activity(self, activity: Activity) -> None:
         """Writes a pending activity."""
@@ -241,6 +287,10 @@ class Draft:
                 del_tasks=self.rows.tasks.drops(),
                 put_timers=self.rows.timers.puts(),
                 del_timers=self.rows.timers.drops(),
+                put_children=self.rows.children.puts(),
+                put_updates=self.rows.updates.puts(),
+                snapshot=self.snapshot,
+                messages=self.messages,
                 fences=self.fences,
                 closes=self.run.status.is_closed,
                 begins=self._below.run.started_at_us is None and self.run.started_at_us is not None,
@@ -260,9 +310,15 @@ class Draft:
             state.activities.clear()
             state.tasks.clear()
             state.timers.clear()
+            state.children.clear()
         write_rows(state.activities, change.put_activities, change.del_activities)
         write_rows(state.tasks, change.put_tasks, change.del_tasks)
         write_rows(state.timers, change.put_timers, change.del_timers)
+        state.children.update(change.put_children)
+        state.updates.update(change.put_updates)
+        for seq, update in change.put_updates.items():
+            if update.outcome:
+                del state.updates[seq]
         state.tail += change.events
         if state.tail:
             # Numbers are dense, so the events that were seen are the first ones.
@@ -310,5 +366,10 @@ class Draft:
         )
 
     def _drop_everything(self) -> None:
-        """Forgets the rows of a run that closed: the store deletes them all with the change."""
+        """Forgets the rows of a run that closed: the store deletes them all with the change.
+
+        Updates stand on, with or without an answer.
+        """
+        updates = self.rows.updates
         self.rows = Rows(RunState(run=self.run, started=b""))
+        self.rows.updates = updates

@@ -211,6 +211,10 @@ class RequestRecorded(Exception):
     """A request with this id was answered before. Store only."""
 
 
+class MessageTaken(Exception):
+    """A message of the changeset was recorded before. Store only."""
+
+
 class StoreInUse(Exception):
     """Another server owns the database. Store only; the text names the database."""
 

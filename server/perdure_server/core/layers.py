@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Generic, TypeVar
 
-from perdure_server.core.model import Activity, Task, TaskKind, Timer, TimerKind
+from perdure_server.core.model import Activity, Child, Task, TaskKind, Timer, TimerKind, Update
 from perdure_server.core.state import RunState
 
 K = TypeVar("K")
@@ -53,24 +53,34 @@ class Layer(Generic[K, V]):
 
 
 class Rows:
-    """The pending work of a run in three layers, on top of stored rows or of other changes."""
+    """The pending work of a run in layers, on top of stored rows or of other changes."""
 
-    __slots__ = ("activities", "tasks", "timers")
+    __slots__ = ("activities", "children", "tasks", "timers", "updates")
 
     def __init__(self, below: RunState | Rows) -> None:
         self.activities: Layer[int, Activity] = Layer(below.activities)
         self.tasks: Layer[tuple[TaskKind, int], Task] = Layer(below.tasks)
         self.timers: Layer[tuple[TimerKind, int], Timer] = Layer(below.timers)
+        self.children: Layer[int, Child] = Layer(below.children)
+        self.updates: Layer[int, Update] = Layer(below.updates)
 
     def __bool__(self) -> bool:
         """Whether this changes anything."""
-        return bool(self.tasks.own or self.activities.own or self.timers.own)
+        return bool(
+            self.tasks.own
+            or self.activities.own
+            or self.timers.own
+            or self.children.own
+            or self.updates.own
+        )
 
     def absorb(self, above: Rows) -> None:
         """Takes over the changes of rows that lie on top of these."""
         self.activities.own.update(above.activities.own)
         self.tasks.own.update(above.tasks.own)
         self.timers.own.update(above.timers.own)
+        self.children.own.update(above.children.own)
+        self.updates.own.update(above.updates.own)
 
 
 def write_rows(rows: dict[K, V], puts: dict[K, V], drops: set[K]) -> None:

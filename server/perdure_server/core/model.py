@@ -112,6 +112,22 @@ class Run:
     cancel_reason: str = ""
     previous_run_id: str = ""
     next_run_id: str = ""
+    parent_run_id: str = ""
+    """The run that started this one as its child; empty for a run that has no parent."""
+    parent_seq: int = 0
+    """The number of this child in its parent."""
+    sent_max: int = 0
+    """The highest number of a message that this run has sent to others."""
+    child_seq_max: int = 0
+    signal_seq_max: int = 0
+    cancel_seq_max: int = 0
+    side_effect_seq_max: int = 0
+    step_seq_max: int = 0
+    attribute_seq_max: int = 0
+    pause: bytes = b""
+    """The encoded WorkflowPaused in force; empty when the run is not paused."""
+    attributes: bytes = b""
+    """The encoded SearchAttributes in force."""
 
     def copy(self) -> Run:
         """Returns an equal run that may be changed on its own."""
@@ -142,6 +158,7 @@ class Activity:
     heartbeat_details: bytes = b""
     """The encoded Payload of the last heartbeat that carried one."""
     heartbeat_at_us: int | None = None
+    paused: bool = False
 
 
 DETACHED: Final = ""
@@ -217,6 +234,87 @@ class Timer:
     kind: TimerKind
     seq: int
     due_at_us: int
+
+
+@dataclass(slots=True, frozen=True)
+class Child:
+    """A child of a run: it stands from its start until the parent closes.
+
+    `seq` numbers it in its parent, from 1. `child_run_id` is the run that was started, empty when
+    none could be. `policy` names the ParentClosePolicy. `closed` says that the parent was told of
+    its end.
+    """
+
+    run_id: str
+    seq: int
+    workflow_id: str
+    workflow_type: str
+    child_run_id: str
+    policy: str
+    closed: bool = False
+
+
+@dataclass(slots=True, frozen=True)
+class Update:
+    """An update that a run was asked for: `seq` is the event that recorded it.
+
+    `outcome` is the encoded UpdateOutcome, empty while the code has not answered. It stands until
+    the run is deleted, so that who asks again learns the answer.
+    """
+
+    run_id: str
+    seq: int
+    name: str
+    update_id: str
+    outcome: bytes = b""
+
+
+@dataclass(slots=True, frozen=True)
+class Snapshot:
+    """What the code of a run last published: an encoded Payload, as of the event `event_seq`."""
+
+    run_id: str
+    state: bytes
+    event_seq: int
+    created_at_us: int
+
+
+class MessageKind(StrEnum):
+    """What one run tells another."""
+
+    SIGNAL = "signal"
+    CANCEL = "cancel"
+    TERMINATE = "terminate"
+    CHILD_CLOSED = "child_closed"
+    ANSWER = "answer"
+    """What became of a signal or a cancellation that the receiver had sent."""
+
+
+MessageKey = tuple[str, int]
+"""What identifies a message: the run that sent it, and its number there."""
+
+
+@dataclass(slots=True, frozen=True)
+class Message:
+    """A message of one run to another, which stands until the receiver has recorded it.
+
+    `seq` numbers the messages of the run that sent it. The receiver is the run `run_id`, or the
+    latest run of the workflow when that is empty. `body` is encoded as its kind says.
+    """
+
+    sender_run_id: str
+    seq: int
+    kind: MessageKind
+    namespace: str
+    workflow_id: str
+    run_id: str
+    body: bytes
+    created_at_us: int
+
+    @property
+    def key(self) -> MessageKey:
+        """What identifies the message."""
+        return (self.sender_run_id, self.seq)
 
 
 @dataclass(slots=True, frozen=True)

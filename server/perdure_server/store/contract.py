@@ -17,12 +17,16 @@ from perdure_server.core.model import (
     ApiKey,
     EventRow,
     Lane,
+    Message,
+    MessageKey,
     Namespace,
     RequestRecord,
     Run,
     RunStatus,
+    Snapshot,
     Task,
     Timer,
+    Update,
 )
 from perdure_server.core.state import RunState
 
@@ -179,12 +183,12 @@ class Store(Protocol):
         in this order: `RequestRecorded` when a request record with the same (namespace,
         workflow_id, rpc, request_id) exists; `WorkflowAlreadyExists` when an inserted run's
         (namespace, workflow_id, generation) or run_id exists; `StaleVersion` when a run's version
-        is not the expected one or a fenced task is missing or has another lease. `StoreBusy` and
-        `StoreUnavailable` are outcomes too: nothing of those changesets was written, or, after
-        `StoreUnavailable`, all of one: the answer to its commit may have been lost. A later
-        changeset sees what an earlier one of the same call wrote. A changeset names a run once, and
-        an update leaves the run's identity as it was inserted: ids, type, generation, attempt,
-        creation and the run before it.
+        is not the expected one or a fenced task is missing or has another lease; `MessageTaken`
+        when a message that it takes does not stand. `StoreBusy` and `StoreUnavailable` are outcomes
+        too: nothing of those changesets was written, or, after `StoreUnavailable`, all of one: the
+        answer to its commit may have been lost. A later changeset sees what an earlier one of the
+        same call wrote. A changeset names a run once, and an update leaves the run's identity as it
+        was inserted: ids, type, generation, attempt, creation, the run before it and the parent.
         """
 
     async def claim_tasks(self, claims: Sequence[ClaimRequest], now_us: int) -> list[list[Task]]:
@@ -234,6 +238,31 @@ class Store(Protocol):
         self, where: ListFilter, *, before: str | None, limit: int
     ) -> list[RunSummary]:
         """Returns at most `limit` runs that match, by run id descending, below a given `before`."""
+
+    async def list_children(
+        self, run_id: str, *, before: str | None, limit: int
+    ) -> list[RunSummary]:
+        """Returns at most `limit` runs that name a run as their parent.
+
+        By run id descending, below a given `before`.
+        """
+
+    async def find_update(self, run_id: str, seq: int) -> Update | None:
+        """Returns the update that the event `seq` of a run recorded, or None."""
+
+    async def find_snapshot(self, run_id: str) -> Snapshot | None:
+        """Returns what the code of a run last published, or None."""
+
+    async def read_inbox(
+        self, *, after: MessageKey | None, before_us: int, limit: int
+    ) -> list[Message]:
+        """Returns messages that nobody has recorded, sent before an instant, by key ascending.
+
+        At most `limit`, with keys above a given `after`.
+        """
+
+    async def message_stands(self, key: MessageKey) -> bool:
+        """Whether a message was sent and nobody has recorded it."""
 
     async def due_timers(self, *, after: Timer | None, limit: int) -> list[Timer]:
         """Returns the earliest timers by (due_at_us, run_id, kind, seq), after a given `after`."""

@@ -17,11 +17,15 @@ import msgspec
 from perdure_server.core.model import (
     Activity,
     ApiKey,
+    Child,
+    Message,
     Namespace,
     RequestRecord,
     Run,
+    Snapshot,
     Task,
     Timer,
+    Update,
 )
 from perdure_server.store.offline import (
     BATCH_ROWS,
@@ -76,6 +80,31 @@ TABLES: Final = (
         below=("", "", _LEAST),
         read="copied_timers",
         write="put_timer",
+    ),
+    Table(
+        name="children",
+        columns=_columns(Child),
+        key=("run_id", "seq"),
+        below=("", _LEAST),
+        read="copied_children",
+        write="put_child",
+    ),
+    Table(
+        name="updates",
+        columns=_columns(Update),
+        key=("run_id", "seq"),
+        below=("", _LEAST),
+        read="copied_updates",
+        write="put_update",
+    ),
+    Table("snapshots", _columns(Snapshot), ("run_id",), ("",), "copied_snapshots", "put_snapshot"),
+    Table(
+        name="inbox",
+        columns=_columns(Message),
+        key=("sender_run_id", "seq"),
+        below=("", _LEAST),
+        read="copied_inbox",
+        write="insert_message",
     ),
     Table(
         name="requests",

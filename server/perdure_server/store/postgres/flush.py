@@ -15,35 +15,52 @@ from dataclasses import replace
 from typing import Final
 
 from perdure_server.core.changeset import Changeset, RunChange
-from perdure_server.core.errors import RequestRecorded, StaleVersion, WorkflowAlreadyExists
+from perdure_server.core.errors import (
+    MessageTaken,
+    RequestRecorded,
+    StaleVersion,
+    WorkflowAlreadyExists,
+)
 from perdure_server.core.model import Run
 from perdure_server.store.contract import Committed, Position
 from perdure_server.store.postgres.connection import Row, Session
 from perdure_server.store.postgres.hints import Ears, words_of
 from perdure_server.store.sqlite.rows import (
     from_activity,
+    from_child,
+    from_message,
     from_request,
     from_run,
+    from_snapshot,
     from_task,
     from_timer,
+    from_update,
 )
 
-_CHECKS: Final = ("request_recorded", "run_taken", "run_version", "task_lease")
+_CHECKS: Final = ("request_recorded", "run_taken", "run_version", "task_lease", "message_taken")
 _WRITES: Final = (
     "delete_activities",
     "delete_tasks",
     "delete_timers",
+    "delete_children",
+    "delete_updates",
+    "delete_snapshot",
     "delete_events",
     "delete_run",
     "delete_activity",
     "delete_task",
     "delete_timer",
+    "delete_message",
     "insert_run",
     "update_run",
     "insert_event",
     "put_activity",
     "put_task",
     "put_timer",
+    "put_child",
+    "put_update",
+    "put_snapshot",
+    "insert_message",
     "insert_request",
 )
 """All see the rows as they were before the flush, so no two of them may touch the same row."""
@@ -113,6 +130,9 @@ class Flush:
             columns = from_request(request)
             rows["request_recorded"].append((n, *columns[:4]))
             rows["insert_request"].append((n, *columns))
+        for key in changeset.taken:
+            rows["message_taken"].append((n, *key))
+            rows["delete_message"].append((n, *key))
         for change in changeset.changes:
             self._check(n, change)
             self._take(n, change)
@@ -154,8 +174,12 @@ class Flush:
                 (n, run_id, event.seq, event.kind, event.at_us, event.frame, index)
             )
         self._index += len(change.events)
+        rows["put_update"].extend((n, *from_update(row)) for row in change.put_updates.values())
+        rows["insert_message"].extend((n, *from_message(row)) for row in change.messages)
+        if change.snapshot is not None:
+            rows["put_snapshot"].append((n, *from_snapshot(change.snapshot)))
         if change.closes:
-            for query in ("delete_activities", "delete_tasks", "delete_timers"):
+            for query in ("delete_activities", "delete_tasks", "delete_timers", "delete_children"):
                 rows[query].append((n, run_id))
             return
         # Deletes come before puts, so a put makes the delete of its row needless.
@@ -170,6 +194,7 @@ class Flush:
         )
         rows["put_task"].extend((n, *from_task(row)) for row in change.put_tasks.values())
         rows["put_timer"].extend((n, *from_timer(row)) for row in change.put_timers.values())
+        rows["put_child"].extend((n, *from_child(row)) for row in change.put_children.values())
 
 
 def _refusal(changeset: Changeset, why: int) -> Exception:
@@ -179,12 +204,15 @@ def _refusal(changeset: Changeset, why: int) -> Exception:
     workflow_ids = ", ".join(change.run.workflow_id for change in changeset.changes)
     if why == 2:
         return WorkflowAlreadyExists(f"the workflow {workflow_ids} has this run already")
+    if why == 4:
+        return MessageTaken(f"a message to the workflow {workflow_ids} was recorded before")
     return StaleVersion(f"a run of the workflow {workflow_ids} has changed")
 
 
 def _keys(changeset: Changeset) -> list[Hashable]:
-    """What a changeset touches: its runs, the workflow generations it adds, its requests."""
+    """What a changeset touches: its runs, generations it adds, its requests, messages it takes."""
     keys: list[Hashable] = [from_request(request)[:4] for request in changeset.requests]
+    keys += changeset.taken
     for change in changeset.changes:
         run = change.run
         keys.append(run.run_id)

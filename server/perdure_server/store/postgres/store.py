@@ -16,12 +16,16 @@ from perdure_server.core.model import (
     ApiKey,
     EventRow,
     Lane,
+    Message,
+    MessageKey,
     Namespace,
     RequestRecord,
     RunStatus,
+    Snapshot,
     Task,
     TaskKind,
     Timer,
+    Update,
 )
 from perdure_server.core.state import RunState
 from perdure_server.store.contract import (
@@ -151,7 +155,7 @@ class PostgresStore:
     async def load_run(self, run_id: str) -> RunState | None:
         """Returns a run with its pending rows and unseen events."""
         (found,) = await self._open.readers.rows(self._statements.load, run_id)
-        runs, activities, tasks, timers, tail = found
+        runs, activities, tasks, timers, children, updates, tail = found
         if not runs:
             return None
         *columns, started = runs[0]
@@ -162,6 +166,8 @@ class PostgresStore:
             {(task.kind, task.seq): task for task in map(rows.to_task, tasks)},
             {(timer.kind, timer.seq): timer for timer in map(rows.to_timer, timers)},
             [EventRow(*row) for row in tail],
+            {child.seq: child for child in map(rows.to_child, children)},
+            {update.seq: update for update in map(rows.to_update, updates)},
         )
 
     async def load_history(
@@ -185,6 +191,34 @@ class PostgresStore:
         given = [value for value in filters if value is not None]
         found = await self._rows(query, *given, before or _ABOVE_ALL, limit)
         return [rows.to_summary(row) for row in found]
+
+    async def list_children(
+        self, run_id: str, *, before: str | None, limit: int
+    ) -> list[RunSummary]:
+        """Returns the children of a run by run id descending."""
+        found = await self._rows("list_children", run_id, before or _ABOVE_ALL, limit)
+        return [rows.to_summary(row) for row in found]
+
+    async def find_update(self, run_id: str, seq: int) -> Update | None:
+        """Returns an update, answered or not."""
+        found = await self._rows("find_update", run_id, seq)
+        return rows.to_update(found[0]) if found else None
+
+    async def find_snapshot(self, run_id: str) -> Snapshot | None:
+        """Returns what the code of a run last published."""
+        found = await self._rows("find_snapshot", run_id)
+        return rows.to_snapshot(found[0]) if found else None
+
+    async def read_inbox(
+        self, *, after: MessageKey | None, before_us: int, limit: int
+    ) -> list[Message]:
+        """Returns messages that nobody has recorded."""
+        found = await self._rows("read_inbox", *(after or ("", 0)), before_us, limit)
+        return [rows.to_message(row) for row in found]
+
+    async def message_stands(self, key: MessageKey) -> bool:
+        """Whether nobody has recorded a message."""
+        return bool(await self._rows("message_stands", *key))
 
     async def due_timers(self, *, after: Timer | None, limit: int) -> list[Timer]:
         """Returns the earliest timers."""

@@ -17,6 +17,9 @@ _OF_A_RUN = (
     "delete_activities",
     "delete_tasks",
     "delete_timers",
+    "delete_children",
+    "delete_updates",
+    "delete_snapshot",
     "delete_events",
     "delete_run",
 )

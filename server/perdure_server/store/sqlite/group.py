@@ -14,17 +14,26 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Final
 
 from perdure_server.core.changeset import Changeset, RunChange
-from perdure_server.core.errors import RequestRecorded, StaleVersion, WorkflowAlreadyExists
+from perdure_server.core.errors import (
+    MessageTaken,
+    RequestRecorded,
+    StaleVersion,
+    WorkflowAlreadyExists,
+)
 from perdure_server.core.model import Task
 from perdure_server.store.contract import ClaimRequest, Committed, Position
 from perdure_server.store.sqlite.rows import (
     Row,
     from_activity,
+    from_child,
     from_lane,
+    from_message,
     from_request,
     from_run,
+    from_snapshot,
     from_task,
     from_timer,
+    from_update,
     to_task,
 )
 
@@ -32,15 +41,21 @@ _WAVE: Final = (
     "delete_activities",
     "delete_tasks",
     "delete_timers",
+    "delete_children",
     "delete_activity",
     "delete_task",
     "delete_timer",
+    "delete_message",
     "insert_run",
     "update_run",
     "insert_event",
     "put_activity",
     "put_task",
     "put_timer",
+    "put_child",
+    "put_update",
+    "put_snapshot",
+    "insert_message",
     "insert_request",
 )
 """The statements that write a wave, in their order: deletes come before puts."""
@@ -78,6 +93,7 @@ class Group:
         for change in changeset.changes:
             self._take(change)
         self._rows["insert_request"].extend(map(from_request, changeset.requests))
+        self._rows["delete_message"].extend(changeset.taken)
         self.changesets += 1
         return Committed(first)
 
@@ -122,6 +138,9 @@ class Group:
         for change in changeset.changes:
             if not self._is_current(change):
                 return StaleVersion(f"the run {change.run.run_id} has changed")
+        for message in changeset.taken:
+            if not self._select("message_stands", *message):
+                return MessageTaken(f"the message {message} was recorded before")
         return None
 
     def _is_current(self, change: RunChange) -> bool:
@@ -141,8 +160,12 @@ class Group:
                 (run_id, event.seq, event.kind, event.at_us, event.frame, self._commit, index)
             )
         self._index += len(change.events)
+        rows["put_update"].extend(map(from_update, change.put_updates.values()))
+        rows["insert_message"].extend(map(from_message, change.messages))
+        if change.snapshot is not None:
+            rows["put_snapshot"].append(from_snapshot(change.snapshot))
         if change.closes:
-            for query in ("delete_activities", "delete_tasks", "delete_timers"):
+            for query in ("delete_activities", "delete_tasks", "delete_timers", "delete_children"):
                 rows[query].append((run_id,))
             return
         rows["delete_activity"].extend((run_id, seq) for seq in change.del_activities)
@@ -151,6 +174,7 @@ class Group:
         rows["put_activity"].extend(map(from_activity, change.put_activities.values()))
         rows["put_task"].extend(map(from_task, change.put_tasks.values()))
         rows["put_timer"].extend(map(from_timer, change.put_timers.values()))
+        rows["put_child"].extend(map(from_child, change.put_children.values()))
 
     def _claim(self, claim: ClaimRequest, now_us: int) -> list[Task]:
         lane = from_lane(claim.lane)
@@ -189,8 +213,9 @@ class Group:
 
 
 def _keys(changeset: Changeset) -> list[Hashable]:
-    """What a changeset touches: its runs, the workflow generations it adds, its requests."""
+    """What a changeset touches: its runs, generations it adds, its requests, messages it takes."""
     keys: list[Hashable] = [from_request(request)[:4] for request in changeset.requests]
+    keys += changeset.taken
     for change in changeset.changes:
         run = change.run
         keys.append(run.run_id)

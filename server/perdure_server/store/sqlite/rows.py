@@ -15,16 +15,21 @@ from typing import Any, Final
 from perdure_server.core.model import (
     Activity,
     ApiKey,
+    Child,
     EventRow,
     Lane,
+    Message,
+    MessageKind,
     Namespace,
     RequestRecord,
     Run,
     RunStatus,
+    Snapshot,
     Task,
     TaskKind,
     Timer,
     TimerKind,
+    Update,
 )
 from perdure_server.store.contract import (
     LaneDepth,
@@ -47,6 +52,10 @@ from_run: Final = _getter(Run, "status")
 from_activity: Final = _getter(Activity)
 from_task: Final = _getter(Task, "kind")
 from_timer: Final = _getter(Timer, "kind")
+from_child: Final = _getter(Child)
+from_update: Final = _getter(Update)
+from_snapshot: Final = _getter(Snapshot)
+from_message: Final = _getter(Message, "kind")
 from_request: Final = _getter(RequestRecord)
 from_lane: Final = _getter(Lane, "kind")
 from_namespace: Final = _getter(Namespace)
@@ -73,6 +82,7 @@ def to_activity(row: Row) -> Activity:
     """Builds an activity from the columns of `activities`."""
     activity = Activity(*row)
     activity.cancel_requested = bool(activity.cancel_requested)
+    activity.paused = bool(activity.paused)
     return activity
 
 
@@ -87,6 +97,28 @@ def to_timer(row: Row) -> Timer:
     """Builds a timer from the columns of `timers`."""
     run_id, kind, seq, due_at_us = row
     return Timer(run_id, TimerKind(kind), seq, due_at_us)
+
+
+def to_child(row: Row) -> Child:
+    """Builds a child from the columns of `children`."""
+    run_id, seq, workflow_id, workflow_type, child_run_id, policy, closed = row
+    return Child(run_id, seq, workflow_id, workflow_type, child_run_id, policy, bool(closed))
+
+
+def to_update(row: Row) -> Update:
+    """Builds an update from the columns of `updates`."""
+    return Update(*row)
+
+
+def to_snapshot(row: Row) -> Snapshot:
+    """Builds a snapshot from the columns of `snapshots`."""
+    return Snapshot(*row)
+
+
+def to_message(row: Row) -> Message:
+    """Builds a message from the columns of `inbox`."""
+    sender_run_id, seq, kind, *columns = row
+    return Message(sender_run_id, seq, MessageKind(kind), *columns)
 
 
 def to_request(row: Row) -> RequestRecord:

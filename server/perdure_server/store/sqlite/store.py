@@ -17,11 +17,15 @@ from perdure_server.core.limits import SECOND_US
 from perdure_server.core.model import (
     ApiKey,
     EventRow,
+    Message,
+    MessageKey,
     Namespace,
     RequestRecord,
     RunStatus,
+    Snapshot,
     Task,
     Timer,
+    Update,
 )
 from perdure_server.core.state import RunState
 from perdure_server.store.contract import (
@@ -149,6 +153,8 @@ class SqliteStore:
             activities = await snapshot.rows("load_activities", run_id)
             tasks = await snapshot.rows("load_tasks", run_id)
             timers = await snapshot.rows("load_timers", run_id)
+            children = await snapshot.rows("load_children", run_id)
+            updates = await snapshot.rows("load_updates", run_id)
             tail = await snapshot.rows("load_tail", run_id, run.seen_seq)
         return RunState(
             run,
@@ -157,6 +163,8 @@ class SqliteStore:
             {(task.kind, task.seq): task for task in map(rows.to_task, tasks)},
             {(timer.kind, timer.seq): timer for timer in map(rows.to_timer, timers)},
             [EventRow(*row) for row in tail],
+            {child.seq: child for child in map(rows.to_child, children)},
+            {update.seq: update for update in map(rows.to_update, updates)},
         )
 
     async def load_history(
@@ -180,6 +188,34 @@ class SqliteStore:
         given = [value for value in filters if value is not None]
         found = await self._rows(query, *given, before or _ABOVE_ALL, limit)
         return [rows.to_summary(row) for row in found]
+
+    async def list_children(
+        self, run_id: str, *, before: str | None, limit: int
+    ) -> list[RunSummary]:
+        """Returns the children of a run by run id descending."""
+        found = await self._rows("list_children", run_id, before or _ABOVE_ALL, limit)
+        return [rows.to_summary(row) for row in found]
+
+    async def find_update(self, run_id: str, seq: int) -> Update | None:
+        """Returns an update, answered or not."""
+        found = await self._rows("find_update", run_id, seq)
+        return rows.to_update(found[0]) if found else None
+
+    async def find_snapshot(self, run_id: str) -> Snapshot | None:
+        """Returns what the code of a run last published."""
+        found = await self._rows("find_snapshot", run_id)
+        return rows.to_snapshot(found[0]) if found else None
+
+    async def read_inbox(
+        self, *, after: MessageKey | None, before_us: int, limit: int
+    ) -> list[Message]:
+        """Returns messages that nobody has recorded."""
+        found = await self._rows("read_inbox", *(after or ("", 0)), before_us, limit)
+        return [rows.to_message(row) for row in found]
+
+    async def message_stands(self, key: MessageKey) -> bool:
+        """Whether nobody has recorded a message."""
+        return bool(await self._rows("message_stands", *key))
 
     async def due_timers(self, *, after: Timer | None, limit: int) -> list[Timer]:
         """Returns the earliest timers."""

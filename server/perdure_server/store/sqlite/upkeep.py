@@ -16,6 +16,9 @@ _OF_A_RUN: Final = (
     "delete_activities",
     "delete_tasks",
     "delete_timers",
+    "delete_children",
+    "delete_updates",
+    "delete_snapshot",
     "delete_events",
     "delete_run",
 )

@@ -24,6 +24,22 @@ SELECT namespace, workflow_id, rpc, request_id, fingerprint, response, created_a
 WHERE (namespace, workflow_id, rpc, request_id) > ($1, $2, $3, $4)
 ORDER BY namespace, workflow_id, rpc, request_id LIMIT $5;
 
+-- name: copied_children
+SELECT {{child_columns}} FROM children
+WHERE (run_id, seq) > ($1, $2) ORDER BY run_id, seq LIMIT $3;
+
+-- name: copied_updates
+SELECT {{update_columns}} FROM updates
+WHERE (run_id, seq) > ($1, $2) ORDER BY run_id, seq LIMIT $3;
+
+-- name: copied_snapshots
+SELECT {{snapshot_columns}} FROM snapshots
+WHERE run_id > $1 ORDER BY run_id LIMIT $2;
+
+-- name: copied_inbox
+SELECT {{message_columns}} FROM inbox
+WHERE (sender_run_id, seq) > ($1, $2) ORDER BY sender_run_id, seq LIMIT $3;
+
 -- name: copied_namespaces
 SELECT name, created_at_us FROM namespaces WHERE name > $1 ORDER BY name LIMIT $2;
 

@@ -44,6 +44,25 @@ CROSS JOIN LATERAL (
     OFFSET 0
 ) AS recorded;
 
+-- name: message_taken
+-- Refuses those with a message that was recorded before. The rows of the others stay locked, taken
+-- in one order, so that servers never wait for each other in a circle.
+WITH given AS MATERIALIZED (
+    SELECT n, sender_run_id, seq
+    FROM unnest($1::int[], $2::text[], $3::bigint[]) AS given (n, sender_run_id, seq)
+),
+held AS MATERIALIZED (
+    SELECT locked.sender_run_id, locked.seq
+    FROM (SELECT sender_run_id, seq FROM given ORDER BY sender_run_id, seq) AS ordered
+    CROSS JOIN LATERAL (
+        SELECT inbox.sender_run_id, inbox.seq FROM inbox
+        WHERE inbox.sender_run_id = ordered.sender_run_id AND inbox.seq = ordered.seq
+        FOR UPDATE
+    ) AS locked
+)
+SELECT n, 4 AS why FROM given
+WHERE (sender_run_id, seq) NOT IN (SELECT sender_run_id, seq FROM held);
+
 -- name: nothing_refused
 SELECT 0 AS n, 0 AS why WHERE false;
 
@@ -93,6 +112,8 @@ SELECT
     ARRAY(SELECT loaded FROM ({load_activities}) AS loaded),
     ARRAY(SELECT loaded FROM ({load_tasks}) AS loaded),
     ARRAY(SELECT loaded FROM ({load_timers}) AS loaded),
+    ARRAY(SELECT loaded FROM ({load_children}) AS loaded),
+    ARRAY(SELECT loaded FROM ({load_updates}) AS loaded),
     ARRAY(SELECT loaded FROM ({load_tail}) AS loaded);
 
 -- name: prepare_session

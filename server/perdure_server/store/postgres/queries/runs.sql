@@ -4,7 +4,9 @@
 run_id, namespace, workflow_id, workflow_type, task_queue, generation, status, version, attempt,
 priority, created_at_us, updated_at_us, started_at_us, closed_at_us, history_length, history_bytes,
 seen_seq, stimulus_seq, task_lease, accepted_lease, task_failure, activity_seq_max, timer_seq_max,
-wait_seq_max, cancel_requested, cancel_reason, previous_run_id, next_run_id
+wait_seq_max, cancel_requested, cancel_reason, previous_run_id, next_run_id, parent_run_id,
+parent_seq, sent_max, child_seq_max, signal_seq_max, cancel_seq_max, side_effect_seq_max,
+step_seq_max, attribute_seq_max, pause, attributes
 
 -- name: insert_run
 -- In the order of their unique key: two servers that insert the same ones then wait in one direction.
@@ -14,22 +16,26 @@ SELECT {{run_columns}} FROM unnest(
     $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[],
     $15::bigint[], $16::bigint[], $17::bigint[], $18::bigint[], $19::bigint[], $20::bigint[],
     $21::bigint[], $22::bytea[], $23::bigint[], $24::bigint[], $25::bigint[], $26::boolean[],
-    $27::text[], $28::text[], $29::text[]
+    $27::text[], $28::text[], $29::text[], $30::text[], $31::bigint[], $32::bigint[],
+    $33::bigint[], $34::bigint[], $35::bigint[], $36::bigint[], $37::bigint[], $38::bigint[],
+    $39::bytea[], $40::bytea[]
 ) AS given (n, {{run_columns}})
 WHERE n NOT IN (SELECT n FROM refused)
 ORDER BY workflow_id, generation, namespace;
 
 -- name: update_run
 -- The parameters are those of insert_run. A run's identity never changes: namespace, workflow
--- id, type, generation, attempt, creation and the run before it. The row exists, so every insert
--- meets it: that finds it by its key, where a join might walk the table.
+-- id, type, generation, attempt, creation, the run before it and the parent. The row exists, so
+-- every insert meets it: that finds it by its key, where a join might walk the table.
 INSERT INTO runs ({{run_columns}})
 SELECT {{run_columns}} FROM unnest(
     $1::int[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::text[],
     $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[],
     $15::bigint[], $16::bigint[], $17::bigint[], $18::bigint[], $19::bigint[], $20::bigint[],
     $21::bigint[], $22::bytea[], $23::bigint[], $24::bigint[], $25::bigint[], $26::boolean[],
-    $27::text[], $28::text[], $29::text[]
+    $27::text[], $28::text[], $29::text[], $30::text[], $31::bigint[], $32::bigint[],
+    $33::bigint[], $34::bigint[], $35::bigint[], $36::bigint[], $37::bigint[], $38::bigint[],
+    $39::bytea[], $40::bytea[]
 ) AS given (n, {{run_columns}})
 WHERE n NOT IN (SELECT n FROM refused)
 ON CONFLICT (run_id) DO UPDATE SET
@@ -41,7 +47,11 @@ ON CONFLICT (run_id) DO UPDATE SET
     excluded.accepted_lease, task_failure = excluded.task_failure, activity_seq_max =
     excluded.activity_seq_max, timer_seq_max = excluded.timer_seq_max, wait_seq_max =
     excluded.wait_seq_max, cancel_requested = excluded.cancel_requested, cancel_reason =
-    excluded.cancel_reason, next_run_id = excluded.next_run_id;
+    excluded.cancel_reason, next_run_id = excluded.next_run_id,
+    sent_max = excluded.sent_max, child_seq_max = excluded.child_seq_max, signal_seq_max =
+    excluded.signal_seq_max, cancel_seq_max = excluded.cancel_seq_max, side_effect_seq_max =
+    excluded.side_effect_seq_max, step_seq_max = excluded.step_seq_max, attribute_seq_max =
+    excluded.attribute_seq_max, pause = excluded.pause, attributes = excluded.attributes;
 
 -- name: run_version
 -- Refuses those whose run is not at the version they expect. The rows of the others stay locked,
@@ -140,3 +150,8 @@ WHERE run_id = ANY(ARRAY(
     SELECT run_id FROM unnest($1::int[], $2::text[]) AS given (n, run_id)
     WHERE n NOT IN (SELECT n FROM refused)
 ));
+
+-- name: list_children
+SELECT {{run_columns}}, started, closed FROM run_summaries
+WHERE parent_run_id = $1 AND parent_run_id <> '' AND run_id < $2
+ORDER BY run_id DESC LIMIT $3;

@@ -24,6 +24,22 @@ SELECT namespace, workflow_id, rpc, request_id, fingerprint, response, created_a
 WHERE (namespace, workflow_id, rpc, request_id) > (?, ?, ?, ?)
 ORDER BY namespace, workflow_id, rpc, request_id LIMIT ?;
 
+-- name: copied_children
+SELECT {{child_columns}} FROM children
+WHERE (run_id, seq) > (?, ?) ORDER BY run_id, seq LIMIT ?;
+
+-- name: copied_updates
+SELECT {{update_columns}} FROM updates
+WHERE (run_id, seq) > (?, ?) ORDER BY run_id, seq LIMIT ?;
+
+-- name: copied_snapshots
+SELECT {{snapshot_columns}} FROM snapshots
+WHERE run_id > ? ORDER BY run_id LIMIT ?;
+
+-- name: copied_inbox
+SELECT {{message_columns}} FROM inbox
+WHERE (sender_run_id, seq) > (?, ?) ORDER BY sender_run_id, seq LIMIT ?;
+
 -- name: copied_namespaces
 SELECT name, created_at_us FROM namespaces WHERE name > ? ORDER BY name LIMIT ?;
 
