@@ -9,6 +9,7 @@ import pytest_asyncio
 
 from tests.crash.blocked import block_a_worker
 from tests.crash.stage import opened_stage
+from tests.support.processes import ServerProcess, SharedServer
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session", autouse=True)
@@ -26,8 +27,20 @@ async def blocked(request, tmp_path_factory):
     await asyncio.gather(task, return_exceptions=True)
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def backend(request):
+    """On what the server of the stage keeps its data."""
+    return request.param
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def stage(tmp_path):
+async def stage(backend, request, tmp_path):
     """A stage with a server."""
-    async with opened_stage(tmp_path) as stage:
+    if backend == "sqlite":
+        server = ServerProcess(tmp_path / "data")
+    else:
+        schemas = request.getfixturevalue("schemas")
+        log = tmp_path / "server.log"
+        server = SharedServer(schemas.url, schema=schemas.new(), log=log)
+    async with opened_stage(tmp_path, server) as stage:
         yield stage

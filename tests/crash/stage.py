@@ -17,9 +17,9 @@ PLAY_S = 100
 class Stage:
     """Where a crash test plays: the processes, and the folder that they and the test share."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, server):
         self.folder = folder
-        self.server = ServerProcess(folder / "data")
+        self.server = server
         self.workers = []
 
     async def start_server(self):
@@ -36,15 +36,9 @@ class Stage:
         await asyncio.to_thread(worker.start)
         return worker
 
-    @contextlib.asynccontextmanager
-    async def client(self):
+    def client(self):
         """A client that outlasts every restart, but not a play that hangs."""
-        patience = timedelta(seconds=PLAY_S)
-        async with (
-            asyncio.timeout(PLAY_S),
-            Client.connect(self.server.address, patience=patience) as client,
-        ):
-            yield client
+        return a_client(self.server.address)
 
     def open_gate(self, name):
         """Lets the steps go on that wait for a file."""
@@ -68,11 +62,8 @@ class Stage:
                 await asyncio.sleep(0.02)
 
     def close(self):
-        """Kills what still runs; shows what was complained about, if the test failed."""
-        for process in (*self.workers, self.server):
-            if process.is_running:
-                process.kill()
-            print(process.log.name, process.complaints(), sep="\n")
+        """Kills what still runs."""
+        end([*self.workers, self.server])
 
     def _executions(self):
         file = self.folder / EXECUTIONS
@@ -80,11 +71,40 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def opened_stage(folder):
-    """A stage with a server; in the end, whatever still runs is killed."""
-    stage = Stage(folder)
+async def opened_stage(folder, server=None):
+    """A stage with a server, on SQLite unless given; in the end, whatever still runs is killed."""
+    stage = Stage(folder, server or ServerProcess(folder / "data"))
     try:
         await stage.start_server()
         yield stage
     finally:
         stage.close()
+
+
+@contextlib.asynccontextmanager
+async def a_client(target):
+    """A client that outlasts a server, but not a play that hangs."""
+    patience = timedelta(seconds=PLAY_S)
+    async with asyncio.timeout(PLAY_S), Client.connect(target, patience=patience) as client:
+        yield client
+
+
+@contextlib.asynccontextmanager
+async def a_worker(target, folder, name="worker"):
+    """A worker in a process of its own."""
+    command = ["-m", "tests.crash.worker", target]
+    environment = {FOLDER: str(folder)}
+    worker = RealProcess(command, log=folder / f"{name}.log", environment=environment)
+    try:
+        await asyncio.to_thread(worker.start)
+        yield worker
+    finally:
+        end([worker])
+
+
+def end(processes):
+    """Kills what still runs; shows what was complained about, if the test failed."""
+    for process in processes:
+        if process.is_running:
+            process.kill()
+        print(process.log.name, process.complaints(), sep="\n")

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from datetime import timedelta
 
 import pytest
 import pytest_asyncio
 
-from perdure import Client
 from tests.crash.histories import count, faults_of
-from tests.crash.stage import PLAY_S
-from tests.crash.worker import FOLDER, journey, word
-from tests.support.processes import RealProcess, SharedServer, any_of
+from tests.crash.stage import PLAY_S, a_client, a_worker, end
+from tests.crash.worker import journey, word
+from tests.support.processes import SharedServer, any_of
 
 WORKFLOWS = 60
 STEPS = 4
@@ -73,32 +70,3 @@ async def test_worker_and_caller_meet_whatever_server_each_has(pair, tmp_path):
         assert await result == 12
         assert await one.get_handle("journey").result() == 12
         assert faults_of(await handle.history()) == []
-
-
-@contextlib.asynccontextmanager
-async def a_client(target):
-    """A client that outlasts a server, but not a play that hangs."""
-    patience = timedelta(seconds=PLAY_S)
-    async with asyncio.timeout(PLAY_S), Client.connect(target, patience=patience) as client:
-        yield client
-
-
-@contextlib.asynccontextmanager
-async def a_worker(target, folder):
-    """A worker in a process of its own."""
-    command = ["-m", "tests.crash.worker", target]
-    environment = {FOLDER: str(folder)}
-    worker = RealProcess(command, log=folder / "worker.log", environment=environment)
-    try:
-        await asyncio.to_thread(worker.start)
-        yield worker
-    finally:
-        end([worker])
-
-
-def end(processes):
-    """Kills what still runs; shows what was complained about, if the test failed."""
-    for process in processes:
-        if process.is_running:
-            process.kill()
-        print(process.log.name, process.complaints(), sep="\n")
