@@ -315,3 +315,18 @@ def test_a_snapshot_alone_is_a_change() -> None:
     draft.absorb(fork)
     assert draft.changed
     assert draft.change().snapshot == fork.snapshot
+
+
+def test_a_touched_draft_changes_the_version_alone() -> None:
+    draft = Draft(a_state(version=4))
+    draft.touch()
+    draft.settle(START_US, NEXT)
+    change = draft.change()
+    assert (change.expected_version, change.run.version) == (4, 5)
+    assert (change.events, change.put_tasks, change.put_timers) == ([], {}, {})
+
+
+def test_a_closed_run_is_not_touched() -> None:
+    draft = Draft(RunState(a_run(status=RunStatus.COMPLETED), b""))
+    draft.touch()
+    assert not draft.changed

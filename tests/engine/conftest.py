@@ -1,13 +1,36 @@
-"""One engine per test."""
+"""One engine per test, or some that share a database."""
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
+
 import pytest
 
-from tests.engine.rig import running
+from tests.engine.rig import Database, running, settle
+
+SERVERS = 3
 
 
 @pytest.fixture
 async def rig():
     async with running() as rig:
         yield rig
+
+
+@pytest.fixture
+def database():
+    return Database()
+
+
+@pytest.fixture
+async def servers(database):
+    """Some servers."""
+    async with AsyncExitStack() as stack:
+        rigs = []
+        for _ in range(SERVERS):
+            store = database.store()
+            await store.open()
+            options = {"clock": database.clock, "ids": database.ids}
+            rigs.append(await stack.enter_async_context(running(store, **options)))
+        await settle()
+        yield rigs

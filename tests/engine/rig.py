@@ -12,6 +12,7 @@ from perdure.v1.payload_pb2 import Payload
 from perdure_server.engine.engine import Engine
 from tests.support.clock import ManualClock
 from tests.support.ids import SequentialIds
+from tests.support.model_shared import SharedContents, SharedModelStore
 from tests.support.model_store import ModelStore
 
 SECOND_US = 1_000_000
@@ -138,6 +139,24 @@ class Rig:
 
     async def describe(self, workflow_id="w"):
         return await self.engine.workflows.get(pb.GetWorkflowRequest(workflow_id=workflow_id))
+
+
+class Database:
+    """What the servers of a test share."""
+
+    def __init__(self):
+        self.clock = ManualClock()
+        self.ids = SequentialIds()
+        self.contents = SharedContents()
+
+    def store(self):
+        return SharedModelStore(self.contents, self.clock.now_us)
+
+    async def advance(self, seconds):
+        """Moves the time of all servers, in steps that let everything happen on the way."""
+        for _ in range(int(seconds * 2)):
+            self.clock.advance(500_000)
+            await settle()
 
 
 @asynccontextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack, aclosing
+from contextlib import aclosing
 
 import pytest
 
@@ -13,49 +13,7 @@ from perdure.v1 import worker_service_pb2 as worker
 from perdure.v1 import workflow_service_pb2 as pb
 from perdure_server.core import limits
 from perdure_server.core.errors import SessionReplaced, StoreUnavailable
-from tests.engine.rig import Rig, complete, payload, running, schedule, settle, timer, wait
-from tests.support.clock import ManualClock
-from tests.support.ids import SequentialIds
-from tests.support.model_shared import SharedContents, SharedModelStore
-
-SERVERS = 3
-
-
-class Database:
-    """What the servers of a test share."""
-
-    def __init__(self):
-        self.clock = ManualClock()
-        self.ids = SequentialIds()
-        self.contents = SharedContents()
-
-    def store(self):
-        return SharedModelStore(self.contents, self.clock.now_us)
-
-    async def advance(self, seconds):
-        """Moves the time of all servers, in steps that let everything happen on the way."""
-        for _ in range(int(seconds * 2)):
-            self.clock.advance(500_000)
-            await settle()
-
-
-@pytest.fixture
-def database():
-    return Database()
-
-
-@pytest.fixture
-async def servers(database):
-    """Some servers."""
-    async with AsyncExitStack() as stack:
-        rigs = []
-        for _ in range(SERVERS):
-            store = database.store()
-            await store.open()
-            options = {"clock": database.clock, "ids": database.ids}
-            rigs.append(await stack.enter_async_context(running(store, **options)))
-        await settle()
-        yield rigs
+from tests.engine.rig import Rig, complete, payload, schedule, settle, timer, wait
 
 
 async def kill(rig: Rig) -> None:
@@ -253,7 +211,7 @@ async def test_a_sweep_that_hangs_does_not_stop_the_beats(servers, database):
         await database.advance(1)
         await hand.say(ping=1)
     beat = await servers[1].store.beat(silent_us=limits.SERVER_SILENCE_US)
-    assert (beat.servers, beat.silent) == (SERVERS, ())
+    assert (beat.servers, beat.silent) == (len(servers), ())
     assert not hand.ended
 
 
@@ -275,7 +233,7 @@ async def test_a_watch_sees_what_every_server_commits_in_order(servers):
     async with aclosing(servers[2].engine.watches.watch(request)) as answers:
         await anext(answers)
         for number in range(30):
-            await servers[number % SERVERS].start(f"w{number}")
+            await servers[number % len(servers)].start(f"w{number}")
         seen = [(await anext(answers)).workflow_id for _ in range(30)]
     assert seen == [f"w{number}" for number in range(30)]
 
@@ -295,12 +253,12 @@ async def test_a_key_that_one_server_revokes_opens_none(servers):
     keys = [rig.engine.keys for rig in servers]
     made = await keys[0].create(admin.CreateApiKeyRequest())
     await settle()
-    assert [each.authenticate(made.plaintext) for each in keys] == [made.prefix] * SERVERS
+    assert [each.authenticate(made.plaintext) for each in keys] == [made.prefix] * len(servers)
     told = []
     keys[2].on_revoked(told.append)
     await keys[1].delete(admin.DeleteApiKeyRequest(prefix=made.prefix))
     await settle()
-    assert [each.authenticate(made.plaintext) for each in keys] == [None] * SERVERS
+    assert [each.authenticate(made.plaintext) for each in keys] == [None] * len(servers)
     assert told == [made.prefix]
 
 
@@ -311,5 +269,5 @@ async def test_servers_that_meet_at_one_run_never_tell_their_callers(servers):
         request = pb.SignalWorkflowRequest(workflow_id="w", signal_name=f"s{number}")
         return (await rig.engine.workflows.signal(request)).event_seq
 
-    numbers = [send(servers[number % SERVERS], number) for number in range(300)]
+    numbers = [send(servers[number % len(servers)], number) for number in range(300)]
     assert sorted(await asyncio.gather(*numbers)) == list(range(2, 302))

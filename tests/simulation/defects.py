@@ -6,15 +6,14 @@ the simulation would find it again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from perdure._workflow_runner import WorkflowRunner
 from perdure_server.core.model import Task
+from perdure_server.engine.asks import Asked, Asks
 from perdure_server.engine.dispatch import Dispatcher
 from perdure_server.engine.lanes import LaneState
 from perdure_server.engine.session import Session
-from perdure_server.engine.workflows import Workflows
 from perdure_server.store.contract import LaneDepth
 
 Patch = tuple[type, str, Any]
@@ -44,10 +43,8 @@ async def count_once(self: Dispatcher, lane: LaneState) -> None:
             self._ripening.set(lane, lane.later[0])
 
 
-async def refuse_what_was_answered(
-    _self: Workflows, _key: Any, _resolve: Any, never_asked: Callable[[], None], _reject: Any
-) -> None:
-    never_asked()
+async def refuse_what_was_answered(_self: Asks, asked: Asked, refusal: Exception) -> None:
+    asked.reject(refusal)
 
 
 def evict_runs_in_work(self: WorkflowRunner) -> None:
@@ -78,8 +75,8 @@ DEFECTS: dict[str, Patch] = {
         count_once,
     ),
     "a request repeated after the end is refused": (
-        Workflows,
-        "_answer_again",
+        Asks,
+        "_refuse",
         refuse_what_was_answered,
     ),
     "a run is evicted while its history is fetched": (

@@ -81,6 +81,7 @@ class Draft:
         "_below",
         "_change",
         "_started",
+        "_touched",
         "events",
         "fences",
         "messages",
@@ -95,6 +96,7 @@ class Draft:
         self._below = base
         self._started: WorkflowStarted | None = None
         self._change: RunChange | None = None
+        self._touched = False
         self.run: Run = base.run.copy()
         self.rows: Rows = Rows(base.rows if isinstance(base, Draft) else base)
         self.fences: dict[tuple[TaskKind, int], TaskFence] = {}
@@ -112,7 +114,11 @@ class Draft:
     @property
     def changed(self) -> bool:
         """Whether there is anything to commit."""
-        return bool(self.events or self.rows or self.snapshot)
+        return bool(self.events or self.rows or self.snapshot or self._touched)
+
+    def touch(self) -> None:
+        """Makes the commit depend on the version of an open run, whatever else changes."""
+        self._touched = not self.run.status.is_closed
 
     def fork(self) -> Draft:
         """Returns a draft over this one, to be absorbed or dropped."""

@@ -145,6 +145,7 @@ class Heartbeats:
                 lambda draft, now_us: decide.decide_heartbeat(draft, token, details, now_us),
                 resolve,
                 reject,
+                may_lag=True,
             ),
         )
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
-from perdure_server.core.errors import RequestIdReused, WorkflowNotFound
+from perdure_server.core.errors import RequestIdReused, RunContended, WorkflowNotFound
 from perdure_server.core.limits import NAMESPACE_DEFAULT
 from perdure_server.core.model import RequestRecord
 from perdure_server.store.contract import Store
@@ -83,6 +83,13 @@ def missing(request: Any) -> WorkflowNotFound:
     run = f" with run {request.run_id!r}" if request.run_id else ""
     return WorkflowNotFound(
         f"there is no workflow {request.workflow_id!r}{run} in namespace {request.namespace!r}"
+    )
+
+
+def contended(request: Any) -> RunContended:
+    """Returns the error for a request whose workflow gets other runs all the time."""
+    return RunContended(
+        f"the runs of workflow {request.workflow_id!r} change too often now; try again"
     )
 
 

@@ -10,7 +10,6 @@ what the winner left. Where servers meet at one run again and again, they take t
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import OrderedDict
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
@@ -25,6 +24,7 @@ from perdure_server.core.errors import (
     RunContended,
     StaleVersion,
     StoreBusy,
+    WorkflowAlreadyExists,
     WorkflowNotFound,
 )
 from perdure_server.core.model import RequestRecord
@@ -40,14 +40,13 @@ from perdure_server.engine.stimuli import (
     Stimulus,
     Visit,
     decide_one,
+    deliver,
     refuse,
     show,
     stimulus_of,
 )
 from perdure_server.store.contract import Committed, Store
 from perdure_server.store.shared import SharedStore
-
-_log = logging.getLogger(__name__)
 
 _LOAD_RETRY_US = limits.SECOND_US
 _LOADS_MAX = 3
@@ -318,9 +317,11 @@ class Runs:
         now_us = self._clock.now_us()
         batch = [actor.waiting.popleft() for _ in range(min(len(actor.waiting), _TURN_MAX))]
         draft, answers, records = self._decide_all(actor, state, batch, now_us=now_us)
+        if records and self._shared is not None:
+            draft.touch()
         draft.settle(now_us, self.next_run())
         if not draft.changed and not records:
-            self._resolve(answers)
+            self._answer_or_doubt(actor, answers)
             self._turn(actor)
             return
         actor.busy = True
@@ -345,7 +346,14 @@ class Runs:
             try:
                 answer = decide_one(stimulus, trial, records, now_us)
             except Exception as error:  # noqa: BLE001 - whatever one stimulus raises is its own
-                self._refuse_or_doubt(actor, stimulus, error)
+                if self._is_doubtful(stimulus, error):
+                    actor.waiting.append(stimulus)
+                    actor.outdated = True
+                elif draft.changed and trial is not draft:
+                    # What speaks against it is not on disk yet, and may never be.
+                    answers.append((stimulus, error))
+                else:
+                    refuse(stimulus, error)
                 if trial is draft:
                     return Draft(state), [], []
                 continue
@@ -354,13 +362,18 @@ class Runs:
             answers.append((stimulus, answer))
         return draft, answers, list(records.values())
 
-    def _refuse_or_doubt(self, actor: Actor, stimulus: Stimulus, error: Exception) -> None:
-        """Refuses a stimulus, unless another server may have changed what speaks against it."""
-        if self._shared is None or stimulus.fresh or not isinstance(error, DomainError):
-            refuse(stimulus, error)
-            return
-        actor.waiting.append(stimulus)
-        actor.outdated = True
+    def _is_doubtful(self, stimulus: Stimulus, error: Exception) -> bool:
+        """Whether another server may have changed what speaks against a stimulus."""
+        return self._shared is not None and not stimulus.fresh and isinstance(error, DomainError)
+
+    def _answer_or_doubt(self, actor: Actor, answers: list[tuple[Stimulus, Any]]) -> None:
+        """Answers what changes nothing, so that no store would check what was in memory."""
+        for stimulus, answer in answers:
+            if self._shared is None or stimulus.fresh or stimulus.may_lag:
+                deliver([(stimulus, answer)])
+            else:
+                actor.waiting.append(stimulus)
+                actor.outdated = True
 
     def _flight(
         self,
@@ -431,7 +444,7 @@ class Runs:
         self._aftermath.apply(
             flight.changeset, states, flight.matches, notices=notices, outcome=outcome
         )
-        self._resolve(flight.answers)
+        deliver(flight.answers)
 
     def _refused(self, actor: Actor, flight: Flight, outcome: Exception) -> None:
         if isinstance(outcome, RequestRecorded):
@@ -439,7 +452,8 @@ class Runs:
             self._background.spawn(self._answer_repeats(actor, flight), "answer repeats")
             return
         actor.state = None
-        if not isinstance(outcome, StaleVersion):
+        # A run that has a follower is not what it was decided on either.
+        if not isinstance(outcome, StaleVersion | WorkflowAlreadyExists):
             for stimulus, _ in flight.answers:
                 refuse(stimulus, outcome)
             return
@@ -466,7 +480,7 @@ class Runs:
             if answer is None:
                 again.append(stimulus)
             else:
-                self._resolve([(stimulus, answer)])
+                deliver([(stimulus, answer)])
         actor.waiting.extendleft(reversed(again))
         actor.busy = False
         self._pass_turn(actor)
@@ -479,11 +493,3 @@ class Runs:
             return
         if not actor.busy and not actor.waiting and not actor.visits:
             self._forget(actor)
-
-    @staticmethod
-    def _resolve(answers: list[tuple[Stimulus, Any]]) -> None:
-        for stimulus, answer in answers:
-            try:
-                stimulus.resolve(answer)
-            except Exception:  # noqa: BLE001 - one lost answer must not take the others along
-                _log.exception("an answer could not be delivered")

@@ -120,13 +120,36 @@ class Starts:
         summary = await self._store.summarize_run(run_id)
         if summary is None:
             raise _Raced
-        match decide.decide_taken_id(request, summary.run):
+        try:
+            taken = decide.decide_taken_id(request, summary.run)
+        except WorkflowAlreadyExists as error:
+            await self._make_sure(request, key, run_id, error)
+            raise
+        match taken:
             case TakenId.START_NEXT:
                 return await self._create_once(request, key, summary.run.generation + 1)
             case TakenId.USE_EXISTING:
                 return await self._ask(run_id, lambda d, _now: _existing(d), key)
             case TakenId.TERMINATE_EXISTING:
                 return await self._ask(run_id, lambda d, now: self._replace(d, request, now), key)
+
+    async def _make_sure(
+        self,
+        request: StartWorkflowRequest,
+        key: RequestKey | None,
+        run_id: str,
+        refusal: WorkflowAlreadyExists,
+    ) -> None:
+        """Raises _Raced when a refusal by the run that was the latest may not hold.
+
+        The run may have closed in the commit that began the next, or be what this very request,
+        sent before, has started meanwhile.
+        """
+        latest = await self._store.find_run(request.namespace, request.workflow_id, None)
+        if latest != run_id:
+            raise _Raced from refusal
+        if key is not None and await recorded_answer(self._store, key) is not None:
+            raise _Raced from refusal
 
     async def _ask(
         self, run_id: str, decision: Callable[[Draft, int], Any], key: RequestKey | None

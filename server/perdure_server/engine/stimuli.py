@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -44,6 +44,8 @@ class Stimulus:
     """
     fresh: bool = False
     """Whether what it is decided on was read after it came, so that a refusal holds."""
+    may_lag: bool = False
+    """Whether an answer that changes nothing may tell what was so a moment before it came."""
 
     @property
     def keys(self) -> list[RequestKey]:
@@ -90,6 +92,18 @@ def decide_one(
         return answer
     records[request] = request.record(answer, now_us)
     return records[request].response
+
+
+def deliver(answers: Iterable[tuple[Stimulus, Any]]) -> None:
+    """Delivers answers; one that is an exception is a refusal."""
+    for stimulus, answer in answers:
+        if isinstance(answer, Exception):
+            refuse(stimulus, answer)
+            continue
+        try:
+            stimulus.resolve(answer)
+        except Exception:  # noqa: BLE001 - one lost answer must not take the others along
+            _log.exception("an answer could not be delivered")
 
 
 def refuse(stimulus: Stimulus, error: Exception) -> None:

@@ -9,17 +9,17 @@ from typing import Any
 from google.protobuf.message import Message
 
 from perdure.v1 import workflow_service_pb2 as pb
-from perdure_server.core import decide
+from perdure_server.core import decide, limits
 from perdure_server.core.draft import Draft
 from perdure_server.core.errors import (
     DomainError,
-    WorkflowClosed,
     WorkflowNotFound,
 )
-from perdure_server.core.model import TaskKind
+from perdure_server.core.model import Run, RunStatus, TaskKind
 from perdure_server.core.state import RunState
 from perdure_server.core.times import from_duration
 from perdure_server.engine.activities import Activities
+from perdure_server.engine.asks import Asks
 from perdure_server.engine.background import Background
 from perdure_server.engine.calls import ToStatus, serve_session
 from perdure_server.engine.dispatch import Dispatcher
@@ -33,21 +33,18 @@ from perdure_server.engine.records import (
     workflow_of,
 )
 from perdure_server.engine.requests import (
-    RequestKey,
+    contended,
     in_namespace,
     missing,
-    recorded_answer,
-    request_key,
 )
 from perdure_server.engine.results import Results, Ticket, result_of
 from perdure_server.engine.runs import Runs
 from perdure_server.engine.starts import Starts
-from perdure_server.engine.stimuli import Stimulus, answer_as, stimulus_of
+from perdure_server.engine.stimuli import answer_as, stimulus_of
 from perdure_server.store.contract import RunSummary, Store
 
 Resolve = Callable[[Any], None]
 Reject = Callable[[Exception], None]
-Decision = Callable[[Draft, int], Message]
 
 _PENDING_MAX = 1_000
 
@@ -70,6 +67,7 @@ class Workflows:
         self._lists = Lists(store)
         self._activities = Activities(store, runs, dispatcher=dispatcher, clock=clock)
         self._runs = runs
+        self._asks = Asks(store, runs, background=background)
         self._starts = starts
         self._results = results
         self._dispatcher = dispatcher
@@ -103,7 +101,7 @@ class Workflows:
 
     async def get(self, request: pb.GetWorkflowRequest) -> pb.GetWorkflowResponse:
         """Returns one run and what is pending in it."""
-        summary = await self._summary(await self._find(request))
+        summary = await self._meant(request)
         response = pb.GetWorkflowResponse(workflow=workflow_of(summary))
         if not summary.run.status.is_closed:
             await self._show_pending(summary.run.run_id, response)
@@ -159,7 +157,7 @@ class Workflows:
 
         future = _future()
         waiter = stimulus_of(future, _nothing)
-        self._begin(
+        self._asks.begin(
             request,
             decision,
             kind=pb.TerminateWorkflowResponse,
@@ -237,7 +235,7 @@ class Workflows:
         def decision(draft: Draft, now_us: int) -> Message:
             return pb.SignalWorkflowResponse(event_seq=decide.decide_signal(draft, request, now_us))
 
-        self._begin(
+        self._asks.begin(
             request, decision, kind=pb.SignalWorkflowResponse, resolve=resolve, reject=reject
         )
 
@@ -251,84 +249,13 @@ class Workflows:
                 status=status_of(decide.decide_cancel(draft, request, now_us))
             )
 
-        self._begin(
+        self._asks.begin(
             request, decision, kind=pb.CancelWorkflowResponse, resolve=resolve, reject=reject
         )
 
     def forget(self, ticket: Ticket) -> None:
         """Drops a result that is no longer waited for."""
         self._results.drop(ticket)
-
-    def _begin(
-        self,
-        request: Any,
-        decision: Decision,
-        *,
-        kind: type[Message],
-        resolve: Resolve,
-        reject: Reject,
-    ) -> None:
-        """Stimulates the run that a request names.
-
-        By its run id, else the newest in memory, else in the store.
-        """
-        rpc = kind.DESCRIPTOR.name.removesuffix("Response")
-        key = request_key(rpc, in_namespace(request))
-
-        def answered(answer: Message | bytes) -> None:
-            resolve(answer_as(kind, answer))
-
-        def decided(draft: Draft, now_us: int) -> Message:
-            run = draft.run
-            if (run.namespace, run.workflow_id) != (request.namespace, request.workflow_id):
-                raise missing(request)
-            return decision(draft, now_us)
-
-        def stimulus(refused: Reject) -> Stimulus:
-            return Stimulus(decided, answered, refused, key)
-
-        def refused(error: Exception) -> None:
-            if key is not None and isinstance(error, WorkflowClosed | WorkflowNotFound):
-                job = self._answer_again(key, answered, lambda: reject(error), reject)
-                self._background.spawn(job, f"answer again {request.workflow_id}")
-            else:
-                reject(error)
-
-        async def look_up() -> None:
-            try:
-                self._runs.stimulate(await self._find(request), stimulus(refused))
-            except DomainError as error:
-                reject(error)
-
-        def looked_up_in_vain(error: Exception) -> None:
-            if isinstance(error, WorkflowClosed | WorkflowNotFound):
-                self._background.spawn(look_up(), f"look up {request.workflow_id}")
-            else:
-                reject(error)
-
-        run_id = request.run_id or self._runs.latest(request.namespace, request.workflow_id)
-        if run_id:
-            self._runs.stimulate(run_id, stimulus(looked_up_in_vain))
-        else:
-            self._background.spawn(look_up(), f"look up {request.workflow_id}")
-
-    async def _answer_again(
-        self,
-        key: RequestKey,
-        resolve: Resolve,
-        never_asked: Callable[[], None],
-        reject: Reject,
-    ) -> None:
-        """Answers a request that the run is past, if it was asked before, as the first time."""
-        try:
-            answer = await recorded_answer(self._store, key)
-        except DomainError as error:
-            reject(error)
-            return
-        if answer is None:
-            never_asked()
-        else:
-            resolve(answer)
 
     async def _find(self, request: Any) -> str:
         in_namespace(request)
@@ -338,6 +265,21 @@ class Workflows:
         if run_id is None:
             raise missing(request)
         return run_id
+
+    async def _meant(self, request: pb.GetWorkflowRequest) -> RunSummary:
+        """Returns the run that a request means, as it was while it was meant.
+
+        A run that another follows is no longer the latest from the instant it is closed.
+        """
+        run_id = await self._find(request)
+        for _ in range(limits.STALE_RETRIES_MAX):
+            summary = await self._summary(run_id)
+            if request.run_id or not _may_be_followed(summary.run):
+                return summary
+            seen, run_id = run_id, await self._find(request)
+            if run_id == seen:
+                return summary
+        raise contended(request)
 
     async def _summary(self, run_id: str) -> RunSummary:
         summary = await self._store.summarize_run(run_id)
@@ -393,7 +335,10 @@ class Workflows:
                 del self._waits[ticket]
         if future.done():
             return future.result()
-        run = (await self._last(run_id)).run
+        summary = await self._last(run_id)
+        run = summary.run
+        if summary.closed is not None:
+            return result_of(run, summary.closed)
         return pb.GetWorkflowResultResponse(run_id=run.run_id, status=status_of(run.status))
 
     async def _show_pending(self, run_id: str, response: pb.GetWorkflowResponse) -> None:
@@ -419,6 +364,11 @@ class Workflows:
             info = pending_activity(state.run, row, task, reason=reason, now_us=now_us)
             response.pending_activities.append(info)
         response.pending_timers.extend(pending_timers(state, _PENDING_MAX))
+
+
+def _may_be_followed(run: Run) -> bool:
+    """Whether another run may have begun in the commit that closed this one."""
+    return run.status is RunStatus.TERMINATED or bool(run.next_run_id)
 
 
 def _future() -> asyncio.Future[Any]:
