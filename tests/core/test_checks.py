@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 from perdure.v1 import watch_service_pb2, worker_service_pb2, workflow_service_pb2
 from perdure.v1.activity_pb2 import ActivityOptions
 from perdure.v1.command_pb2 import Command
-from perdure.v1.payload_pb2 import Payload
+from perdure.v1.payload_pb2 import Header, Payload
 from perdure.v1.retry_policy_pb2 import RetryPolicy
 from perdure.v1.worker_service_pb2 import TaskReport, WorkSlots
 from perdure_server.core import checks, worker_checks
@@ -41,6 +41,7 @@ CASES: list[tuple[Callable[[Any], None], type[Message], dict[str, Any], dict[str
             "task_queue": LONG,
             "request_id": LONG,
             "input": LARGE,
+            "headers": [Header()],
             "priority": 9,
             "conflict_policy": 9,
             "reuse_policy": 9,
@@ -104,6 +105,7 @@ CASES: list[tuple[Callable[[Any], None], type[Message], dict[str, Any], dict[str
             "task_queue": LONG,
             "input": LARGE,
             "options": ActivityOptions(retry_policy=RetryPolicy(max_attempts=-1)),
+            "headers": [Header()],
             "priority": 9,
             "request_id": LONG,
         },

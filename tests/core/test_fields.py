@@ -8,7 +8,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from perdure.v1.activity_pb2 import ActivityOptions
 from perdure.v1.failure_pb2 import Failure
-from perdure.v1.payload_pb2 import Payload
+from perdure.v1.payload_pb2 import Header, Payload
 from perdure.v1.retry_policy_pb2 import RetryPolicy
 from perdure_server.core import fields
 from perdure_server.core.errors import InvalidRequest, LimitExceeded, PayloadTooLarge
@@ -16,6 +16,8 @@ from perdure_server.core.limits import (
     DURATION_US_MAX,
     FAILURE_BYTES_MAX,
     FAILURE_CAUSES_MAX,
+    HEADERS_BYTES_MAX,
+    HEADERS_MAX,
     PAYLOAD_BYTES_MAX,
     SECOND_US,
 )
@@ -33,6 +35,8 @@ GOOD: list[tuple[Callable[..., None], object]] = [
     (fields.check_reason, "line\nline"),
     (fields.check_payload, Payload()),
     (fields.check_payload, Payload(data=b"x" * PAYLOAD_BYTES_MAX, encoding="binary/plain")),
+    (fields.check_headers, []),
+    (fields.check_headers, [Header(name=f"h-{n}") for n in range(HEADERS_MAX)]),
     (fields.check_failure, Failure()),
     (fields.check_failure, Failure(details=Payload(data=b"x" * PAYLOAD_BYTES_MAX))),
     (fields.check_failure, Failure(cause=Failure(details=Payload(data=b"x" * 100_000)))),
@@ -58,6 +62,26 @@ GOOD: list[tuple[Callable[..., None], object]] = [
 ]
 
 BAD: list[tuple[Callable[..., None], object, type[InvalidRequest], str]] = [
+    (fields.check_headers, [Header()], InvalidRequest, "f[0].name: is required"),
+    (fields.check_headers, [Header(name="a")] * 2, InvalidRequest, "f[1].name: is 'a', like an"),
+    (
+        fields.check_headers,
+        [Header(name="a", value=Payload(encoding="x" * 256))],
+        LimitExceeded,
+        "f[0].value.encoding: has 256",
+    ),
+    (
+        fields.check_headers,
+        [Header(name=f"h-{n}") for n in range(HEADERS_MAX + 1)],
+        LimitExceeded,
+        "f: is 65; the bound is 64",
+    ),
+    (
+        fields.check_headers,
+        [Header(name="a", value=Payload(data=b"x" * HEADERS_BYTES_MAX))],
+        LimitExceeded,
+        "f: have 655",
+    ),
     (fields.check_id, "x" * 256, LimitExceeded, "f: has 256 bytes; the bound is 255"),
     (fields.check_id, "\u00fc" * 128, LimitExceeded, "f: has 256 bytes; the bound is 255"),
     (fields.check_id, "a\0b", InvalidRequest, "f: has the control character '\\x00'"),

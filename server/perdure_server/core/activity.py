@@ -118,6 +118,7 @@ def begin(
         options=options,
         priority=request.priority or run.priority,
         external=seq < 0,
+        headers=request.headers,
     )
     if request.HasField("input"):
         scheduled.input.CopyFrom(request.input)

@@ -29,6 +29,7 @@ from perdure_server.core.fields import (
     check_activity,
     check_count,
     check_duration,
+    check_headers,
     check_id,
     check_page_size,
     check_payload,
@@ -57,6 +58,7 @@ def check_start(request: StartWorkflowRequest) -> None:
     check_id("task_queue", request.task_queue)
     check_id("request_id", request.request_id)
     check_payload("input", request.input)
+    check_headers("headers", request.headers)
     check_priority("priority", request.priority)
     if request.conflict_policy not in ConflictPolicy.values():
         raise InvalidRequest(f"is {request.conflict_policy}, an unknown policy", "conflict_policy")

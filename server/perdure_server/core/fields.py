@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 
 from google.protobuf.duration_pb2 import Duration
 
 from perdure.v1.activity_pb2 import ActivityOptions
 from perdure.v1.command_pb2 import ScheduleActivity
 from perdure.v1.failure_pb2 import Failure
-from perdure.v1.payload_pb2 import Payload
+from perdure.v1.payload_pb2 import Header, Payload
 from perdure.v1.retry_policy_pb2 import RetryPolicy
 from perdure.v1.workflow_service_pb2 import ScheduleActivityRequest
 from perdure_server.core.errors import InvalidRequest, LimitExceeded, PayloadTooLarge
@@ -22,6 +23,8 @@ from perdure_server.core.limits import (
     DURATION_US_MAX,
     FAILURE_BYTES_MAX,
     FAILURE_CAUSES_MAX,
+    HEADERS_BYTES_MAX,
+    HEADERS_MAX,
     ID_BYTES_MAX,
     PAGE_SIZE_MAX,
     PAYLOAD_BYTES_MAX,
@@ -74,6 +77,24 @@ def check_payload(field: str, payload: Payload) -> None:
     if size > PAYLOAD_BYTES_MAX:
         raise PayloadTooLarge(f"has {size} bytes; the bound is {PAYLOAD_BYTES_MAX}", field)
     check_id(f"{field}.encoding", payload.encoding)
+
+
+def check_headers(field: str, headers: Sequence[Header]) -> None:
+    """Checks what travels beside an input."""
+    if not headers:
+        return
+    check_count(field, len(headers), HEADERS_MAX)
+    names = set()
+    for index, header in enumerate(headers):
+        require_id(f"{field}[{index}].name", header.name)
+        check_id(f"{field}[{index}].value.encoding", header.value.encoding)
+        if header.name in names:
+            where = f"{field}[{index}].name"
+            raise InvalidRequest(f"is {header.name!r}, like an earlier one", where)
+        names.add(header.name)
+    size = sum(header.ByteSize() for header in headers)
+    if size > HEADERS_BYTES_MAX:
+        raise LimitExceeded(f"have {size} bytes; the bound is {HEADERS_BYTES_MAX}", field)
 
 
 def check_failure(field: str, failure: Failure) -> None:
@@ -157,6 +178,7 @@ def check_activity(request: ScheduleActivity | ScheduleActivityRequest) -> None:
     require_id("name", request.name)
     check_id("task_queue", request.task_queue)
     check_payload("input", request.input)
+    check_headers("headers", request.headers)
     check_priority("priority", request.priority)
     if request.HasField("options"):
         check_activity_options("options", request.options)

@@ -17,6 +17,9 @@ PRIORITY_MAX: Final = 5
 
 PAYLOAD_BYTES_MAX: Final = 2 * 1024 * 1024
 """One user value. Larger ones belong into a blob store; a history must stay loadable."""
+HEADERS_MAX: Final = 64
+HEADERS_BYTES_MAX: Final = 64 * 1024
+"""What travels beside an input, copied to each of its attempts: trace ids and the like."""
 ID_BYTES_MAX: Final = 255
 """Ids, names, types and queues: fits every index on every backend."""
 REASON_BYTES_MAX: Final = 4096

@@ -104,6 +104,7 @@ def _started(request: StartWorkflowRequest, new: NextRun, now_us: int) -> Workfl
         first_run_id=new.run_id,
         execution_started_at=to_timestamp(now_us),
         priority=request.priority,
+        headers=request.headers,
     )
     if request.HasField("input"):
         started.input.CopyFrom(request.input)

@@ -74,6 +74,7 @@ def activity_task(run: Run, activity: Activity, task: Task) -> tuple[str, bytes]
         scheduled_at=to_timestamp(activity.scheduled_at_us),
         started_at=to_timestamp(task.leased_at_us or task.created_at_us),
         cancel_requested=activity.cancel_requested,
+        headers=scheduled.headers,
     )
     if activity.heartbeat_details:
         message.heartbeat_details.CopyFrom(Payload.FromString(activity.heartbeat_details))

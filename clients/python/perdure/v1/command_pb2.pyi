@@ -37,20 +37,22 @@ class Command(_message.Message):
     def __init__(self, schedule_activity: _Optional[_Union[ScheduleActivity, _Mapping]] = ..., cancel_activity: _Optional[_Union[CancelActivity, _Mapping]] = ..., schedule_timer: _Optional[_Union[ScheduleTimer, _Mapping]] = ..., cancel_timer: _Optional[_Union[CancelTimer, _Mapping]] = ..., wait_for_signal: _Optional[_Union[WaitForSignal, _Mapping]] = ..., complete_workflow: _Optional[_Union[CompleteWorkflow, _Mapping]] = ..., fail_workflow: _Optional[_Union[FailWorkflow, _Mapping]] = ..., cancel_workflow: _Optional[_Union[CancelWorkflow, _Mapping]] = ..., source: _Optional[str] = ...) -> None: ...
 
 class ScheduleActivity(_message.Message):
-    __slots__ = ("seq", "name", "task_queue", "input", "options", "priority")
+    __slots__ = ("seq", "name", "task_queue", "input", "options", "priority", "headers")
     SEQ_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     TASK_QUEUE_FIELD_NUMBER: _ClassVar[int]
     INPUT_FIELD_NUMBER: _ClassVar[int]
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    HEADERS_FIELD_NUMBER: _ClassVar[int]
     seq: int
     name: str
     task_queue: str
     input: _payload_pb2.Payload
     options: _activity_pb2.ActivityOptions
     priority: int
-    def __init__(self, seq: _Optional[int] = ..., name: _Optional[str] = ..., task_queue: _Optional[str] = ..., input: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., options: _Optional[_Union[_activity_pb2.ActivityOptions, _Mapping]] = ..., priority: _Optional[int] = ...) -> None: ...
+    headers: _containers.RepeatedCompositeFieldContainer[_payload_pb2.Header]
+    def __init__(self, seq: _Optional[int] = ..., name: _Optional[str] = ..., task_queue: _Optional[str] = ..., input: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., options: _Optional[_Union[_activity_pb2.ActivityOptions, _Mapping]] = ..., priority: _Optional[int] = ..., headers: _Optional[_Iterable[_Union[_payload_pb2.Header, _Mapping]]] = ...) -> None: ...
 
 class CancelActivity(_message.Message):
     __slots__ = ("seq",)

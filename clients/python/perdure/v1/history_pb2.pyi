@@ -66,7 +66,7 @@ class HistoryEvent(_message.Message):
     def __init__(self, seq: _Optional[int] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., workflow_started: _Optional[_Union[WorkflowStarted, _Mapping]] = ..., workflow_completed: _Optional[_Union[WorkflowCompleted, _Mapping]] = ..., workflow_failed: _Optional[_Union[WorkflowFailed, _Mapping]] = ..., workflow_cancelled: _Optional[_Union[WorkflowCancelled, _Mapping]] = ..., workflow_terminated: _Optional[_Union[WorkflowTerminated, _Mapping]] = ..., workflow_timed_out: _Optional[_Union[WorkflowTimedOut, _Mapping]] = ..., workflow_cancel_requested: _Optional[_Union[WorkflowCancelRequested, _Mapping]] = ..., signal_received: _Optional[_Union[SignalReceived, _Mapping]] = ..., workflow_awaiting_signal: _Optional[_Union[WorkflowAwaitingSignal, _Mapping]] = ..., activity_scheduled: _Optional[_Union[ActivityScheduled, _Mapping]] = ..., activity_completed: _Optional[_Union[ActivityCompleted, _Mapping]] = ..., activity_failed: _Optional[_Union[ActivityFailed, _Mapping]] = ..., activity_timed_out: _Optional[_Union[ActivityTimedOut, _Mapping]] = ..., activity_cancelled: _Optional[_Union[ActivityCancelled, _Mapping]] = ..., activity_cancel_requested: _Optional[_Union[ActivityCancelRequested, _Mapping]] = ..., timer_scheduled: _Optional[_Union[TimerScheduled, _Mapping]] = ..., timer_fired: _Optional[_Union[TimerFired, _Mapping]] = ..., timer_cancelled: _Optional[_Union[TimerCancelled, _Mapping]] = ...) -> None: ...
 
 class WorkflowStarted(_message.Message):
-    __slots__ = ("workflow_type", "task_queue", "input", "seed", "attempt", "retry_policy", "execution_timeout", "run_timeout", "previous_run_id", "first_run_id", "execution_started_at", "start_delay", "priority")
+    __slots__ = ("workflow_type", "task_queue", "input", "seed", "attempt", "retry_policy", "execution_timeout", "run_timeout", "previous_run_id", "first_run_id", "execution_started_at", "start_delay", "priority", "headers")
     WORKFLOW_TYPE_FIELD_NUMBER: _ClassVar[int]
     TASK_QUEUE_FIELD_NUMBER: _ClassVar[int]
     INPUT_FIELD_NUMBER: _ClassVar[int]
@@ -80,6 +80,7 @@ class WorkflowStarted(_message.Message):
     EXECUTION_STARTED_AT_FIELD_NUMBER: _ClassVar[int]
     START_DELAY_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    HEADERS_FIELD_NUMBER: _ClassVar[int]
     workflow_type: str
     task_queue: str
     input: _payload_pb2.Payload
@@ -93,7 +94,8 @@ class WorkflowStarted(_message.Message):
     execution_started_at: _timestamp_pb2.Timestamp
     start_delay: _duration_pb2.Duration
     priority: int
-    def __init__(self, workflow_type: _Optional[str] = ..., task_queue: _Optional[str] = ..., input: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., seed: _Optional[int] = ..., attempt: _Optional[int] = ..., retry_policy: _Optional[_Union[_retry_policy_pb2.RetryPolicy, _Mapping]] = ..., execution_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., run_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., previous_run_id: _Optional[str] = ..., first_run_id: _Optional[str] = ..., execution_started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_delay: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., priority: _Optional[int] = ...) -> None: ...
+    headers: _containers.RepeatedCompositeFieldContainer[_payload_pb2.Header]
+    def __init__(self, workflow_type: _Optional[str] = ..., task_queue: _Optional[str] = ..., input: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., seed: _Optional[int] = ..., attempt: _Optional[int] = ..., retry_policy: _Optional[_Union[_retry_policy_pb2.RetryPolicy, _Mapping]] = ..., execution_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., run_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., previous_run_id: _Optional[str] = ..., first_run_id: _Optional[str] = ..., execution_started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_delay: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., priority: _Optional[int] = ..., headers: _Optional[_Iterable[_Union[_payload_pb2.Header, _Mapping]]] = ...) -> None: ...
 
 class WorkflowCompleted(_message.Message):
     __slots__ = ("result", "unhandled_signals")
@@ -174,7 +176,7 @@ class WorkflowAwaitingSignal(_message.Message):
     def __init__(self, wait_seq: _Optional[int] = ..., signal_name: _Optional[str] = ..., timer_seq: _Optional[int] = ...) -> None: ...
 
 class ActivityScheduled(_message.Message):
-    __slots__ = ("activity_seq", "name", "task_queue", "input", "options", "priority", "external")
+    __slots__ = ("activity_seq", "name", "task_queue", "input", "options", "priority", "external", "headers")
     ACTIVITY_SEQ_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     TASK_QUEUE_FIELD_NUMBER: _ClassVar[int]
@@ -182,6 +184,7 @@ class ActivityScheduled(_message.Message):
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     EXTERNAL_FIELD_NUMBER: _ClassVar[int]
+    HEADERS_FIELD_NUMBER: _ClassVar[int]
     activity_seq: int
     name: str
     task_queue: str
@@ -189,7 +192,8 @@ class ActivityScheduled(_message.Message):
     options: _activity_pb2.ActivityOptions
     priority: int
     external: bool
-    def __init__(self, activity_seq: _Optional[int] = ..., name: _Optional[str] = ..., task_queue: _Optional[str] = ..., input: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., options: _Optional[_Union[_activity_pb2.ActivityOptions, _Mapping]] = ..., priority: _Optional[int] = ..., external: _Optional[bool] = ...) -> None: ...
+    headers: _containers.RepeatedCompositeFieldContainer[_payload_pb2.Header]
+    def __init__(self, activity_seq: _Optional[int] = ..., name: _Optional[str] = ..., task_queue: _Optional[str] = ..., input: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., options: _Optional[_Union[_activity_pb2.ActivityOptions, _Mapping]] = ..., priority: _Optional[int] = ..., external: _Optional[bool] = ..., headers: _Optional[_Iterable[_Union[_payload_pb2.Header, _Mapping]]] = ...) -> None: ...
 
 class ActivityCompleted(_message.Message):
     __slots__ = ("activity_seq", "name", "result", "attempt", "lease")

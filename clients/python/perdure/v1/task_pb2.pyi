@@ -5,9 +5,10 @@ from perdure.v1 import activity_pb2 as _activity_pb2
 from perdure.v1 import history_pb2 as _history_pb2
 from perdure.v1 import payload_pb2 as _payload_pb2
 from perdure.v1 import rest_pb2 as _rest_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Mapping as _Mapping
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -37,7 +38,7 @@ class WorkflowTask(_message.Message):
     def __init__(self, task_token: _Optional[str] = ..., namespace: _Optional[str] = ..., workflow_id: _Optional[str] = ..., run_id: _Optional[str] = ..., workflow_type: _Optional[str] = ..., task_queue: _Optional[str] = ..., attempt: _Optional[int] = ..., previous_seq: _Optional[int] = ..., history: _Optional[_Union[_history_pb2.History, _Mapping]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class ActivityTask(_message.Message):
-    __slots__ = ("task_token", "namespace", "workflow_id", "run_id", "workflow_type", "activity_seq", "name", "task_queue", "input", "options", "attempt", "scheduled_at", "started_at", "heartbeat_details", "cancel_requested")
+    __slots__ = ("task_token", "namespace", "workflow_id", "run_id", "workflow_type", "activity_seq", "name", "task_queue", "input", "options", "attempt", "scheduled_at", "started_at", "heartbeat_details", "cancel_requested", "headers")
     TASK_TOKEN_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     WORKFLOW_ID_FIELD_NUMBER: _ClassVar[int]
@@ -53,6 +54,7 @@ class ActivityTask(_message.Message):
     STARTED_AT_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_DETAILS_FIELD_NUMBER: _ClassVar[int]
     CANCEL_REQUESTED_FIELD_NUMBER: _ClassVar[int]
+    HEADERS_FIELD_NUMBER: _ClassVar[int]
     task_token: str
     namespace: str
     workflow_id: str
@@ -68,4 +70,5 @@ class ActivityTask(_message.Message):
     started_at: _timestamp_pb2.Timestamp
     heartbeat_details: _payload_pb2.Payload
     cancel_requested: bool
-    def __init__(self, task_token: _Optional[str] = ..., namespace: _Optional[str] = ..., workflow_id: _Optional[str] = ..., run_id: _Optional[str] = ..., workflow_type: _Optional[str] = ..., activity_seq: _Optional[int] = ..., name: _Optional[str] = ..., task_queue: _Optional[str] = ..., input: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., options: _Optional[_Union[_activity_pb2.ActivityOptions, _Mapping]] = ..., attempt: _Optional[int] = ..., scheduled_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., heartbeat_details: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., cancel_requested: _Optional[bool] = ...) -> None: ...
+    headers: _containers.RepeatedCompositeFieldContainer[_payload_pb2.Header]
+    def __init__(self, task_token: _Optional[str] = ..., namespace: _Optional[str] = ..., workflow_id: _Optional[str] = ..., run_id: _Optional[str] = ..., workflow_type: _Optional[str] = ..., activity_seq: _Optional[int] = ..., name: _Optional[str] = ..., task_queue: _Optional[str] = ..., input: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., options: _Optional[_Union[_activity_pb2.ActivityOptions, _Mapping]] = ..., attempt: _Optional[int] = ..., scheduled_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., heartbeat_details: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., cancel_requested: _Optional[bool] = ..., headers: _Optional[_Iterable[_Union[_payload_pb2.Header, _Mapping]]] = ...) -> None: ...
