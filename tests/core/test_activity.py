@@ -4,7 +4,7 @@ import pytest
 
 from perdure.v1.activity_pb2 import ActivityOptions
 from perdure.v1.failure_pb2 import Failure, FailureKind, TimeoutType
-from perdure.v1.payload_pb2 import Payload
+from perdure.v1.payload_pb2 import Header, Payload
 from perdure_server.core.activity import FAILURE_ENDINGS, RESULT_ENDINGS, was_accepted
 from perdure_server.core.draft import CancelNotice
 from perdure_server.core.errors import InvalidCommand, LimitExceeded, PayloadTooLarge, StaleTask
@@ -41,8 +41,10 @@ def closed(life: Life) -> bool:
 
 
 def test_a_schedule_writes_event_row_and_task() -> None:
-    life = scheduled(input=Payload(data=b"5"))
+    headers = [Header(name="trace", value=Payload(data=b"7"))]
+    life = scheduled(input=Payload(data=b"5"), headers=headers)
     assert life.kinds[-1] == "activity_scheduled"
+    assert list(life.last.headers) == headers
     assert life.last.options == resolve_options(ActivityOptions())
     assert (life.last.task_queue, life.last.priority) == ("default", 3)
     activity, task = life.state.activities[1], life.task(ACTIVITY, 1)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from perdure.v1.payload_pb2 import Payload
+from perdure.v1.payload_pb2 import Header, Payload
 from perdure.v1.workflow_service_pb2 import StartWorkflowRequest
 from perdure_server.core.decide import decide_replacement, decide_taken_id, normalize_start
 from perdure_server.core.draft import Draft, NextRun
@@ -31,6 +31,11 @@ def test_a_start_opens_a_run_with_a_task() -> None:
     assert (task.queue, task.type, task.priority) == ("shop", "checkout", 2)
     assert (task.ready_at_us, task.session_id, task.lease) == (START_US, None, 0)
     assert task.lease_limit_us is None
+
+
+def test_headers_are_recorded_as_they_came() -> None:
+    headers = [Header(name="b", value=Payload(data=b"1")), Header(name="a")]
+    assert list(Life(headers=headers).last.headers) == headers
 
 
 def test_a_start_is_one_insert() -> None:

@@ -7,9 +7,11 @@ import threading
 
 import pytest
 
-from perdure import _activity_runner, activity, workflow
+from perdure import ActivityInterceptor, Codec, _activity_runner, activity, workflow
+from perdure._activity_execution import Surroundings
 from perdure._activity_runner import ActivityRunner
 from perdure._workflow_runner import WorkflowRunner
+from perdure.codec import Codecs
 from perdure.converter import Converter
 from perdure.errors import StaleTaskError
 from perdure.v1.history_pb2 import History, HistoryEvent
@@ -191,8 +193,21 @@ async def events():
     return {"started": asyncio.Event(), "go on": asyncio.Event(), "thread": threading.Event()}
 
 
-@pytest.fixture
-async def activities(link, events):
+class Passes(Codec):
+    """Changes nothing, on the loop."""
+
+    encoding = "test/passes"
+
+    async def encode(self, data):
+        await asyncio.sleep(0)
+
+
+BARE = {"converter": Converter()}
+SURROUNDED = {**BARE, "codecs": Codecs([Passes()]), "interceptors": (ActivityInterceptor(),)}
+
+
+@pytest.fixture(params=[BARE, SURROUNDED], ids=["bare", "surrounded"])
+async def activities(link, events, request):
     @activity
     async def waits() -> str:
         events["started"].set()
@@ -216,7 +231,7 @@ async def activities(link, events):
 
     runner = ActivityRunner(
         {known.name: known for known in (waits, beats, ignores_everything)},
-        Converter(),
+        Surroundings(**request.param),
         user_loop=asyncio.get_running_loop(),
         threads_max=2,
     )
@@ -286,6 +301,20 @@ async def test_more_sync_activities_than_threads_wait_their_turn(activities, lin
     tokens = sorted([(await link.reports.get()).task_token for _ in range(5)])
     assert tokens == ["0", "1", "2", "3", "4"]
     assert len(activities._threads._threads) == 2
+
+
+async def test_one_that_is_stopped_before_it_has_a_thread_is_not_begun(activities, link, events):
+    for number in range(3):
+        activities.take([ActivityTask(task_token=f"{number}", name="ignores_everything")])
+    activities.cancel("2", "CANCEL_REQUESTED")
+    events["thread"].set()
+
+    reports = [await link.reports.get() for _ in range(3)]
+    ended = {report.task_token: report.WhichOneof("report") for report in reports}
+    assert ended == {"0": COMPLETED, "1": COMPLETED, "2": "activity_failed"}
+
+
+COMPLETED = "activity_completed"
 
 
 def test_the_heartbeat_interval_is_a_third_of_its_timeout():

@@ -12,6 +12,7 @@ from random import Random
 from typing import Any, cast
 
 from perdure._activity import Activity
+from perdure._activity_execution import Surroundings
 from perdure._activity_runner import ActivityRunner
 from perdure._link import Link
 from perdure._workflow import Workflow
@@ -113,7 +114,10 @@ class SimWorker:
             time_limit_s=_TIME_LIMIT_S,
         )
         self._activity_runner = ActivityRunner(
-            self._activities, converter, user_loop=asyncio.get_running_loop(), threads_max=1
+            self._activities,
+            Surroundings(converter=converter),
+            user_loop=asyncio.get_running_loop(),
+            threads_max=1,
         )
         hello = WorkHello(
             session_id=f"{self.name}-{self._lives}",

@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     from perdure._handles import WorkflowDescription as WorkflowDescription
     from perdure._handles import WorkflowHandle as WorkflowHandle
     from perdure._handles import WorkflowStatus as WorkflowStatus
+    from perdure._inject import inject as inject
     from perdure._options import RetryPolicy as RetryPolicy
     from perdure._signal import signal as signal
     from perdure._workflow import workflow as workflow
     from perdure.client import Client as Client
+    from perdure.codec import Codec as Codec
+    from perdure.codec import Compression as Compression
     from perdure.converter import Converter as Converter
     from perdure.errors import ActivityCancelledError as ActivityCancelledError
     from perdure.errors import ActivityError as ActivityError
@@ -36,13 +39,22 @@ if TYPE_CHECKING:
     from perdure.errors import WorkflowNotFoundError as WorkflowNotFoundError
     from perdure.errors import WorkflowTerminatedError as WorkflowTerminatedError
     from perdure.errors import WorkflowTimedOutError as WorkflowTimedOutError
+    from perdure.interceptors import ActivityInterceptor as ActivityInterceptor
+    from perdure.interceptors import CarryContext as CarryContext
+    from perdure.interceptors import ClientInterceptor as ClientInterceptor
+    from perdure.interceptors import WorkflowInterceptor as WorkflowInterceptor
     from perdure.worker import Worker as Worker
     from perdure.worker import WorkerOptions as WorkerOptions
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "ActivityInterceptor": "interceptors",
+    "CarryContext": "interceptors",
     "Client": "client",
+    "ClientInterceptor": "interceptors",
+    "Codec": "codec",
+    "Compression": "codec",
     "Converter": "converter",
     "RetryPolicy": "_options",
     "Worker": "worker",
@@ -50,7 +62,9 @@ _HOMES = {
     "WorkflowDescription": "_handles",
     "WorkflowHandle": "_handles",
     "WorkflowStatus": "_handles",
+    "WorkflowInterceptor": "interceptors",
     "activity": "_activity",
+    "inject": "_inject",
     "signal": "_signal",
     "workflow": "_workflow",
     **dict.fromkeys(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine
+import logging
+import threading
+from collections.abc import Callable, Coroutine, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,21 +17,28 @@ from perdure._options import CallOptions, RetryPolicy
 from perdure._replay.commands import ActivityRequest
 from perdure._replay.run import Run
 from perdure._replay.source import caller_line
-from perdure._runtime import running_run
+from perdure._runtime import micros, running_run
+from perdure._times import to_datetime
 from perdure.converter import Converter
 from perdure.errors import DetachedActivityError
+from perdure.interceptors import ScheduleCall, chained, to_headers
 from perdure.v1.activity_pb2 import ActivityOptions
-from perdure.v1.payload_pb2 import Payload
+from perdure.v1.payload_pb2 import Header, Payload
 from perdure.v1.task_pb2 import ActivityTask
 
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 
+_log = logging.getLogger("perdure.activity")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActivityInfo:
-    """What an activity can know about its attempt."""
+    """What an activity can know about its attempt.
+
+    `deadline` is when the attempt, or the activity with all its attempts, runs out of time.
+    """
 
     task_token: str
     namespace: str
@@ -44,6 +53,7 @@ class ActivityInfo:
     started_at: datetime
     heartbeat_timeout: timedelta | None
     start_to_close_timeout: timedelta | None
+    deadline: datetime | None
 
 
 class ActivityContext:
@@ -62,7 +72,15 @@ class ActivityContext:
         self.task: Final = task
         self.converter: Final = converter
         self.beat: Final = beat
-        self.is_cancelled = task.cancel_requested
+        self.reason = ""
+        self._cancelled = threading.Event()
+        if task.cancel_requested:
+            self.cancel()
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the attempt should end."""
+        return self._cancelled.is_set()
 
     @cached_property
     def info(self) -> ActivityInfo:
@@ -82,11 +100,17 @@ class ActivityContext:
             started_at=task.started_at.ToDatetime(tzinfo=UTC),
             heartbeat_timeout=_timedelta(options, "heartbeat_timeout"),
             start_to_close_timeout=_timedelta(options, "start_to_close_timeout"),
+            deadline=_deadline(task),
         )
 
-    def cancel(self) -> None:
+    def cancel(self, reason: str = "CANCEL_REQUESTED") -> None:
         """Tells the attempt that it should end."""
-        self.is_cancelled = True
+        self.reason = self.reason or reason
+        self._cancelled.set()
+
+    def wait_cancelled(self, timeout_s: float | None) -> bool:
+        """Waits on this thread until the attempt should end; False when the time was over first."""
+        return self._cancelled.wait(timeout_s)
 
 
 _current: Final[ContextVar[ActivityContext]] = ContextVar("perdure_activity")
@@ -128,8 +152,10 @@ class Activity(Generic[P, R]):
         if run is None:
             return self._call_here(args, kwargs)
         values = self.signature.value_of(args, kwargs)
+        if run.interceptors:
+            return self._call_intercepted(run, values, caller_line(2))
         payload = run.converter.encode(values[0]) if values else None
-        return self._call_durably(run, payload, caller_line(2))
+        return self._call_durably(run, payload, (), caller_line(2))
 
     def options(
         self,
@@ -166,12 +192,27 @@ class Activity(Generic[P, R]):
         return f"<activity {self.name!r}>"
 
     async def _call_here(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
+        if absent := self.signature.needs.keys() - kwargs:
+            raise TypeError(f"{self.name} needs {min(absent)}=..., which a worker would give it")
         result = self.fn(*args, **kwargs)
         value: R = await result if self.is_async else result
         return value
 
-    async def _call_durably(self, run: Run, payload: Payload | None, source: str) -> R:
+    async def _call_intercepted(self, run: Run, values: tuple[Any, ...], source: str) -> R:
+        async def schedule(call: ScheduleCall) -> R:
+            payload = run.converter.encode(call.arguments[0]) if call.arguments else None
+            headers = to_headers(call.headers, run.converter)
+            return await self._call_durably(run, payload, headers, source)
+
+        call = ScheduleCall(name=self.name, arguments=values)
+        result: R = await chained(run.interceptors, "schedule_activity", schedule)(call)
+        return result
+
+    async def _call_durably(
+        self, run: Run, payload: Payload | None, headers: Sequence[Header], source: str
+    ) -> R:
         request = ActivityRequest(self.name, payload, source)
+        request.headers = headers
         request.options = self._message
         request.task_queue = self._options.task_queue
         request.priority = self._options.priority
@@ -181,6 +222,9 @@ class Activity(Generic[P, R]):
 
 class ActivityWords:
     """`activity`: the decorator, and the words of activity code as its methods."""
+
+    logger: Final = _log
+    """A logger whose records name workflow, run, activity and attempt."""
 
     @overload
     def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> Activity[P, R]: ...
@@ -242,6 +286,24 @@ class ActivityWords:
         return _context().is_cancelled
 
     @staticmethod
+    def wait_cancelled(timeout: timedelta | float | None = None) -> bool:
+        """Has a sync activity wait until it should end: a sleep that a cancellation cuts short.
+
+        A number is seconds. False when they were over first.
+        """
+        return _context().wait_cancelled(None if timeout is None else micros(timeout) / 1e6)
+
+    @staticmethod
+    def cancel_reason() -> str:
+        """Why the attempt should end; empty while it should not.
+
+        `CANCEL_REQUESTED`: the workflow asked. `WORKFLOW_CLOSED`: it has ended. `LEASE_LOST`: the
+        activity has ended, or is given to somebody else. `WORKER_STOPPED`: the worker leaves, and
+        another one tries again.
+        """
+        return _context().reason
+
+    @staticmethod
     def detach() -> NoReturn:
         """Leaves the activity open: somebody else completes it by `activity.info().task_token`."""
         _context()
@@ -264,6 +326,14 @@ class ActivityDecorator:
         return Activity(fn, name=self._name, options=self._options)
 
 
+def _deadline(task: ActivityTask) -> datetime | None:
+    spans = (
+        (task.started_at, _timedelta(task.options, "start_to_close_timeout")),
+        (task.scheduled_at, _timedelta(task.options, "schedule_to_close_timeout")),
+    )
+    return min((to_datetime(since) + span for since, span in spans if span), default=None)
+
+
 def _timedelta(options: ActivityOptions, field: str) -> timedelta | None:
     if not options.HasField(field):
         return None
@@ -278,4 +348,15 @@ def _context() -> ActivityContext:
     return context
 
 
+class _NamesAttempt(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        context = _current.get(None)
+        if context is not None:
+            task = context.task
+            record.workflow_id, record.run_id = task.workflow_id, task.run_id
+            record.activity, record.attempt = task.name, task.attempt
+        return True
+
+
+_log.addFilter(_NamesAttempt())
 activity: Final = ActivityWords()

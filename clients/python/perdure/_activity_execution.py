@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final, TypeAlias
 
 from perdure._activity import Activity, ActivityContext, enter_activity
 from perdure._failures import to_failure
+from perdure._inject import take
+from perdure.codec import Codecs, payloads_of
 from perdure.converter import Converter
 from perdure.errors import DetachedActivityError
+from perdure.interceptors import ActivityCall, ActivityInterceptor, chained, from_headers
 from perdure.v1.failure_pb2 import Failure, FailureKind
 from perdure.v1.payload_pb2 import Payload
 from perdure.v1.task_pb2 import ActivityTask
@@ -27,6 +32,28 @@ WORKER_STOPPED: Final = "WORKER_STOPPED"
 """Why an attempt is told to stop; the last one is the worker's own."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What stands around the code of all activities of one worker.
+
+    `state` is what the lifespan of the worker gave.
+    """
+
+    converter: Converter
+    codecs: Codecs = field(default_factory=Codecs)
+    interceptors: tuple[ActivityInterceptor, ...] = ()
+    state: Any = None
+
+    @property
+    def on_loop(self) -> bool:
+        """Whether even sync activities begin and end on the loop, where codecs and others run."""
+        return bool(self.codecs or self.interceptors)
+
+
+InThread: TypeAlias = Callable[[Callable[[], Any]], Awaitable[Any]]
+"""Runs code of a sync activity in a thread; called on the loop."""
+
+
 class Execution:
     """One attempt, between the home loop and the code that runs elsewhere.
 
@@ -37,13 +64,14 @@ class Execution:
         self,
         task: ActivityTask,
         activity: Activity[Any, Any],
-        converter: Converter,
+        around: Surroundings,
         *,
         alive: Callable[[Execution], None],
     ) -> None:
         self.task: Final = task
         self.activity: Final = activity
-        self._converter = converter
+        self._around = around
+        self._converter = converter = around.converter
         self.stop_reason = ""
         self.on_loop: asyncio.Task[TaskReport] | None = None
         self._alive = alive
@@ -55,17 +83,22 @@ class Execution:
         """Tells the code to stop; returns whether it is told for the first time."""
         first = not self.stop_reason
         self.stop_reason = reason
-        self._context.cancel()
+        self._context.cancel(reason)
         return first
 
-    async def run_async(self) -> TaskReport:
-        """Runs an async activity and returns its report; whatever it raises is one."""
+    async def run_async(self, in_thread: InThread) -> TaskReport:
+        """Runs an activity on the loop and returns its report; whatever it raises is one.
+
+        The code of a sync one runs in a thread.
+        """
+        codecs = self._around.codecs
         try:
+            await codecs.decode(self.task)
             enter_activity(self._context)
-            arguments = self.activity.signature.arguments(self._input, self._converter)
-            return self._completed(await self.activity.fn(*arguments))
+            report = self._completed(await self._execute(in_thread))
+            return await codecs.encoded(report)
         except BaseException as error:  # noqa: BLE001  # SystemExit in user code is a failure too
-            return self.failed(error)
+            return await self._encoded_failure(error)
 
     def run_sync(self) -> TaskReport:
         """Runs a sync activity and returns its report; whatever it raises is one."""
@@ -74,8 +107,7 @@ class Execution:
             return self.failed(asyncio.CancelledError())
         try:
             enter_activity(self._context)
-            arguments = self.activity.signature.arguments(self._input, self._converter)
-            return self._completed(self.activity.fn(*arguments))
+            return self._completed(self.activity.fn(*self._arguments(), **self._resources()))
         except BaseException as error:  # noqa: BLE001  # SystemExit in user code is a failure too
             return self.failed(error)
 
@@ -101,16 +133,51 @@ class Execution:
             activity_heartbeat=ActivityHeartbeat(details=details),
         )
 
+    async def _execute(self, in_thread: InThread) -> Any:
+        async def run(call: ActivityCall) -> Any:
+            code = partial(self.activity.fn, *call.arguments, **self._resources())
+            return await (
+                code() if self.activity.is_async else in_thread(self._unless_stopped(code))
+            )
+
+        interceptors = self._around.interceptors
+        if not interceptors and self.activity.is_async:
+            return await self.activity.fn(*self._arguments(), **self._resources())
+        headers = from_headers(self.task.headers, self._converter) if interceptors else {}
+        call = ActivityCall(info=self._context.info, arguments=self._arguments(), headers=headers)
+        return await chained(interceptors, "execute_activity", run)(call)
+
+    def _unless_stopped(self, code: Callable[[], Any]) -> Callable[[], Any]:
+        def begin() -> Any:
+            if self.stop_reason:
+                # It waited for a thread; like an async one it is not begun any more.
+                raise asyncio.CancelledError
+            return code()
+
+        return begin
+
+    def _arguments(self) -> tuple[Any, ...]:
+        payload = self.task.input if self.task.HasField("input") else None
+        return self.activity.signature.arguments(payload, self._converter)
+
+    def _resources(self) -> dict[str, Any]:
+        return take(self._around.state, self.activity.signature.needs)
+
+    async def _encoded_failure(self, error: BaseException) -> TaskReport:
+        try:
+            return await self._around.codecs.encoded(self.failed(error))
+        except Exception as problem:  # noqa: BLE001  # a codec of the author may raise anything
+            report = self.failed(problem)
+            for payload in payloads_of(report):
+                payload.Clear()
+            return report
+
     def _heartbeat(self, details: Payload | None) -> None:
         """Notes a sign of life; the latest details are sent, not each."""
         if details is not None:
             self._details = details
         self._beat_due = True
         self._alive(self)
-
-    @property
-    def _input(self) -> Payload | None:
-        return self.task.input if self.task.HasField("input") else None
 
     def _completed(self, result: Any) -> TaskReport:
         return TaskReport(

@@ -10,16 +10,25 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from collections.abc import AsyncGenerator
-from typing import Final, TypeVar
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any, Final, TypeVar
 
 from google.protobuf.message import Message
 
 from perdure._home import HomeLoop, Hop
 from perdure._session import Session
 from perdure._transport import Transport, one
+from perdure.codec import Codecs
 from perdure.converter import Converter
 from perdure.errors import RpcError, UnavailableError
+from perdure.interceptors import (
+    ClientCall,
+    ClientInterceptor,
+    Interceptor,
+    Proceed,
+    chained,
+    of_kind,
+)
 from perdure.v1 import workflow_service_pb2 as pb
 
 MessageT = TypeVar("MessageT", bound=Message)
@@ -43,7 +52,12 @@ class Connection:
         converter: Converter,
         use_session: bool,
         patience_s: float,
+        codecs: Codecs,
+        interceptors: Sequence[Interceptor],
     ) -> None:
+        self.codecs: Final = codecs
+        self.interceptors: Final = tuple(interceptors)
+        self._outbound = of_kind(interceptors, ClientInterceptor)
         self.transport: Final = transport
         self.namespace: Final = namespace
         self.converter: Final = converter
@@ -85,9 +99,14 @@ class Connection:
             raise RuntimeError("the client is not open: use it inside of `async with`")
         return self._session
 
+    async def intercepted(self, call: ClientCall, last: Proceed[ClientCall]) -> Any:
+        """Makes a call by `last`, through the interceptors of the client."""
+        return await chained(self._outbound, "call", last)(call)
+
     async def in_session(self, call: pb.SessionCall, answer: type[MessageT]) -> MessageT:
         """Makes one call through the session and returns its answer. Raises an `RpcError`."""
         patience = self.patience()
+        call = await self.codecs.encoded(call)
         while True:
             try:
                 reply = await self._in_session_once(call)
@@ -98,6 +117,7 @@ class Connection:
                 await patience.after(error)
             else:
                 assert isinstance(reply, answer)
+                await self.codecs.decode(reply)
                 return reply
 
     async def unary(
@@ -110,6 +130,7 @@ class Connection:
     ) -> MessageT:
         """Makes one unary call and returns its answer. Raises an `RpcError`."""
         patience = self.patience()
+        request = await self.codecs.encoded(request)
         while True:
             try:
                 reply = await self.home.run(
@@ -119,6 +140,7 @@ class Connection:
                 await patience.after(error)
             else:
                 assert isinstance(reply, answer)
+                await self.codecs.decode(reply)
                 return reply
 
     async def stream(
@@ -132,6 +154,7 @@ class Connection:
                 if response is None:
                     return
                 assert isinstance(response, answer)
+                await self.codecs.decode(response)
                 yield response
         finally:
             await self.home.run(responses.aclose())

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any, Protocol, TypeVar, get_type_hints
 
+from perdure._inject import Injected
 from perdure.converter import Converter
 from perdure.errors import PayloadError
 from perdure.v1.payload_pb2 import Payload
@@ -34,6 +35,11 @@ class Signature:
 
     def __init__(self, fn: Callable[..., Any], *, of_method: bool = False) -> None:
         parameters = list(inspect.signature(fn).parameters.values())[of_method:]
+        self.needs = {
+            p.name: p.default.name or p.name for p in parameters if isinstance(p.default, Injected)
+        }
+        """What the worker adds to a call: by parameter, its name in the lifespan's state."""
+        parameters = [p for p in parameters if p.name not in self.needs]
         required = [p for p in parameters if p.default is p.empty and p.kind not in _STARS]
         if len(required) > 1 or any(
             p.kind in _STARS or p.kind is p.KEYWORD_ONLY for p in parameters

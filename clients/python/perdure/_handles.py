@@ -8,6 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from typing import Any, Final, Generic, TypeVar, overload
 from uuid import uuid4
 
@@ -16,6 +17,7 @@ from perdure._failures import workflow_error
 from perdure._signal import Signal
 from perdure._times import instant_of, to_datetime, to_duration
 from perdure.errors import UnavailableError
+from perdure.interceptors import ClientCall, Proceed
 from perdure.v1 import watch_service_pb2 as watching
 from perdure.v1 import workflow_pb2
 from perdure.v1 import workflow_service_pb2 as pb
@@ -103,8 +105,8 @@ class WorkflowHandle(Generic[R]):
         Raises the `WorkflowError` of another end, TimeoutError after `timeout`.
         """
         async with asyncio.timeout(None if timeout is None else timeout.total_seconds()):
-            response = await self._await_result()
-        return self.outcome(response)
+            result: R = await self._intercepted("result", self._result)
+        return result
 
     @overload
     async def signal(self, signal: Signal[V], value: V, /, *, request_id: str = "") -> None: ...
@@ -117,18 +119,22 @@ class WorkflowHandle(Generic[R]):
 
         Raises WorkflowNotFoundError, WorkflowClosedError.
         """
+        name = signal if isinstance(signal, str) else signal.name
+        last = partial(self._signal, request_id or uuid4().hex)
+        await self._intercepted("signal", last, name=name, arguments=(value,))
+
+    async def _signal(self, request_id: str, call: ClientCall) -> None:
         connection = self._connection
         request = pb.SignalWorkflowRequest(
             namespace=connection.namespace,
             workflow_id=self.workflow_id,
             run_id=self.run_id,
-            signal_name=signal if isinstance(signal, str) else signal.name,
-            payload=connection.converter.encode(value),
-            request_id=request_id or uuid4().hex,
+            signal_name=call.name,
+            payload=connection.converter.encode(call.arguments[0]),
+            request_id=request_id,
         )
         if connection.uses_session:
-            call = pb.SessionCall(signal=request)
-            await connection.in_session(call, pb.SignalWorkflowResponse)
+            await connection.in_session(pb.SessionCall(signal=request), pb.SignalWorkflowResponse)
         else:
             await connection.unary(
                 "WorkflowService/SignalWorkflow", request, pb.SignalWorkflowResponse
@@ -141,15 +147,19 @@ class WorkflowHandle(Generic[R]):
 
         Raises WorkflowNotFoundError, also for a closed run.
         """
-        connection = self._connection
         request = pb.CancelWorkflowRequest(
-            namespace=connection.namespace,
+            namespace=self._connection.namespace,
             workflow_id=self.workflow_id,
             run_id=self.run_id,
             reason=reason,
             request_id=request_id or uuid4().hex,
             deadline=to_duration(deadline),
         )
+        status: WorkflowStatus = await self._intercepted("cancel", partial(self._cancel, request))
+        return status
+
+    async def _cancel(self, request: pb.CancelWorkflowRequest, _: ClientCall) -> WorkflowStatus:
+        connection = self._connection
         if connection.uses_session:
             call = pb.SessionCall(cancel=request)
             response = await connection.in_session(call, pb.CancelWorkflowResponse)
@@ -168,19 +178,28 @@ class WorkflowHandle(Generic[R]):
             reason=reason,
             request_id=request_id or uuid4().hex,
         )
-        await self._connection.unary(
-            "WorkflowService/TerminateWorkflow", request, pb.TerminateWorkflowResponse
-        )
+
+        async def terminate(_: ClientCall) -> None:
+            await self._connection.unary(
+                "WorkflowService/TerminateWorkflow", request, pb.TerminateWorkflowResponse
+            )
+
+        await self._intercepted("terminate", terminate)
 
     async def describe(self) -> WorkflowDescription:
         """Reads the run as it stands. Raises WorkflowNotFoundError."""
         request = pb.GetWorkflowRequest(
             namespace=self._connection.namespace, workflow_id=self.workflow_id, run_id=self.run_id
         )
-        response = await self._connection.unary(
-            "WorkflowService/GetWorkflow", request, pb.GetWorkflowResponse
-        )
-        return WorkflowDescription.of(response.workflow)
+
+        async def describe(_: ClientCall) -> WorkflowDescription:
+            response = await self._connection.unary(
+                "WorkflowService/GetWorkflow", request, pb.GetWorkflowResponse
+            )
+            return WorkflowDescription.of(response.workflow)
+
+        description: WorkflowDescription = await self._intercepted("describe", describe)
+        return description
 
     async def history(self) -> History:
         """Reads the whole history of the run. Raises WorkflowNotFoundError."""
@@ -231,6 +250,23 @@ class WorkflowHandle(Generic[R]):
             workflow_id=self.workflow_id,
             run_id=response.run_id,
         )
+
+    async def _intercepted(
+        self,
+        operation: str,
+        last: Proceed[ClientCall],
+        *,
+        name: str = "",
+        arguments: tuple[Any, ...] = (),
+    ) -> Any:
+        """Makes a call through the interceptors of the client."""
+        call = ClientCall(
+            operation=operation, workflow_id=self.workflow_id, name=name, arguments=arguments
+        )
+        return await self._connection.intercepted(call, last)
+
+    async def _result(self, _: ClientCall) -> R:
+        return self.outcome(await self._await_result())
 
     async def _follow(
         self, request: watching.WatchWorkflowRequest

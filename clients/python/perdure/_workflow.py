@@ -84,6 +84,8 @@ class Workflow(Generic[P, R]):
         self.name = name or fn.__name__
         self.task_queue = task_queue
         self.signature = self._signature_of(fn)
+        if self.signature.needs:
+            raise TypeError(f"{fn.__qualname__}: only activities get something of their worker")
         self.__doc__ = fn.__doc__
 
     @property

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from queue import SimpleQueue
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 from perdure._failures import to_failure
 from perdure._home import Hop
@@ -19,9 +20,12 @@ from perdure._link import Link
 from perdure._replay.machine import Machine
 from perdure._workflow import Workflow
 from perdure._workflow_thread import Job, WorkflowThread
+from perdure.codec import Codecs
 from perdure.converter import Converter
-from perdure.errors import RpcError
+from perdure.errors import PayloadError, RpcError
+from perdure.interceptors import WorkflowInterceptor
 from perdure.v1.failure_pb2 import Failure
+from perdure.v1.history_pb2 import HistoryEvent
 from perdure.v1.task_pb2 import WorkflowTask
 from perdure.v1.worker_service_pb2 import (
     CachedRun,
@@ -36,8 +40,18 @@ _TICKS_PER_LIMIT: Final = 5
 
 _log = logging.getLogger("perdure.worker")
 
+T = TypeVar("T")
 Work: TypeAlias = SimpleQueue[Job | Callable[[], None] | None]
 FetchHistory = Callable[[GetWorkflowTaskHistoryRequest], Awaitable[GetWorkflowTaskHistoryResponse]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowSurroundings:
+    """What stands around the code of all workflows of one worker; codecs run on `user_loop`."""
+
+    user_loop: asyncio.AbstractEventLoop
+    codecs: Codecs = field(default_factory=Codecs)
+    interceptors: tuple[WorkflowInterceptor, ...] = ()
 
 
 class WorkflowRunner:
@@ -48,6 +62,7 @@ class WorkflowRunner:
         workflows: Mapping[str, Workflow[Any, Any]],
         converter: Converter,
         *,
+        around: WorkflowSurroundings | None = None,
         fetch_history: FetchHistory,
         cached_runs_max: int,
         time_limit_s: float,
@@ -59,6 +74,8 @@ class WorkflowRunner:
         self._time_limit_s = time_limit_s
         self._loop = asyncio.get_running_loop()
         self._hop = Hop(self._loop)
+        self._around = around or WorkflowSurroundings(user_loop=self._loop)
+        self._codecs = self._around.codecs
         self._machines: OrderedDict[str, Machine] = OrderedDict()
         self._jobs: dict[str, Job] = {}
         self._fetches: set[asyncio.Task[None]] = set()
@@ -138,12 +155,15 @@ class WorkflowRunner:
         self._machines.move_to_end(task.run_id)
         job = Job(task, machine, self._converter)
         self._jobs[task.task_token] = job
-        if task.next_page_token:
-            fetch = self._loop.create_task(self._complete_history(job))
-            self._fetches.add(fetch)
-            fetch.add_done_callback(self._fetches.discard)
+        if task.next_page_token or self._codecs:
+            self._spawn(self._prepare(job))
         else:
             self._queue.put(job)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._fetches.add(task)
+        task.add_done_callback(self._fetches.discard)
 
     def _miss(self, task: WorkflowTask) -> None:
         """Asks for a task again, with the whole history."""
@@ -158,24 +178,18 @@ class WorkflowRunner:
             run_id=task.run_id,
             task_queue=task.task_queue,
             converter=self._converter,
+            interceptors=self._around.interceptors,
         )
 
-    async def _complete_history(self, job: Job) -> None:
-        """Fetches what did not fit into the task, then queues the job."""
-        events = list(job.task.history.events)
-        page_token = job.task.next_page_token
-        while page_token:
-            request = GetWorkflowTaskHistoryRequest(
-                task_token=job.task.task_token, page_token=page_token
-            )
-            try:
-                page = await self._fetch_history(request)
-            except RpcError as error:
-                self._finished(job, job.failed(to_failure(error, self._converter)))
-                return
-            events.extend(page.history.events)
-            page_token = page.next_page_token
-        job.events = events
+    async def _prepare(self, job: Job) -> None:
+        """Fetches what did not fit into the task, decodes it all, then queues the job."""
+        try:
+            job.events = await self._whole_history(job)
+            if self._codecs:
+                await self._on_user_loop(self._decode(job.events))
+        except (RpcError, PayloadError) as error:
+            self._tell(job, job.failed(to_failure(error, self._converter)))
+            return
         if self._jobs.get(job.task.task_token) is not job:
             return
         if self._machines.get(job.task.run_id) is not job.machine:
@@ -185,6 +199,28 @@ class WorkflowRunner:
             return
         self._queue.put(job)
 
+    async def _whole_history(self, job: Job) -> list[HistoryEvent]:
+        events = list(job.task.history.events)
+        page_token = job.task.next_page_token
+        while page_token:
+            request = GetWorkflowTaskHistoryRequest(
+                task_token=job.task.task_token, page_token=page_token
+            )
+            page = await self._fetch_history(request)
+            events.extend(page.history.events)
+            page_token = page.next_page_token
+        return events
+
+    async def _decode(self, events: Sequence[HistoryEvent]) -> None:
+        for event in events:
+            await self._codecs.decode(event)
+
+    async def _on_user_loop(self, code: Coroutine[Any, Any, T]) -> T:
+        # Codecs are code of users, which must not hold up this loop.
+        return await asyncio.wrap_future(
+            asyncio.run_coroutine_threadsafe(code, self._around.user_loop)
+        )
+
     def _start_thread(self) -> None:
         hop = self._hop
         self._thread = WorkflowThread(
@@ -193,6 +229,19 @@ class WorkflowRunner:
         self._thread.start()
 
     def _finished(self, job: Job, report: TaskReport) -> None:
+        if self._codecs:
+            self._spawn(self._encode_and_tell(job, report))
+        else:
+            self._tell(job, report)
+
+    async def _encode_and_tell(self, job: Job, report: TaskReport) -> None:
+        try:
+            report = await self._on_user_loop(self._codecs.encoded(report))
+        except Exception as error:  # noqa: BLE001  # a codec of the author may raise anything
+            report = job.failed(to_failure(error, self._converter))
+        self._tell(job, report)
+
+    def _tell(self, job: Job, report: TaskReport) -> None:
         if self._jobs.get(job.task.task_token) is not job:
             return  # lost or abandoned meanwhile
         del self._jobs[job.task.task_token]

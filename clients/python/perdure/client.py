@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, Protocol, Self, TypedDict, TypeVar, Unpack, overload
@@ -19,7 +20,9 @@ from perdure._options import RetryPolicy
 from perdure._times import to_duration
 from perdure._transport import API_KEY_VARIABLE, GrpcTransport, Transport
 from perdure._workflow import Workflow, workflow_of
+from perdure.codec import Codec, Codecs
 from perdure.converter import Converter
+from perdure.interceptors import ClientCall, Interceptor, to_headers
 from perdure.v1 import worker_service_pb2 as working
 from perdure.v1 import workflow_service_pb2 as pb
 from perdure.worker import Worker, WorkerOptions
@@ -91,6 +94,8 @@ class Client:
         use_session: bool = True,
         patience: timedelta = DEFAULT_PATIENCE,
         workers: Sequence[WorkerOptions] = (),
+        codecs: Sequence[Codec] = (),
+        interceptors: Sequence[Interceptor] = (),
     ) -> None:
         self.connection: Final = Connection(
             transport,
@@ -98,6 +103,8 @@ class Client:
             converter=converter or Converter(),
             use_session=use_session,
             patience_s=patience.total_seconds(),
+            codecs=Codecs(codecs),
+            interceptors=interceptors,
         )
         self._workers = workers
         self._open = AsyncExitStack()
@@ -112,12 +119,16 @@ class Client:
         use_session: bool = True,
         patience: timedelta = DEFAULT_PATIENCE,
         api_key: str | None = None,
+        codecs: Sequence[Codec] = (),
+        interceptors: Sequence[Interceptor] = (),
     ) -> Self:
         """Makes a client of the server at `target`; it connects with the first call.
 
         `use_session=False` makes plain unary calls: slower, for proxies that do not carry streams.
         The API key is sent by the client and its workers; it is read from PERDURE_API_KEY when it
         is not given, and is for servers that ask for one. Raises ValueError when it cannot be one.
+        `codecs` encrypt or compress what is sent, `interceptors` stand between; the workers of this
+        client have them too.
         """
         if api_key is None:
             api_key = os.environ.get(API_KEY_VARIABLE)
@@ -127,6 +138,8 @@ class Client:
             converter=converter,
             use_session=use_session,
             patience=patience,
+            codecs=codecs,
+            interceptors=interceptors,
         )
 
     @classmethod
@@ -137,6 +150,8 @@ class Client:
         workers: Sequence[WorkerOptions] = (),
         namespace: str = DEFAULT_NAMESPACE,
         converter: Converter | None = None,
+        codecs: Sequence[Codec] = (),
+        interceptors: Sequence[Interceptor] = (),
     ) -> Self:
         """Makes a client with the whole engine, and workers, inside this process, on a SQLite file.
 
@@ -150,6 +165,8 @@ class Client:
             namespace=namespace,
             converter=converter,
             workers=workers,
+            codecs=codecs,
+            interceptors=interceptors,
         )
 
     async def __aenter__(self) -> Self:
@@ -202,10 +219,22 @@ class Client:
 
         Raises WorkflowAlreadyExistsError as the policies say.
         """
-        request = self._start_request(workflow, value, options)
+        call = self._start_call("start", workflow, value, options)
+        last = partial(self._start, workflow, options)
+        handle: WorkflowHandle[Any] = await self.connection.intercepted(call, last)
+        return handle
+
+    async def _start(
+        self,
+        workflow: Workflow[Any, Any] | type[Any] | str,
+        options: StartOptions,
+        call: ClientCall,
+    ) -> WorkflowHandle[Any]:
+        request = self._start_request(workflow, call, options)
         if self.connection.uses_session:
-            call = pb.SessionCall(start=request)
-            response = await self.connection.in_session(call, pb.StartWorkflowResponse)
+            response = await self.connection.in_session(
+                pb.SessionCall(start=request), pb.StartWorkflowResponse
+            )
         else:
             response = await self.connection.unary(
                 "WorkflowService/StartWorkflow", request, pb.StartWorkflowResponse
@@ -243,13 +272,23 @@ class Client:
 
         Raises what `start` and `WorkflowHandle.result` raise.
         """
+        call = self._start_call("execute", workflow, value, options)
+        return await self.connection.intercepted(call, partial(self._execute, workflow, options))
+
+    async def _execute(
+        self,
+        workflow: Workflow[Any, Any] | type[Any] | str,
+        options: StartOptions,
+        call: ClientCall,
+    ) -> Any:
         if not self.connection.uses_session:
-            handle = await self.start(workflow, *value, **options)
-            return await handle.result()
-        request = self._start_request(workflow, value, options)
+            started = await self._start(workflow, options, call)
+            return await started.result()
+        request = self._start_request(workflow, call, options)
         handle = self.get_handle(request.workflow_id, result_type=_result_type(workflow))
-        call = pb.SessionCall(execute=pb.ExecuteWorkflowRequest(start=request))
-        return handle.outcome(await self.connection.in_session(call, pb.GetWorkflowResultResponse))
+        execute = pb.SessionCall(execute=pb.ExecuteWorkflowRequest(start=request))
+        response = await self.connection.in_session(execute, pb.GetWorkflowResultResponse)
+        return handle.outcome(response)
 
     @overload
     def get_handle(self, workflow_id: str, *, run_id: str = ...) -> WorkflowHandle[Any]: ...
@@ -325,29 +364,41 @@ class Client:
         )
         return response.cancel_requested
 
-    def _start_request(
+    def _start_call(
         self,
+        operation: str,
         workflow: Workflow[Any, Any] | type[Any] | str,
         value: tuple[Any, ...],
         options: StartOptions,
-    ) -> pb.StartWorkflowRequest:
+    ) -> ClientCall:
         unknown = options.keys() - StartOptions.__optional_keys__
         if unknown or len(value) > 1:
             raise TypeError(f"a start takes one value and known options; got {[*value, *unknown]}")
-        if isinstance(workflow, str):
-            name, task_queue = workflow, None
-        else:
+        name = workflow if isinstance(workflow, str) else workflow_of(workflow).name
+        if not isinstance(workflow, str):
+            value = workflow_of(workflow).signature.value_of(value, {})
+        return ClientCall(
+            operation=operation, workflow_id=options.get("id", ""), name=name, arguments=value
+        )
+
+    def _start_request(
+        self,
+        workflow: Workflow[Any, Any] | type[Any] | str,
+        call: ClientCall,
+        options: StartOptions,
+    ) -> pb.StartWorkflowRequest:
+        task_queue = None
+        if not isinstance(workflow, str):
             definition = workflow_of(workflow)
-            name = definition.name
-            task_queue = definition.task_queue or self._queue_of_own_worker(name)
-            value = definition.signature.value_of(value, {})
-        retry = options.get("retry")
+            task_queue = definition.task_queue or self._queue_of_own_worker(definition.name)
+        retry, converter = options.get("retry"), self.connection.converter
         return pb.StartWorkflowRequest(
             namespace=self.connection.namespace,
-            workflow_id=options.get("id") or uuid4().hex,
-            workflow_type=name,
+            workflow_id=call.workflow_id or uuid4().hex,
+            workflow_type=call.name,
             task_queue=options.get("task_queue", task_queue),
-            input=self.connection.converter.encode(value[0]) if value else None,
+            input=converter.encode(call.arguments[0]) if call.arguments else None,
+            headers=to_headers(call.headers, converter),
             request_id=options.get("request_id") or uuid4().hex,
             conflict_policy=_enum("CONFLICT_POLICY", options.get("conflict_policy")),
             reuse_policy=_enum("REUSE_POLICY", options.get("reuse_policy")),

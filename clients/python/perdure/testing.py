@@ -28,10 +28,12 @@ from perdure._replay.replayer import replay
 from perdure._virtual_time import TimeKeeper, VirtualClock, WatchedStore
 from perdure._workflow import AnyWorkflow, workflow_of
 from perdure.client import Client
+from perdure.codec import Codec
 from perdure.converter import Converter
 from perdure.errors import RpcError
+from perdure.interceptors import Interceptor
 from perdure.v1.failure_pb2 import Failure
-from perdure.worker import Worker
+from perdure.worker import Lifespan, Worker, WorkerOptions
 from perdure_server.api.errors import to_status
 from perdure_server.app import SystemIds
 from perdure_server.core.errors import StoreUnavailable
@@ -68,6 +70,9 @@ class Environment:
         start: datetime = _START,
         max_cached_runs: int = 1000,
         converter: Converter | None = None,
+        codecs: Sequence[Codec] = (),
+        interceptors: Sequence[Interceptor] = (),
+        lifespan: Lifespan | None = None,
     ) -> None:
         self._clock = VirtualClock((start - _EPOCH) // _MICROSECOND, is_durable=_is_durable)
         self._folder = tempfile.TemporaryDirectory(prefix="perdure-")
@@ -77,9 +82,20 @@ class Environment:
         store = cast("Store", self._store)
         ids = SystemIds()
         transport = EmbeddedTransport(lambda: open_on_store(store, self._clock, ids), to_status)
-        self.client: Final = Client(transport, converter=converter)
+        self.client: Final = Client(
+            transport, converter=converter, codecs=codecs, interceptors=interceptors
+        )
         self._workers = [
-            Worker(self.client, queue, workflows, activities, max_cached_runs=max_cached_runs)
+            Worker.of(
+                self.client,
+                WorkerOptions(
+                    queue,
+                    workflows,
+                    activities,
+                    max_cached_runs=max_cached_runs,
+                    lifespan=lifespan,
+                ),
+            )
             for queue in _queues(workflows, activities)
         ]
         self._open = AsyncExitStack()

@@ -12,20 +12,24 @@ import contextlib
 import os
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, fields
 from datetime import timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypedDict, Unpack, cast
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeAlias, TypedDict, Unpack, cast
 from uuid import uuid4
 
 from perdure._activity import Activity
+from perdure._activity_execution import Surroundings
 from perdure._activity_runner import ActivityRunner
 from perdure._connection import CALL_TIMEOUT_S, Connection
 from perdure._definition import registry
+from perdure._inject import missing
 from perdure._link import Link
 from perdure._workflow import AnyWorkflow, Workflow
-from perdure._workflow_runner import WorkflowRunner
+from perdure._workflow_runner import WorkflowRunner, WorkflowSurroundings
 from perdure.errors import RpcError
+from perdure.interceptors import ActivityInterceptor, Interceptor, WorkflowInterceptor, of_kind
 from perdure.v1.failure_pb2 import Failure
 from perdure.v1.worker_service_pb2 import (
     GetWorkflowTaskHistoryRequest,
@@ -42,6 +46,10 @@ _FLUSH_S: Final = 2.0
 _LOOK_S: Final = 0.02
 
 
+Lifespan: TypeAlias = Callable[[], AbstractAsyncContextManager[Any]]
+"""A context manager around the life of a worker; what it gives is `Worker.state`."""
+
+
 class WorkerSettings(TypedDict, total=False):
     """What a worker may be told beside its work; the defaults stand in `WorkerOptions`."""
 
@@ -51,6 +59,8 @@ class WorkerSettings(TypedDict, total=False):
     workflow_task_timeout: timedelta
     drain_timeout: timedelta
     identity: str
+    interceptors: Sequence[Interceptor]
+    lifespan: Lifespan
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +77,9 @@ class WorkerOptions:
         workflow_task_timeout: How long workflow code may compute without waiting for anything.
         drain_timeout: How long it waits for running work when it leaves.
         identity: What people call it.
+        interceptors: What stands around workflow and activity code, inside of the client's.
+        lifespan: Makes what activities `inject()`; is entered before the worker begins and left
+            when it has ended.
     """
 
     task_queue: str
@@ -78,6 +91,8 @@ class WorkerOptions:
     workflow_task_timeout: timedelta = timedelta(seconds=10)
     drain_timeout: timedelta = timedelta(seconds=10)
     identity: str = ""
+    interceptors: Sequence[Interceptor] = ()
+    lifespan: Lifespan | None = None
 
     def hello(self, namespace: str) -> WorkHello:
         """Makes the introduction of a new worker session."""
@@ -101,6 +116,9 @@ class Worker:
     Leaving it asks for no more tasks, waits for the running ones and tells their ends. `await
     worker.run()` does the same until it is cancelled. A server that is away is waited for; when it
     refuses the worker's API key, the block is cancelled and UnauthenticatedError leaves it.
+
+    Attributes:
+        state: What the lifespan gave; None without one.
     """
 
     def __init__(
@@ -111,6 +129,8 @@ class Worker:
         activities: Sequence[Activity[..., Any]] = (),
         **settings: Unpack[WorkerSettings],
     ) -> None:
+        self.state: Any = None
+        self._life = contextlib.AsyncExitStack()
         self._connection: Final = client.connection
         self._options: Final = WorkerOptions(task_queue, workflows, activities, **settings)
         # Made here, so that what cannot be registered is found where the worker is written.
@@ -128,7 +148,12 @@ class Worker:
     def of(cls, client: Client, options: WorkerOptions) -> Self:
         """Makes a worker of options that were written before there was a client."""
         return cls(
-            client, **{field.name: getattr(options, field.name) for field in fields(options)}
+            client,
+            **{
+                field.name: value
+                for field in fields(options)
+                if (value := getattr(options, field.name)) is not None
+            },
         )
 
     async def __aenter__(self) -> Self:
@@ -139,8 +164,16 @@ class Worker:
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(self._refuse, error)
 
-        shift = Shift.begin(self._connection, self._options, self._hello, loop, on_refused=refused)
-        self.shift = await self._connection.home.run(shift)
+        await self._begin_life()
+        surroundings = self._surroundings(loop)
+        shift = Shift.begin(
+            self._connection, self._options, self._hello, surroundings, on_refused=refused
+        )
+        try:
+            self.shift = await self._connection.home.run(shift)
+        except BaseException:
+            await self._life.aclose()
+            raise
         task = asyncio.current_task()
         assert task is not None
         self._block, self._cancelled_before = task, task.cancelling()
@@ -158,10 +191,51 @@ class Worker:
         others = 0
         if self._interrupted and task is not None:
             others = task.uncancel() - self._cancelled_before
-        await self._connection.home.run(self.shift.end())
+        try:
+            await self._connection.home.run(self.shift.end())
+        finally:
+            await self._life.aclose()
         by_us = self._interrupted and isinstance(error, asyncio.CancelledError) and others <= 0
         if self._refused is not None and (error is None or by_us):
             raise self._refused from None
+
+    async def _begin_life(self) -> None:
+        if self._options.lifespan is None:
+            self._check_state()
+            return
+        self.state = await self._life.enter_async_context(self._options.lifespan())
+        try:
+            self._check_state()
+        except BaseException:
+            await self._life.aclose()
+            raise
+
+    def _check_state(self) -> None:
+        for activity in self._options.activities:
+            if absent := missing(self.state, activity.signature.needs.values()):
+                raise TypeError(
+                    f"activity {activity.name} needs {absent[0]!r}, which the lifespan of the "
+                    "worker does not give"
+                )
+
+    def _surroundings(
+        self, loop: asyncio.AbstractEventLoop
+    ) -> tuple[WorkflowSurroundings, Surroundings]:
+        codecs, converter = self._connection.codecs, self._connection.converter
+        interceptors = [*self._connection.interceptors, *self._options.interceptors]
+        return (
+            WorkflowSurroundings(
+                user_loop=loop,
+                codecs=codecs,
+                interceptors=of_kind(interceptors, WorkflowInterceptor),
+            ),
+            Surroundings(
+                converter=converter,
+                codecs=codecs,
+                interceptors=of_kind(interceptors, ActivityInterceptor),
+                state=self.state,
+            ),
+        )
 
     def _refuse(self, error: RpcError) -> None:
         self._refused = error
@@ -192,7 +266,7 @@ class Shift:
         connection: Connection,
         options: WorkerOptions,
         hello: WorkHello,
-        user_loop: asyncio.AbstractEventLoop,
+        around: tuple[WorkflowSurroundings, Surroundings],
         *,
         on_refused: Callable[[RpcError], object],
     ) -> Self:
@@ -205,17 +279,19 @@ class Shift:
             answer = await connection.transport.call(method, request, timeout_s=CALL_TIMEOUT_S)
             return cast("GetWorkflowTaskHistoryResponse", answer)
 
+        around_workflows, around_activities = around
         workflows = WorkflowRunner(
             registry(options.workflows, Workflow),
             connection.converter,
+            around=around_workflows,
             fetch_history=fetch_history,
             cached_runs_max=options.max_cached_runs,
             time_limit_s=options.workflow_task_timeout.total_seconds(),
         )
         activities = ActivityRunner(
             registry(options.activities, Activity),
-            connection.converter,
-            user_loop=user_loop,
+            around_activities,
+            user_loop=around_workflows.user_loop,
             threads_max=options.max_activities,
         )
         link = Link(connection.transport, hello, workflows=workflows, activities=activities)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, ClassVar, Final, TypeAlias
 
@@ -29,7 +29,7 @@ from perdure.v1.command_pb2 import (
 )
 from perdure.v1.failure_pb2 import Failure
 from perdure.v1.history_pb2 import UnhandledSignal
-from perdure.v1.payload_pb2 import Payload
+from perdure.v1.payload_pb2 import Header, Payload
 
 
 class State(StrEnum):
@@ -131,7 +131,7 @@ class Request(ABC):
 class ActivityRequest(Request):
     """ScheduleActivity; `future` receives the recorded end."""
 
-    __slots__ = ("future", "name", "options", "priority", "task_queue", "value")
+    __slots__ = ("future", "headers", "name", "options", "priority", "task_queue", "value")
 
     KIND = "schedule_activity"
     EVENT = "activity_scheduled"
@@ -144,6 +144,7 @@ class ActivityRequest(Request):
         self.task_queue: str | None = None
         self.options: ActivityOptions | None = None
         self.priority: int | None = None
+        self.headers: Sequence[Header] = ()
         self.future: asyncio.Future[Any]
 
     def describe(self) -> str:
@@ -161,6 +162,7 @@ class ActivityRequest(Request):
                 input=self.value,
                 options=self.options,
                 priority=self.priority,
+                headers=self.headers,
             ),
             source=self.source,
         )

@@ -10,6 +10,8 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import Context
+from functools import partial
 from typing import Any, Final, Protocol
 
 from perdure._failures import to_failure
@@ -20,6 +22,13 @@ from perdure._replay.signals import Letter
 from perdure._replay.source import await_line, await_lines
 from perdure.converter import Converter
 from perdure.errors import HistoryError, PayloadError
+from perdure.interceptors import (
+    SignalCall,
+    WorkflowCall,
+    WorkflowInterceptor,
+    chained,
+    from_headers,
+)
 from perdure.v1.command_pb2 import Command
 from perdure.v1.failure_pb2 import FailureKind
 from perdure.v1.history_pb2 import HistoryEvent
@@ -103,12 +112,16 @@ class Machine:
         run_id: str,
         task_queue: str,
         converter: Converter,
+        interceptors: Sequence[WorkflowInterceptor] = (),
     ) -> None:
         identity = Identity(
             namespace=namespace, workflow_id=workflow_id, run_id=run_id, task_queue=task_queue
         )
         self._definition = definition
         self._run = Run(identity, converter)
+        self._run.interceptors = tuple(interceptors)
+        self._context = Context()
+        """Where the code runs: what it sets is seen by what it begins, and by no other run."""
         self._main: NumberedTask | None = None
         self._instance: Any = None
         self._last_seq = 0
@@ -201,12 +214,13 @@ class Machine:
             self._run.mailbox.deliver(signal.signal_name, letter)
         else:
             self._run.mailbox.hold(signal.signal_name, letter)
-            self._run.loop.create_task(self._handle(method, signal.signal_name, letter))
+            handling = self._handle(method, signal.signal_name, letter)
+            self._run.loop.create_task(handling, context=self._context.copy())
 
     def _start(self, event: HistoryEvent) -> None:
         self._run.started = event.workflow_started
         self._run.started_us = self._run.now_us
-        self._main = self._run.loop.create_task(self._run_main())
+        self._main = self._run.loop.create_task(self._run_main(), context=self._context)
 
     def _cancel(self, reason: str) -> None:
         if self._main is not None and not self._cancel_requested:
@@ -231,7 +245,9 @@ class Machine:
             payload = started.input if started.HasField("input") else None
             arguments = self._definition.signature.arguments(payload, run.converter)
             self._instance = self._definition.make(arguments)
-            result = await self._definition.main(self._instance, arguments)
+            headers = from_headers(started.headers, run.converter)
+            call = WorkflowCall(arguments=arguments, headers=headers)
+            result = await chained(run.interceptors, "execute_workflow", self._execute)(call)
             closing: CloseRequest = CompleteRequest(run.converter.encode(result), self._line())
         except asyncio.CancelledError as error:
             closing = CancelRequest(self._line()) if self._cancel_requested else self._failed(error)
@@ -240,6 +256,9 @@ class Machine:
         except (SystemExit, KeyboardInterrupt) as error:
             closing = self._failed(error)
         run.ask_close(closing)
+
+    async def _execute(self, call: WorkflowCall) -> Any:
+        return await self._definition.main(self._instance, call.arguments)
 
     async def _handle(self, method: MethodDefinition, name: str, letter: Letter) -> None:
         """Has a method take a signal; one that it cannot read stays unconsumed."""
@@ -253,15 +272,20 @@ class Machine:
         run.mailbox.accept(letter)
         run.handling += 1
         try:
-            result = method.fn(self._instance, *arguments)
-            if inspect.isawaitable(result):
-                await result
+            take = partial(self._take, method)
+            call = SignalCall(name=name, arguments=arguments)
+            await chained(run.interceptors, "handle_signal", take)(call)
         except asyncio.CancelledError:
             pass
         except Exception as error:  # noqa: BLE001 -- whatever the code raises fails the workflow
             run.ask_close(self._failed(error))
         finally:
             run.handling -= 1
+
+    async def _take(self, method: MethodDefinition, call: SignalCall) -> None:
+        result = method.fn(self._instance, *call.arguments)
+        if inspect.isawaitable(result):
+            await result
 
     def _failed(self, error: BaseException) -> FailRequest:
         return FailRequest(to_failure(error, self._run.converter), self._line())

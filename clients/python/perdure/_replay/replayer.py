@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from google.protobuf import json_format
@@ -12,6 +12,7 @@ from perdure._definition import definition_of
 from perdure._replay.machine import Machine, WorkflowDefinition
 from perdure.converter import Converter
 from perdure.errors import HistoryError
+from perdure.interceptors import Interceptor, WorkflowInterceptor, of_kind
 from perdure.v1.command_pb2 import Command
 from perdure.v1.history_pb2 import History
 
@@ -21,6 +22,7 @@ def replay(
     workflows: Iterable[WorkflowDefinition | type[Any]],
     *,
     converter: Converter | None = None,
+    interceptors: Sequence[Interceptor] = (),
 ) -> list[Command]:
     """Replays a history, or its JSON export, and gives the commands that the code asks for next.
 
@@ -43,6 +45,7 @@ def replay(
         run_id=started.first_run_id or "replay",
         task_queue=started.task_queue,
         converter=converter or Converter(),
+        interceptors=of_kind(interceptors, WorkflowInterceptor),
     )
     try:
         return machine.run_task(events)

@@ -33,6 +33,7 @@ from perdure._replay.signals import Letter, Mailbox
 from perdure._replay.source import caller_line
 from perdure.converter import Converter
 from perdure.errors import HistoryError
+from perdure.interceptors import WorkflowInterceptor
 from perdure.v1.history_pb2 import ActivityCompleted, WorkflowStarted
 
 T = TypeVar("T")
@@ -67,6 +68,7 @@ class Run:
         self.history_length = 0
         self.history_bytes = 0
         self.replaying = True
+        self.interceptors: tuple[WorkflowInterceptor, ...] = ()
         self.handling = 0
         """How many methods of the workflow are at work on what callers sent."""
         self._activities: dict[int, ActivityRequest] = {}

@@ -1,0 +1,178 @@
+"""Owns what becomes of encoded values on their way out of the process and back.
+
+A codec turns bytes into other bytes: it encrypts, signs, compresses. The chain is applied after the
+converter, to every payload of every message between this process and the server, also those inside
+of failures, heartbeats and headers; so the server keeps only what the codecs made. What a value is
+to Python is left to `converter.py`.
+
+    class Encrypted(Codec):
+        encoding = "encrypted/fernet"
+
+        def __init__(self, fernet: Fernet) -> None:
+            self._fernet = fernet
+
+        def encode(self, data: bytes) -> bytes:
+            return self._fernet.encrypt(data)
+
+        def decode(self, data: bytes) -> bytes:
+            return self._fernet.decrypt(data)
+
+    Client.connect(codecs=[Compression(), Encrypted(fernet)])
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Awaitable, Iterator, Sequence
+from functools import cache
+from inspect import isawaitable
+from typing import Any, ClassVar, Final, TypeVar
+
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.message import Message
+
+from perdure.converter import PAYLOAD_BYTES_MAX
+from perdure.errors import PayloadError
+from perdure.v1.payload_pb2 import Payload
+
+MessageT = TypeVar("MessageT", bound=Message)
+
+_PAYLOAD: Final = Payload.DESCRIPTOR.full_name
+
+
+class Codec:
+    """Turns bytes into others and back. Both methods may be async; both sides must agree.
+
+    A payload that another codec, or none, has made is left alone on the way in, so a codec can be
+    added while old workflows still run. Whatever `decode` raises becomes a PayloadError.
+
+    Attributes:
+        encoding: The name under which payloads of this codec are known, for ever.
+    """
+
+    encoding: ClassVar[str]
+
+    def encode(self, data: bytes) -> bytes | Awaitable[bytes | None] | None:
+        """Returns what is sent; None leaves the payload as it is."""
+        raise NotImplementedError
+
+    def decode(self, data: bytes) -> bytes | Awaitable[bytes]:
+        """Returns what `encode` was given."""
+        raise NotImplementedError
+
+
+class Compression(Codec):
+    """Compresses what has at least `min_bytes` and becomes smaller by it."""
+
+    encoding = "compressed/zlib"
+
+    def __init__(self, *, min_bytes: int = 1024, level: int = 6) -> None:
+        self._min_bytes = min_bytes
+        self._level = level
+
+    def encode(self, data: bytes) -> bytes | None:
+        """Returns the compressed bytes; None when that is not worth it."""
+        if len(data) < self._min_bytes:
+            return None
+        compressed = zlib.compress(data, self._level)
+        return compressed if len(compressed) < len(data) else None
+
+    def decode(self, data: bytes) -> bytes:
+        """Returns the bytes as they were."""
+        return zlib.decompress(data)
+
+
+class Codecs:
+    """A chain of codecs, applied in order on the way out and in reverse on the way in."""
+
+    def __init__(self, codecs: Sequence[Codec] = ()) -> None:
+        self._codecs = tuple(codecs)
+        self._by_encoding = {codec.encoding: codec for codec in self._codecs}
+        if len(self._by_encoding) < len(self._codecs):
+            raise ValueError("two codecs have the same encoding")
+
+    def __bool__(self) -> bool:
+        return bool(self._codecs)
+
+    async def encoded(self, message: MessageT) -> MessageT:
+        """Returns the message with its payloads encoded: a copy, or itself without codecs.
+
+        Raises PayloadError for a payload that has become too large.
+        """
+        if not self._codecs:
+            return message
+        copy = type(message)()
+        copy.CopyFrom(message)
+        for payload in payloads_of(copy):
+            await self._encode(payload)
+        return copy
+
+    async def decode(self, message: Message) -> None:
+        """Decodes the payloads of a message where they stand. Raises PayloadError."""
+        if self._codecs:
+            for payload in payloads_of(message):
+                await self._decode(payload)
+
+    async def _encode(self, payload: Payload) -> None:
+        for codec in self._codecs:
+            # The name of the encoding goes inside, so that decoding finds it again.
+            data = codec.encode(payload.SerializeToString())
+            data = await data if isawaitable(data) else data
+            if data is not None:
+                payload.data, payload.encoding = data, codec.encoding
+        if len(payload.data) > PAYLOAD_BYTES_MAX:
+            raise PayloadError(
+                f"the value takes {len(payload.data):,} bytes when it has passed the codecs; at "
+                f"most {PAYLOAD_BYTES_MAX:,} fit into a payload"
+            )
+
+    async def _decode(self, payload: Payload) -> None:
+        while (codec := self._by_encoding.get(payload.encoding)) is not None:
+            try:
+                data = codec.decode(payload.data)
+                payload.ParseFromString(await data if isawaitable(data) else data)
+            except Exception as error:
+                raise PayloadError(f"cannot decode a value of {codec.encoding}: {error}") from error
+
+
+def payloads_of(message: Message) -> Iterator[Payload]:
+    """Yields every payload in a message, however deep."""
+    if isinstance(message, Payload):
+        yield message
+        return
+    holders = _holders(message.DESCRIPTOR)
+    for field, value in message.ListFields():
+        if field.name in holders:
+            for inner in _messages(value):
+                yield from payloads_of(inner)
+
+
+def _messages(value: Any) -> Iterator[Message]:
+    if isinstance(value, Message):
+        return iter((value,))
+    return iter(value.values() if hasattr(value, "values") else value)
+
+
+@cache
+def _holders(descriptor: Descriptor) -> frozenset[str]:
+    """The fields of a kind of message under which payloads may stand."""
+    return frozenset(
+        field.name
+        for field in descriptor.fields
+        if field.message_type is not None and _reaches_payload(field.message_type)
+    )
+
+
+@cache
+def _reaches_payload(descriptor: Descriptor) -> bool:
+    seen, left = {descriptor.full_name}, [descriptor]
+    while left:
+        kind = left.pop()
+        if kind.full_name == _PAYLOAD:
+            return True
+        for field in kind.fields:
+            inner = field.message_type
+            if inner is not None and inner.full_name not in seen:
+                seen.add(inner.full_name)
+                left.append(inner)
+    return False

@@ -1,0 +1,218 @@
+"""Owns what may stand between a call and what it does: in clients, workflows and activities.
+
+An interceptor overrides the methods it cares for. Each gets the call and `proceed`, which does the
+rest; what it returns is the answer. The first one in a list is the outermost. Given to a client,
+they serve its workers too.
+
+    class Timed(ClientInterceptor, ActivityInterceptor):
+        async def call(self, call, proceed):
+            with timer(call.operation):
+                return await proceed(call)
+
+        async def execute_activity(self, call, proceed):
+            with timer(call.info.name):
+                return await proceed(call)
+
+    Client.connect(interceptors=[Timed()])
+
+Headers are small values that travel beside the input: from the start to every run of the workflow,
+and from there, when an interceptor puts them there, to activities. `CarryContext` carries context
+variables by them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+
+from perdure.converter import Converter
+from perdure.errors import PayloadError
+from perdure.v1.payload_pb2 import Header
+
+if TYPE_CHECKING:
+    from perdure._activity import ActivityInfo
+
+C = TypeVar("C")
+K = TypeVar("K")
+Proceed: TypeAlias = Callable[[C], Awaitable[Any]]
+
+STARTS: Final = frozenset({"start", "execute"})
+"""The operations of a client whose headers travel."""
+
+
+@dataclass(slots=True, kw_only=True)
+class ClientCall:
+    """What an application asks of the server.
+
+    Attributes:
+        operation: The method of the client or handle: `start`, `execute`, `signal`, `result` …
+        workflow_id: The workflow; empty where the start makes an id up.
+        name: The workflow type of a start, the name of a signal; else empty.
+        arguments: The value that goes along, in a tuple that is empty when there is none.
+        headers: What travels beside it; only a start carries them.
+    """
+
+    operation: str
+    workflow_id: str
+    name: str = ""
+    arguments: tuple[Any, ...] = ()
+    headers: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class WorkflowCall:
+    """The code of a run about to begin; `workflow.info()` says which.
+
+    Attributes:
+        arguments: What it is called with.
+        headers: What the start sent along.
+    """
+
+    arguments: tuple[Any, ...]
+    headers: Mapping[str, Any]
+
+
+@dataclass(slots=True, kw_only=True)
+class SignalCall:
+    """A method of a class-based workflow about to take a signal."""
+
+    name: str
+    arguments: tuple[Any, ...]
+
+
+@dataclass(slots=True, kw_only=True)
+class ScheduleCall:
+    """Workflow code about to schedule an activity; `headers` travel with it."""
+
+    name: str
+    arguments: tuple[Any, ...]
+    headers: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class ActivityCall:
+    """An attempt of an activity about to begin; `headers` came with it."""
+
+    info: ActivityInfo
+    arguments: tuple[Any, ...]
+    headers: Mapping[str, Any]
+
+
+class ClientInterceptor:
+    """Stands between an application and the server."""
+
+    async def call(self, call: ClientCall, proceed: Proceed[ClientCall]) -> Any:
+        """Makes a call. What `proceed` returns is what the method of client or handle returns."""
+        return await proceed(call)
+
+
+class WorkflowInterceptor:
+    """Stands around workflow code, and is workflow code: the same in every replay."""
+
+    async def execute_workflow(self, call: WorkflowCall, proceed: Proceed[WorkflowCall]) -> Any:
+        """Runs the code; what it returns is the result."""
+        return await proceed(call)
+
+    async def handle_signal(self, call: SignalCall, proceed: Proceed[SignalCall]) -> Any:
+        """Has a method take a signal. Signals that code waits for do not pass here."""
+        return await proceed(call)
+
+    async def schedule_activity(self, call: ScheduleCall, proceed: Proceed[ScheduleCall]) -> Any:
+        """Schedules an activity and waits for its result."""
+        return await proceed(call)
+
+
+class ActivityInterceptor:
+    """Stands around the code of activities, on the loop of the worker, also for sync ones."""
+
+    async def execute_activity(self, call: ActivityCall, proceed: Proceed[ActivityCall]) -> Any:
+        """Runs an attempt; what it returns is the result."""
+        return await proceed(call)
+
+
+Interceptor: TypeAlias = ClientInterceptor | WorkflowInterceptor | ActivityInterceptor
+
+
+class CarryContext(ClientInterceptor, WorkflowInterceptor, ActivityInterceptor):
+    """Carries context variables from who starts a workflow to its code and its activities.
+
+    `CarryContext(tenant=tenant, trace=trace_id)`: a variable that is set travels as a header of
+    that name; its value must be one that JSON has. Workflow code may set it for its activities.
+    """
+
+    def __init__(self, **variables: ContextVar[Any]) -> None:
+        self._variables = variables
+
+    async def call(self, call: ClientCall, proceed: Proceed[ClientCall]) -> Any:
+        """Sends the variables with a start."""
+        if call.operation in STARTS:
+            self._send(call.headers)
+        return await proceed(call)
+
+    async def execute_workflow(self, call: WorkflowCall, proceed: Proceed[WorkflowCall]) -> Any:
+        """Sets the variables for the code, and so for all that it begins."""
+        self._receive(call.headers)
+        return await proceed(call)
+
+    async def schedule_activity(self, call: ScheduleCall, proceed: Proceed[ScheduleCall]) -> Any:
+        """Sends the variables with an activity."""
+        self._send(call.headers)
+        return await proceed(call)
+
+    async def execute_activity(self, call: ActivityCall, proceed: Proceed[ActivityCall]) -> Any:
+        """Sets the variables for the attempt."""
+        self._receive(call.headers)
+        return await proceed(call)
+
+    def _send(self, headers: dict[str, Any]) -> None:
+        for name, variable in self._variables.items():
+            value = variable.get(_UNSET)
+            if value is not _UNSET:
+                headers.setdefault(name, value)
+
+    def _receive(self, headers: Mapping[str, Any]) -> None:
+        for name, variable in self._variables.items():
+            if name in headers:
+                variable.set(headers[name])
+
+
+_UNSET: Final[Any] = object()
+
+
+def chained(interceptors: Iterable[Any], method: str, last: Proceed[C]) -> Proceed[C]:
+    """Returns `last` with the method of each interceptor around it, the first outermost."""
+    proceed = last
+    for interceptor in reversed(list(interceptors)):
+        proceed = partial(_pass, getattr(interceptor, method), proceed)
+    return proceed
+
+
+def of_kind(interceptors: Sequence[Any], kind: type[K]) -> tuple[K, ...]:
+    """Returns those interceptors that stand in one kind of place, in order."""
+    return tuple(one for one in interceptors if isinstance(one, kind))
+
+
+def to_headers(values: Mapping[str, Any], converter: Converter) -> list[Header]:
+    """Encodes headers. Raises PayloadError."""
+    return [Header(name=name, value=converter.encode(value)) for name, value in values.items()]
+
+
+def from_headers(headers: Iterable[Header], converter: Converter) -> dict[str, Any]:
+    """Decodes headers as plain JSON; one that cannot be read stays the payload it is."""
+    return {header.name: _decoded(header, converter) for header in headers}
+
+
+def _decoded(header: Header, converter: Converter) -> Any:
+    try:
+        return converter.decode(header.value)
+    except PayloadError:
+        return header.value
+
+
+async def _pass(
+    method: Callable[[C, Proceed[C]], Awaitable[Any]], proceed: Proceed[C], call: C
+) -> Any:
+    return await method(call, proceed)

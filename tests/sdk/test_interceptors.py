@@ -1,0 +1,252 @@
+"""What stands between calls and what they do, and what travels beside the input."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextvars import ContextVar
+from datetime import timedelta
+
+import pytest
+
+from perdure import (
+    ActivityInterceptor,
+    CarryContext,
+    Client,
+    ClientInterceptor,
+    RetryPolicy,
+    Worker,
+    WorkflowFailedError,
+    WorkflowInterceptor,
+    activity,
+    signal,
+    workflow,
+)
+from perdure.converter import Converter
+from perdure.interceptors import from_headers
+from perdure.testing import Environment, replay
+from perdure.v1.payload_pb2 import Header, Payload
+
+tenant: ContextVar[str] = ContextVar("tenant")
+trace: ContextVar[str] = ContextVar("trace")
+
+
+@activity
+async def whose(thing: str) -> str:
+    return f"{thing} of {tenant.get('nobody')}"
+
+
+@activity
+def whose_in_thread(thing: str) -> str:
+    assert threading.current_thread().name.startswith("perdure-activity")
+    return f"{thing} of {tenant.get('nobody')}"
+
+
+@activity
+async def nothing() -> None: ...
+
+
+@workflow
+class Collect:
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    async def run(self) -> list[str]:
+        await workflow.wait_condition(lambda: self.seen)
+        await nothing()
+        return [*self.seen, await whose("book"), await whose_in_thread("pen")]
+
+    @signal
+    def see(self, thing: str) -> None:
+        self.seen.append(f"{thing} of {tenant.get('nobody')}")
+
+
+class Says(ClientInterceptor, WorkflowInterceptor, ActivityInterceptor):
+    """Notes what passes, with its name."""
+
+    def __init__(self, name, log):
+        self.name = name
+        self.log = log
+
+    def note(self, *what):
+        self.log.append(" ".join([self.name, *what]))
+
+    async def call(self, call, proceed):
+        self.note(call.operation, call.name)
+        return await proceed(call)
+
+    async def execute_workflow(self, call, proceed):
+        self.note("execute_workflow", workflow.info().workflow_type)
+        return await proceed(call)
+
+    async def handle_signal(self, call, proceed):
+        self.note("handle_signal", call.name)
+        return await proceed(call)
+
+    async def schedule_activity(self, call, proceed):
+        self.note("schedule_activity", call.name)
+        return await proceed(call)
+
+    async def execute_activity(self, call, proceed):
+        self.note("execute_activity", call.info.name)
+        return await proceed(call)
+
+
+ALL = ([Collect], [whose, whose_in_thread, nothing])
+
+
+@pytest.mark.parametrize("max_cached_runs", [0, 1000])
+async def test_context_variables_reach_code_methods_and_activities(max_cached_runs):
+    carry = CarryContext(tenant=tenant, trace=trace)
+    async with Environment(*ALL, interceptors=[carry], max_cached_runs=max_cached_runs) as env:
+        token = tenant.set("ada")
+        handle = await env.client.start(Collect)
+        tenant.reset(token)
+        await handle.signal(Collect.see, "pear")
+        assert await handle.result() == ["pear of ada", "book of ada", "pen of ada"]
+        history = await handle.history()
+
+    started = history.events[0].workflow_started
+    assert started.headers == [Header(name="tenant", value=Payload(data=b'"ada"'))]
+    assert replay(history, [Collect], interceptors=[carry]) == []
+
+
+async def test_runs_do_not_share_context():
+    @workflow
+    async def sets(name: str) -> str:
+        tenant.set(name)
+        await asyncio.sleep(1)
+        return await whose("book")
+
+    async with Environment([sets], [whose], interceptors=[CarryContext(tenant=tenant)]) as env:
+        names = await asyncio.gather(*(env.client.execute(sets, name) for name in "ab"))
+    assert names == ["book of a", "book of b"]
+    assert tenant.get("nobody") == "nobody"
+
+
+async def test_the_first_interceptor_is_the_outermost_and_those_of_a_worker_are_inside(address):
+    log: list[str] = []
+    interceptors = [Says("1", log), Says("2", log)]
+    async with (
+        Client.connect(address, interceptors=interceptors) as client,
+        Worker(client, "q", *ALL, interceptors=[Says("3", log)]),
+    ):
+        handle = await client.start(Collect, id="c")
+        await handle.signal(Collect.see, "pear")
+        await handle.result()
+        await handle.describe()
+    assert [entry for entry in log if entry[2:].split()[0] in {"start", "signal", "describe"}] == [
+        "1 start Collect",
+        "2 start Collect",
+        "1 signal see",
+        "2 signal see",
+        "1 describe ",
+        "2 describe ",
+    ]
+    inside = [f"{n} {what}" for what in INSIDE for n in (1, 2, 3)]
+    assert sorted(entry for entry in log if "_" in entry.split()[1]) == sorted(inside)
+    first = [log.index(f"{n} execute_workflow Collect") for n in (1, 2, 3)]
+    assert first == sorted(first)
+
+
+INSIDE = [
+    "execute_workflow Collect",
+    "handle_signal see",
+    *(f"{what}_activity {one.name}" for one in ALL[1] for what in ("schedule", "execute")),
+]
+
+
+async def test_an_interceptor_can_change_what_passes(address):
+    class Loud(ClientInterceptor, WorkflowInterceptor, ActivityInterceptor):
+        async def call(self, call, proceed):
+            if call.operation == "execute":
+                call.arguments = (call.arguments[0] + 1,)
+                call.headers["by"] = {"who": "ada"}
+            result = await proceed(call)
+            return f"{result}!" if call.operation == "execute" else result
+
+        async def execute_workflow(self, call, proceed):
+            assert call.headers == {"by": {"who": "ada"}}
+            call.arguments = (call.arguments[0] * 10,)
+            return await proceed(call) + " done"
+
+        async def schedule_activity(self, call, proceed):
+            call.headers["why"] = "why not"
+            return (await proceed(call)).upper()
+
+        async def execute_activity(self, call, proceed):
+            assert call.headers == {"why": "why not"}
+            assert call.info.attempt == 1
+            return await proceed(call) + f" of {call.arguments[0]}"
+
+    @activity
+    async def double(number: int) -> str:
+        return f"twice {number}"
+
+    @workflow(name="asks")
+    async def asks(number: int) -> str:
+        return await double(number)
+
+    for use_session in (True, False):
+        async with (
+            Client.connect(address, interceptors=[Loud()], use_session=use_session) as client,
+            Worker(client, "q", [asks], [double]),
+        ):
+            assert await client.execute(asks, 1) == "TWICE 20 OF 20 done!"
+
+
+async def test_what_an_interceptor_raises_is_a_failure_of_what_it_stands_around():
+    class Refuses(WorkflowInterceptor, ActivityInterceptor):
+        async def execute_workflow(self, call, proceed):
+            if workflow.info().workflow_type == "refused":
+                raise PermissionError("not you")
+            return await proceed(call)
+
+        async def execute_activity(self, call, proceed):
+            raise PermissionError("nor you")
+
+    @workflow
+    async def refused() -> None: ...
+
+    @workflow
+    async def calls() -> None:
+        await whose_in_thread.options(schedule_to_close=timedelta(seconds=1))("pen")
+
+    interceptors = [Refuses()]
+    async with Environment([refused, calls], [whose_in_thread], interceptors=interceptors) as env:
+        with pytest.raises(WorkflowFailedError, match="PermissionError: not you"):
+            await env.client.execute(refused)
+        with pytest.raises(WorkflowFailedError, match="PermissionError: nor you"):
+            await env.client.execute(calls)
+
+
+async def test_an_interceptor_that_cares_for_nothing_changes_nothing():
+    class Nothing(ClientInterceptor, WorkflowInterceptor, ActivityInterceptor): ...
+
+    async with Environment(*ALL, interceptors=[Nothing()]) as env:
+        handle = await env.client.start(Collect)
+        await handle.signal(Collect.see, "pear")
+        assert (await handle.result())[0] == "pear of nobody"
+
+
+async def test_headers_are_kept_by_a_retry_of_the_workflow():
+    attempts: list[str] = []
+
+    @workflow
+    async def fails_once() -> str:
+        attempts.append(tenant.get())
+        if workflow.info().attempt == 1:
+            raise ValueError("once")
+        return tenant.get()
+
+    async with Environment([fails_once], interceptors=[CarryContext(tenant=tenant)]) as env:
+        token = tenant.set("ada")
+        retry = RetryPolicy(max_attempts=2)
+        assert await env.client.execute(fails_once, retry=retry) == "ada"
+        tenant.reset(token)
+    assert attempts == ["ada", "ada"]
+
+
+def test_a_header_that_is_not_json_stays_a_payload():
+    odd = Payload(data=b"x", encoding="avro")
+    assert from_headers([Header(name="a", value=odd)], Converter()) == {"a": odd}
