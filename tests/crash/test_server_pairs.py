@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import http.client
+import json
 
 import pytest
 import pytest_asyncio
@@ -10,10 +13,13 @@ import pytest_asyncio
 from tests.crash.histories import count, faults_of
 from tests.crash.stage import PLAY_S, a_client, a_worker, end
 from tests.crash.worker import journey, word
+from tests.support.envoy import running_envoy
 from tests.support.processes import SharedServer, any_of
 
 WORKFLOWS = 60
 STEPS = 4
+ROUNDS = 6
+"""Calls after which each of two servers was met, whatever way Envoy deals them."""
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(PLAY_S + 20)]
 
@@ -70,3 +76,49 @@ async def test_worker_and_caller_meet_whatever_server_each_has(pair, tmp_path):
         assert await result == 12
         assert await one.get_handle("journey").result() == 12
         assert faults_of(await handle.history()) == []
+
+
+async def test_a_worker_over_rest_is_known_whichever_server_it_meets(pair):
+    async with running_envoy(*(server.address for server in pair)) as door:
+        body = {"identity": "me", "queue": "default", "workflows": ["greet"]}
+        status, registered = await call(door, "POST", "/workers/register", body)
+        assert status == 200
+        worker = {"worker_id": registered["worker_id"]}
+        for _ in range(ROUNDS):
+            assert (await call(door, "POST", "/workers/heartbeat", worker))[0] == 200
+            _, listed = await call(door, "GET", "/workers")
+            assert [each["id"] for each in listed] == [registered["worker_id"]]
+        for name in ("other", "greet"):
+            body = {"workflow_type": name, "workflow_id": name}
+            assert (await call(door, "POST", "/workflows", body))[0] == 201
+        for expected in ["greet", *[None] * ROUNDS]:
+            poll = {"queue": "default", "wait_secs": 20 if expected else 0, **worker}
+            _, task = await call(door, "POST", "/workflow-tasks/poll", poll)
+            assert (task and task["workflow_id"]) == expected
+        body = {"commands": [{"type": "CompleteWorkflow", "result": 7}], **worker}
+        assert (await call(door, "POST", "/workflow-tasks/greet/commands", body))[0] == 200
+        pair[0].kill()
+        assert (await patiently(door, "POST", "/workers/heartbeat", worker))[0] == 200
+
+
+async def call(door, verb, path, body=None):
+    """Makes one REST call; returns its status and its JSON."""
+
+    def exchange():
+        with contextlib.closing(http.client.HTTPConnection(door.address, timeout=PLAY_S)) as there:
+            text = None if body is None else json.dumps(body)
+            there.request(verb, f"/api/v1{path}", text)
+            answer = there.getresponse()
+            return answer.status, json.loads(answer.read() or "null")
+
+    return await asyncio.to_thread(exchange)
+
+
+async def patiently(door, verb, path, body):
+    """Calls until a server answers: Envoy needs a moment to notice that one is gone."""
+    async with asyncio.timeout(PLAY_S):
+        while True:
+            answer = await call(door, verb, path, body)
+            if answer[0] < 500:
+                return answer
+            await asyncio.sleep(0.1)

@@ -88,7 +88,8 @@ def test_a_schema_that_only_later_servers_may_use_is_refused(database, command):
         assert refused.returncode == 1
         assert refused.stderr == (
             f"perdure: the database has schema version {ABOVE} and needs a server that knows"
-            f" version {ABOVE}; this one knows {SCHEMA_VERSION}: start a newer server\n"
+            f" version {ABOVE}; this one knows {SCHEMA_VERSION}: start a newer server, or"
+            " restore a backup from before the migration\n"
         )
 
 

@@ -36,6 +36,7 @@ TABLES = {
     "tasks",
     "timers",
     "updates",
+    "workers",
 }
 LINE = re.compile(r"^(\w+) +(\d+)  sha256 ([0-9a-f]{64})$", re.MULTILINE)
 MORE = BATCH_ROWS + 1
@@ -72,6 +73,14 @@ class Calls:
     async def terminate(self, workflow_id):
         request = workflows.TerminateWorkflowRequest(workflow_id=workflow_id)
         await self._server.call("WorkflowService/TerminateWorkflow", request)
+
+    async def register(self):
+        request = worker.RegisterRequest(identity="poller", task_queue="other")
+        return (await self._server.call("WorkerService/Register", request)).worker_id
+
+    async def heartbeat(self, worker_id):
+        request = worker.HeartbeatRequest(worker_id=worker_id)
+        await self._server.call("WorkerService/Heartbeat", request)
 
     async def take_workflow_task(self):
         request = worker.PollWorkflowTaskRequest(
@@ -125,6 +134,7 @@ async def fill(store):
     """Leaves a bit of everything behind: who holds what, and where a watch stands."""
     async with served(store) as calls:
         await calls.create("other")
+        worker_id = await calls.register()
         first = await calls.start("w", **ASKED)
         task = await calls.take_workflow_task()
         activity = {"seq": 1, "name": "a", "options": {"start_to_close_timeout": {"seconds": 600}}}
@@ -136,7 +146,7 @@ async def fill(store):
         waiting = await calls.take_workflow_task()
         for number in range(MORE):
             await calls.start(f"many-{number}")
-        return first.run_id, held.task_token, waiting.task_token, await calls.cursor()
+        return first.run_id, worker_id, held.task_token, waiting.task_token, await calls.cursor()
 
 
 def copy(command, source, target, *options):
@@ -150,14 +160,16 @@ def copy(command, source, target, *options):
 def test_a_database_moves_to_postgres_and_back(tmp_path, schemas, command):
     old, back, schema = tmp_path / "old", tmp_path / "back.db", schemas.new()
     old.mkdir()
-    run_id, activity, waiting, cursor = asyncio.run(fill(SqliteStore(old / "perdure.db")))
+    run_id, worker_id, activity, waiting, cursor = asyncio.run(
+        fill(SqliteStore(old / "perdure.db"))
+    )
 
     there = copy(command, old, schemas.url, "--schema", schema)
     assert there.keys() == TABLES
     counts = {name: count for name, (count, _) in there.items()}
     assert counts["runs"] == MORE + 3
     assert counts["activities"] == counts["api_keys"] == 1
-    assert counts["timers"] >= 1
+    assert counts["timers"] >= counts["workers"] == 1
     assert counts["namespaces"] == 2
     # Without a server in between, what comes back is the same, digest by digest.
     assert copy(command, schemas.url, f"sqlite:{back}", "--schema", schema) == there
@@ -166,6 +178,7 @@ def test_a_database_moves_to_postgres_and_back(tmp_path, schemas, command):
         async with served(store) as calls:
             assert (await calls.start("w", **ASKED)).run_id == run_id
             assert await calls.labels() == ["other"]
+            await calls.heartbeat(worker_id)
             assert await calls.status("closed") == "WORKFLOW_STATUS_TERMINATED"
             with pytest.raises(CursorExpired):
                 await calls.cursor(cursor)

@@ -27,12 +27,14 @@ from perdure_server.core.state import RunState
 from perdure_server.store.contract import (
     ClaimRequest,
     Committed,
+    Heard,
     KeyInserted,
     ListFilter,
     Position,
     Store,
     WatchedEvent,
 )
+from tests.store.test_workers import a_worker
 from tests.support.histories import (
     START_US,
     a_request,
@@ -80,6 +82,7 @@ EXPECTED = {
     "insert key LABEL_EXISTS",
     "insert key TAKEN",
     "delete key",
+    "workers",
 }
 
 Operation = Callable[[Store], Awaitable[Any]]
@@ -126,9 +129,34 @@ class Stream:
             "delete namespace": lambda store: store.delete_namespace(namespace),
             "insert key": lambda store: store.insert_api_key(key, **conditions),
             "delete key": lambda store: store.delete_api_key(key.prefix),
+            "workers": self._workers(),
         }
         kind = random.choice([*operations, "insert key"])
         return [kind], operations[kind]
+
+    def _workers(self) -> Operation:
+        """A worker registers, some are heard, some are forgotten."""
+        random, now_us = self._random, self.now_us
+        numbers = [random.randint(1, 9) for _ in range(3)]
+        span_us = random.randint(0, 20_000)
+        put = a_worker(
+            numbers[0],
+            namespace=random.choice(NAMESPACES),
+            queue=random.choice(["shop", "other"]),
+            any_type=self._happens(0.5),
+            heard_at_us=now_us,
+            until_us=now_us + span_us,
+        )
+        words = [Heard(f"worker-{numbers[1]}", now_us, now_us + span_us)]
+        gone = [(f"worker-{numbers[2]}", "")] if self._happens(0.2) else []
+
+        async def operation(store: Store) -> bool:
+            await store.put_workers([put])
+            await store.hear_workers(words)
+            await store.delete_workers(gone, silent_us=now_us - 5_000)
+            return True
+
+        return operation
 
     def _claim(self) -> Operation:
         limit, lease_us = self._random.randint(0, 3), self._random.choice([None, 100])
@@ -213,6 +241,10 @@ async def contents(store: Store, stream: Stream) -> dict[str, Any]:
     found["depths"] = sorted(map(repr, await store.lane_depths()))
     found["namespaces"] = await store.list_namespaces(after="main", limit=9)
     found["keys"] = await store.list_api_keys()
+    found["registered"] = sorted(map(repr, await store.registered_workers()))
+    for queue in (None, "shop"):
+        listed = await store.list_workers(NAMESPACES[0], queue=queue, now_us=stream.now_us)
+        found[f"workers {queue}"] = sorted(map(repr, listed))
     for key in stream.some_requests:
         found[f"request {key}"] = await store.find_request(*key)
     for namespace in NAMESPACES:

@@ -19,6 +19,7 @@ from perdure_server.core.model import (
     Run,
     Task,
     Timer,
+    Worker,
 )
 from perdure_server.store import migrate
 from perdure_server.store.migrate import (
@@ -174,6 +175,7 @@ async def test_main_of_a_new_file_is_as_old_as_the_file(tmp_path: Path) -> None:
         ("requests", RequestRecord),
         ("namespaces", Namespace),
         ("api_keys", ApiKey),
+        ("workers", Worker),
     ],
 )
 async def test_columns_stand_as_the_fields_do(tmp_path: Path, table: str, row: type) -> None:

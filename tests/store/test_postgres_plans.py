@@ -33,7 +33,8 @@ EXPLAINED = {
     for name, text in QUERIES.items()
     if name not in PARTS and not re.search("^BEGIN", text, re.MULTILINE)
 } | WHOLE
-SMALL = {"schema", "position", "servers", "sessions", "api_keys", "pg_class", "pg_namespace"}
+SMALL = {"schema", "position", "servers", "sessions", "workers", "api_keys", "pg_class"}
+SMALL |= {"pg_namespace"}
 """Tables of one row or few, which may be walked, and sorted."""
 FILTERED = {
     "claim": {"session_id"},

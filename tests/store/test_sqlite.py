@@ -341,7 +341,8 @@ WALKS |= {"copied_position", "put_position"}
 WALKS |= {"leased_tasks", "lane_depths"}
 """These read whole tables by their meaning, and at start only."""
 WALKS |= {"queue_depths", "has_api_key", "find_api_key", "list_api_keys"}
-"""These are for operators; API keys are few."""
+WALKS |= {"registered_workers", "delete_silent_workers", "list_workers"}
+"""These are for operators, or seldom; API keys and workers are few."""
 SORTS = {"queue_depths", "find_api_key", "list_api_keys"}
 """These sort a few rows."""
 

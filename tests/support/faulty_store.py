@@ -27,13 +27,16 @@ from perdure_server.core.model import (
     Task,
     Timer,
     Update,
+    Worker,
 )
 from perdure_server.core.state import RunState
 from perdure_server.store.contract import (
     ClaimRequest,
     Committed,
+    Heard,
     KeyInserted,
     LaneDepth,
+    ListedWorker,
     ListFilter,
     Position,
     QueueDepth,
@@ -283,6 +286,44 @@ class FaultyStore:
         """Deletes an API key."""
         await self._arrive()
         return await self._back(await self._inner.delete_api_key(prefix))
+
+    async def put_workers(self, workers: Sequence[Worker]) -> None:
+        """Inserts or replaces workers, or dies around it."""
+        await self._arrive()
+        await self._may_die(self.faults.die_before)
+        await self._inner.put_workers(workers)
+        await self._may_die(self.faults.die_after)
+        await self._back(None)
+
+    async def hear_workers(self, words: Sequence[Heard]) -> None:
+        """Notes that workers were heard."""
+        await self._arrive()
+        await self._inner.hear_workers(words)
+        await self._back(None)
+
+    async def delete_workers(self, keys: Sequence[tuple[str, str]], *, silent_us: int) -> None:
+        """Deletes workers."""
+        await self._arrive()
+        await self._inner.delete_workers(keys, silent_us=silent_us)
+        await self._back(None)
+
+    async def find_workers(self, worker_ids: Sequence[str]) -> list[Worker]:
+        """Returns every row of these workers."""
+        await self._arrive()
+        return await self._back(await self._inner.find_workers(worker_ids))
+
+    async def registered_workers(self) -> list[Worker]:
+        """Returns the workers without a server."""
+        await self._arrive()
+        return await self._back(await self._inner.registered_workers())
+
+    async def list_workers(
+        self, namespace: str, *, queue: str | None, now_us: int
+    ) -> list[ListedWorker]:
+        """Returns the workers of a namespace or queue."""
+        await self._arrive()
+        listed = await self._inner.list_workers(namespace, queue=queue, now_us=now_us)
+        return await self._back(listed)
 
     async def wait_for_work(self, timeout_us: int) -> None:
         """Waits as the inner store does."""

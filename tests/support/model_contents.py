@@ -33,6 +33,7 @@ from perdure_server.store.contract import (
     RunSummary,
     WatchedEvent,
 )
+from tests.support.model_workers import WorkerTable
 
 RequestKey = tuple[str, str, str, str]
 
@@ -69,6 +70,7 @@ class Contents:
     log: list[WatchedEvent] = field(default_factory=list)
     namespaces: dict[str, Namespace] = field(default_factory=lambda: {"main": Namespace("main", 0)})
     keys: dict[str, ApiKey] = field(default_factory=dict)
+    workers: WorkerTable = field(default_factory=WorkerTable)
 
     def tasks(self) -> Iterator[Task]:
         """Every task, in no order that means anything."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from perdure_server.core.changeset import Changeset
 from perdure_server.core.errors import StoreUnavailable
-from perdure_server.core.model import ApiKey, Lane, Task
+from perdure_server.core.model import ApiKey, Lane, Task, Worker
 from perdure_server.store.contract import ClaimRequest, Committed, KeyInserted, KeyOutcome
 from perdure_server.store.shared import Beat, Hint, Overdue, Taken
 from tests.support.model_contents import Contents
@@ -161,6 +161,11 @@ class SharedModelStore(ModelStore):
         self._tell(Hint(api_keys=is_deleted))
         return is_deleted
 
+    async def put_workers(self, workers: Sequence[Worker]) -> None:
+        """Inserts or replaces workers, but for those of a server that does not live."""
+        alive = {"", *self._database.beats}
+        await super().put_workers([worker for worker in workers if worker.server_id in alive])
+
     async def join(self, server_id: str) -> int:
         """Enters this server among the living."""
         beats = self._database.beats
@@ -188,6 +193,7 @@ class SharedModelStore(ModelStore):
         if self._now_us() - beat_us <= silent_us:
             return None
         del database.beats[server_id]
+        database.contents.workers.disconnect(server_id)
         taken = [key for key, owner in database.sessions.items() if owner == server_id]
         database.sessions |= dict.fromkeys(taken, self._server_id)
         return sorted(taken)
@@ -197,6 +203,7 @@ class SharedModelStore(ModelStore):
         database, server_id = self._database, self._server_id
         self._server_id = ""
         database.beats.pop(server_id, None)
+        database.contents.workers.disconnect(server_id)
         for key in [key for key, owner in database.sessions.items() if owner == server_id]:
             del database.sessions[key]
 

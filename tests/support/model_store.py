@@ -35,14 +35,17 @@ from perdure_server.core.model import (
     Task,
     Timer,
     Update,
+    Worker,
 )
 from perdure_server.core.state import RunState
 from perdure_server.store.contract import (
     ClaimRequest,
     Committed,
+    Heard,
     KeyInserted,
     KeyOutcome,
     LaneDepth,
+    ListedWorker,
     ListFilter,
     Position,
     QueueDepth,
@@ -334,6 +337,34 @@ class ModelStore:
     async def delete_api_key(self, prefix: str) -> bool:
         """Deletes an API key."""
         return self._contents.keys.pop(prefix, None) is not None
+
+    async def put_workers(self, workers: Sequence[Worker]) -> None:
+        """Inserts or replaces workers."""
+        self._contents.workers.put(workers)
+
+    async def hear_workers(self, words: Sequence[Heard]) -> None:
+        """Notes that workers were heard."""
+        self._contents.workers.hear(words)
+
+    async def delete_workers(self, keys: Sequence[tuple[str, str]], *, silent_us: int) -> None:
+        """Deletes workers."""
+        self._contents.workers.delete(keys, silent_us=silent_us)
+
+    async def find_workers(self, worker_ids: Sequence[str]) -> list[Worker]:
+        """Returns every row of these workers."""
+        return [row for row in self._contents.workers.all() if row.worker_id in worker_ids]
+
+    async def registered_workers(self) -> list[Worker]:
+        """Returns the workers without a server."""
+        return [row for row in self._contents.workers.all() if not row.server_id]
+
+    async def list_workers(
+        self, namespace: str, *, queue: str | None, now_us: int
+    ) -> list[ListedWorker]:
+        """Returns the workers of a namespace or queue."""
+        held = Counter(task.session_id for task in self._contents.tasks())
+        found = self._contents.workers.known(namespace, queue=queue, now_us=now_us)
+        return [ListedWorker(row, held[row.worker_id]) for row in found]
 
     async def wait_for_work(self, timeout_us: int) -> None:
         """Returns after the timeout, by the loop's own time: there is no other server."""

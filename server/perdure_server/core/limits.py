@@ -75,6 +75,11 @@ WORKFLOW_TASK_LIMIT_US: Final = 10 * SECOND_US
 """Workflow code that computes for longer is stuck."""
 WORKER_FORGOTTEN_US: Final = 90 * SECOND_US
 """A registered worker that is silent for this long is forgotten."""
+WORKER_WORDS_US: Final = 3 * SECOND_US
+"""How often what is heard of workers is written, of all of them at once: a heartbeat costs no write
+of its own, and one heard at one server is known at the others before a lease could end."""
+WORKER_STRANGERS_MAX: Final = 10_000
+"""Names asked for in vain that are not asked for again: ids of workers are new ones."""
 HEARTBEAT_FLUSH_US: Final = 1 * SECOND_US
 """Heartbeat details are durable after at most this."""
 

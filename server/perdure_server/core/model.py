@@ -363,3 +363,23 @@ class ApiKey:
     prefix: str
     label: str
     created_at_us: int
+
+
+@dataclass(slots=True, frozen=True)
+class Worker:
+    """A worker that servers know of: registered, or connected to one of them.
+
+    `info` is an encoded WorkerInfo without what changes by itself; with `any_type` its lists of
+    types mean nothing, for the worker takes every type.
+    """
+
+    worker_id: str
+    server_id: str
+    """The server that it is connected to; empty: it registered, and may talk to any."""
+    namespace: str
+    queue: str
+    info: bytes = field(repr=False)
+    any_type: bool
+    heard_at_us: int
+    until_us: int
+    """When it is forgotten, unless it is heard before."""

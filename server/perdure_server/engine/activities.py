@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 from perdure.v1 import workflow_service_pb2 as pb
@@ -18,10 +19,14 @@ from perdure_server.core.frames import parse_frame
 from perdure_server.core.model import Run, Task, TaskKind
 from perdure_server.core.state import RunState
 from perdure_server.core.token import TaskToken
-from perdure_server.engine.dispatch import Dispatcher
 from perdure_server.engine.histories import history_pages
 from perdure_server.engine.ports import Clock
-from perdure_server.engine.records import ActivityStory, ended_activity, pending_activity
+from perdure_server.engine.records import (
+    ActivityStory,
+    WaitingReason,
+    ended_activity,
+    pending_activity,
+)
 from perdure_server.engine.requests import (
     RequestKey,
     first_answer,
@@ -29,6 +34,7 @@ from perdure_server.engine.requests import (
     missing,
     request_key,
 )
+from perdure_server.engine.roster import Roster
 from perdure_server.engine.runs import Runs
 from perdure_server.engine.stimuli import answer_as
 from perdure_server.store.contract import Store
@@ -43,10 +49,10 @@ _Seen = tuple[Run, ActivityInfo | None]
 class Activities:
     """Schedules activities from outside, and shows activities of both kinds."""
 
-    def __init__(self, store: Store, runs: Runs, *, dispatcher: Dispatcher, clock: Clock) -> None:
+    def __init__(self, store: Store, runs: Runs, *, roster: Roster, clock: Clock) -> None:
         self._store = store
         self._runs = runs
-        self._dispatcher = dispatcher
+        self._roster = roster
         self._clock = clock
 
     async def schedule(self, request: pb.ScheduleActivityRequest) -> pb.ScheduleActivityResponse:
@@ -73,7 +79,7 @@ class Activities:
         token = TaskToken.decode(request.activity_id, "activity_id")
         if token.kind is not TaskKind.ACTIVITY:
             raise InvalidTaskToken("is the token of a workflow task", "activity_id")
-        seen = await self._look(token)
+        seen = await self._roster.explain(partial(self._look, token))
         if seen is not None:
             run, info = seen
             info = info or await self._ended(run, token)
@@ -125,18 +131,22 @@ class Activities:
             raise missing(request)
         return run_id
 
-    async def _look(self, token: TaskToken) -> _Seen | None:
+    async def _look(self, token: TaskToken, reason: WaitingReason) -> _Seen | None:
         """Returns the run, and the activity if it is pending; None when there is no such run."""
         found: asyncio.Future[_Seen | None] = asyncio.get_running_loop().create_future()
 
         def visit(state: RunState | None) -> None:
             if not found.done():
-                found.set_result(None if state is None else (state.run, self._show(state, token)))
+                found.set_result(
+                    None if state is None else (state.run, self._show(state, token, reason))
+                )
 
         self._runs.visit(token.run_id, visit)
         return await found
 
-    def _show(self, state: RunState, token: TaskToken) -> ActivityInfo | None:
+    def _show(
+        self, state: RunState, token: TaskToken, reason: WaitingReason
+    ) -> ActivityInfo | None:
         row = state.activities.get(token.seq)
         if row is None:
             return None
@@ -144,7 +154,7 @@ class Activities:
             state.run,
             row,
             state.tasks.get((TaskKind.ACTIVITY, token.seq)),
-            reason=self._dispatcher.waiting_reason,
+            reason=reason,
             now_us=self._clock.now_us(),
         )
 

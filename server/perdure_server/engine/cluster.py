@@ -18,7 +18,7 @@ from typing import Any
 
 from perdure_server.core import limits
 from perdure_server.core.errors import DomainError, SessionReplaced, StoreError
-from perdure_server.core.model import Task, TaskKind
+from perdure_server.core.model import Task, TaskKind, Worker
 from perdure_server.core.state import RunState
 from perdure_server.engine.alarms import Alarms
 from perdure_server.engine.background import Background
@@ -27,11 +27,13 @@ from perdure_server.engine.feeder import Feeder
 from perdure_server.engine.keys import Keys
 from perdure_server.engine.peers import Peers
 from perdure_server.engine.ports import Clock, Ids
+from perdure_server.engine.presence import Presence
 from perdure_server.engine.results import Results
 from perdure_server.engine.runs import Runs
 from perdure_server.engine.session import Held, Session, TaskKey
 from perdure_server.engine.sessions import POLL_PREFIX, Sessions
 from perdure_server.engine.timers import Timers
+from perdure_server.store.contract import ListedWorker
 from perdure_server.store.shared import Beat, Hint, SharedStore
 
 _log = logging.getLogger(__name__)
@@ -64,6 +66,7 @@ class Parts:
     leases: Alarms[TaskKey]
     keys: Keys
     feeder: Feeder
+    presence: Presence
     lose: Callable[[Held], None]
 
 
@@ -86,6 +89,7 @@ class Cluster(Peers):
         self._background = background
         self._set_time = set_time
         self._parts_of = parts
+        self._server_id = ""
         self._looks = 0
         self._audits_due = 0
         self._beat: Beat | None = None
@@ -132,12 +136,32 @@ class Cluster(Peers):
         """Like `discover`, at some time soon; what is not found then is found by the sweep."""
         self._background.spawn(self._try(lambda: self.discover(session)), "seek tasks")
 
+    async def workers(self, namespace: str, queue: str | None) -> list[ListedWorker]:
+        """Returns the workers of every other server, and those that registered.
+
+        Raises StoreUnavailable.
+        """
+        now_us = self._clock.now_us()
+        found = await self._store.list_workers(namespace, queue=queue, now_us=now_us)
+        return [each for each in found if each.worker.server_id != self._server_id]
+
+    async def rows_of(self, worker_id: str) -> list[Worker]:
+        """Returns what all servers know of a worker that is not forgotten.
+
+        Raises StoreUnavailable.
+        """
+        now_us = self._clock.now_us()
+        found = await self._store.find_workers([worker_id])
+        return [row for row in found if row.until_us > now_us]
+
     async def follow(self) -> None:
         """Returns when everything that is committed from now on, by whomever, is published."""
         await self._parts.feeder.follow()
 
     async def _join(self) -> None:
-        self._set_time(await self._store.join(f"server-{self._ids.run_id()}"))
+        server_id = f"server-{self._ids.run_id()}"
+        self._set_time(await self._store.join(server_id))
+        self._server_id = server_id
         self._beaten_us = self._clock.monotonic_us()
 
     async def _release(self, session_id: str, then: Callable[[bool], None]) -> None:
@@ -242,6 +266,8 @@ class Cluster(Peers):
         if beat is not None and self._clock.monotonic_us() >= self._bury_from_us:
             for server_id in beat.silent:
                 await self._bury(server_id)
+        await self._parts.presence.listen()
+        await self._parts.presence.share(self._server_id)
         await self._sweep()
         self._looks += 1
         if self._audits_due or self._looks % _AUDIT_BEATS == 0:

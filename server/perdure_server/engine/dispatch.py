@@ -257,10 +257,6 @@ class Dispatcher:
             for lane in self._lanes.of(session):
                 self._offer(lane)
 
-    def waiting_reason(self, task: Task) -> str:
-        """Says why nobody has a ready task."""
-        return self._lanes.waiting_reason(task)
-
     def _match(self, task: Task, now_us: int) -> Match | None:
         if task.session_id is not None or task.ready_at_us > now_us:
             return None

@@ -26,9 +26,11 @@ from perdure_server.engine.namespaces import Namespaces
 from perdure_server.engine.peers import Peers
 from perdure_server.engine.polls import Polls
 from perdure_server.engine.ports import Clock, Ids
+from perdure_server.engine.presence import Presence
 from perdure_server.engine.queues import Queues
 from perdure_server.engine.reports import Reports
 from perdure_server.engine.results import Results
+from perdure_server.engine.roster import Roster
 from perdure_server.engine.runs import Runs
 from perdure_server.engine.session import Held, TaskKey
 from perdure_server.engine.sessions import Sessions
@@ -36,6 +38,7 @@ from perdure_server.engine.starts import Starts
 from perdure_server.engine.stimuli import Stimulus
 from perdure_server.engine.timers import Timers
 from perdure_server.engine.watches import Watches
+from perdure_server.engine.words import Words
 from perdure_server.engine.work import WorkStreams
 from perdure_server.engine.workers import Workers
 from perdure_server.engine.workflows import Workflows
@@ -86,9 +89,10 @@ class Engine:
         self._leases = Alarms[TaskKey](clock, self._lease_due)
         self._retries = Alarms[Callable[[], None]](clock, lambda again, _due: again())
         self._timers = Timers(store, clock=clock, background=self._background, ring=self._timer_due)
+        self._lanes = Lanes()
         self._dispatcher = Dispatcher(
             store,
-            Lanes(),
+            self._lanes,
             clock=clock,
             background=self._background,
             leases=self._leases,
@@ -128,6 +132,17 @@ class Engine:
             background=background,
         )
         self._polls = Polls(self._dispatcher, clock=clock, lose=self._task_lost, peers=self._peers)
+        words = Words(store, clock=clock, background=background)
+        self._presence = Presence(store, self.sessions, words, clock=clock)
+        self._roster = roster = Roster(
+            store,
+            self.sessions,
+            self._lanes,
+            words=words,
+            peers=self._peers,
+            clock=clock,
+            background=background,
+        )
         streams = WorkStreams(
             self.sessions,
             self._dispatcher,
@@ -145,6 +160,7 @@ class Engine:
             heartbeats=self._heartbeats,
             streams=streams,
             polls=self._polls,
+            roster=roster,
             clock=clock,
             ids=ids,
         )
@@ -153,13 +169,13 @@ class Engine:
             runs,
             starts=Starts(store, runs, clock=clock, ids=ids, background=background),
             results=results,
-            dispatcher=self._dispatcher,
+            roster=roster,
             clock=clock,
             background=background,
         )
         self.watches = Watches(store, self._hub, self._peers)
-        self.namespaces = Namespaces(store, runs, workers=self.workers.by_queue, clock=clock)
-        self.queues = Queues(store, workers=self.workers.by_queue, clock=clock)
+        self.namespaces = Namespaces(store, runs, workers=roster.by_queue, clock=clock)
+        self.queues = Queues(store, workers=roster.by_queue, clock=clock)
         self.keys = Keys(store, clock=clock, ids=ids, background=background)
 
     async def start(self) -> None:
@@ -174,6 +190,7 @@ class Engine:
             await self._take_up_tasks()
         await self._timers.rebuild()
         await self._peers.start()
+        await self._roster.start(workers_return=self._workers_return)
 
     async def check(self) -> None:
         """Returns when the store can be read. Raises StoreUnavailable."""
@@ -196,6 +213,7 @@ class Engine:
         self._timers.close()
         self._dispatcher.close()
         self._heartbeats.close()
+        self._roster.close()
         await self._committer.flush()
         await self._peers.stop()
         await self._background.close()
@@ -242,6 +260,7 @@ class Engine:
             leases=self._leases,
             keys=self.keys,
             feeder=self._feeder,
+            presence=self._presence,
             lose=self._task_lost,
         )
 

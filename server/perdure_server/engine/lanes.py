@@ -9,6 +9,7 @@ import heapq
 from dataclasses import dataclass, field
 
 from perdure_server.core.model import Lane, Task, TaskKind
+from perdure_server.engine.reasons import Service
 from perdure_server.engine.session import Session
 
 _LANES_MAX = 10_000
@@ -140,11 +141,10 @@ class Lanes:
         """Returns the sessions on a queue."""
         return list(self._queues.get((namespace, queue), []))
 
-    def waiting_reason(self, task: Task) -> str:
-        """Says why nobody has a ready task."""
+    def service(self, task: Task) -> Service:
+        """Says what the sessions on a task's queue are to it."""
         sessions = self.sessions(task.namespace, task.queue)
         if not sessions:
-            return f"no worker is connected to task queue {task.queue!r}"
-        if not any(session.takes(task.lane) for session in sessions):
-            return f"no worker on task queue {task.queue!r} has {task.kind} type {task.type!r}"
-        return f"every worker on task queue {task.queue!r} is busy"
+            return Service.NOBODY
+        has_type = any(session.takes(task.lane) for session in sessions)
+        return Service.BUSY if has_type else Service.OTHER_TYPES

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from perdure.v1 import namespace_service_pb2 as pb
@@ -36,7 +36,7 @@ class Namespaces:
         store: Store,
         runs: Runs,
         *,
-        workers: Callable[[str], Mapping[str, int]],
+        workers: Callable[[str], Awaitable[Mapping[str, int]]],
         clock: Clock,
     ) -> None:
         self._store = store
@@ -64,7 +64,7 @@ class Namespaces:
     async def get(self, request: pb.GetNamespaceRequest) -> pb.GetNamespaceResponse:
         """Counts what a namespace holds. Raises NamespaceNotFound."""
         counts = await self._store.count_runs(request.name)
-        workers = sum(self._workers(request.name).values())
+        workers = sum((await self._workers(request.name)).values())
         if not counts and not workers and await self._store.find_namespace(request.name) is None:
             raise _missing(request.name)
         stats = pb.NamespaceStats(

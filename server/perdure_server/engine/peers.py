@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from perdure_server.core.model import Worker
 from perdure_server.engine.session import Session
+from perdure_server.store.contract import ListedWorker
 
 
 class Peers:
@@ -28,6 +30,14 @@ class Peers:
 
     def seek(self, session: Session) -> None:
         """Like `discover`, at some time soon."""
+
+    async def workers(self, namespace: str, queue: str | None) -> list[ListedWorker]:  # noqa: ARG002
+        """Returns the workers that are known to others. Raises StoreUnavailable."""
+        return []
+
+    async def rows_of(self, worker_id: str) -> list[Worker]:  # noqa: ARG002
+        """Returns what others know of a worker. Raises StoreUnavailable."""
+        return []
 
     async def follow(self) -> None:
         """Returns when everything that is committed from now on, by whomever, is published."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from perdure.v1 import admin_service_pb2 as pb
@@ -20,7 +20,7 @@ class Queues:
     """The task queues. `workers` counts the workers of a namespace by queue."""
 
     def __init__(
-        self, store: Store, *, workers: Callable[[str], Mapping[str, int]], clock: Clock
+        self, store: Store, *, workers: Callable[[str], Awaitable[Mapping[str, int]]], clock: Clock
     ) -> None:
         self._store = store
         self._workers = workers
@@ -33,7 +33,7 @@ class Queues:
         now_us = self._clock.now_us()
         found = await self._store.queue_depths(namespace, now_us)
         depths = {depth.queue: depth for depth in found}
-        workers = self._workers(namespace)
+        workers = await self._workers(namespace)
         names = sorted(name for name in depths.keys() | workers.keys() if name > after)
         size = request.page_size or limits.PAGE_SIZE_DEFAULT
         page = names[:size]

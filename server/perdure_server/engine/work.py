@@ -6,7 +6,7 @@ Every message is a batch.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 from perdure.v1.worker_service_pb2 import (
     ActivityCancelNotice,
@@ -116,7 +116,7 @@ class WorkStreams:
             reader.cancel()
             self._sessions.detach(session, sink)
 
-    async def stream_tasks(self, spec: SessionSpec, received: int) -> AsyncIterator[bytes]:
+    async def stream_tasks(self, spec: SessionSpec, received: int) -> AsyncGenerator[bytes]:
         """Serves one `StreamTasks` stream; yields encoded StreamTasksResponses.
 
         The worker has `received` all batches up to this one. The first message carries no task, and

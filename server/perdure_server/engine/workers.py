@@ -6,9 +6,10 @@ Registration, polls, single reports, and the worker streams.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from perdure.v1 import worker_service_pb2 as pb
@@ -24,7 +25,7 @@ from perdure_server.core.errors import (
 from perdure_server.core.frames import field
 from perdure_server.core.model import TaskKind
 from perdure_server.core.state import RunState
-from perdure_server.core.times import from_duration, to_timestamp
+from perdure_server.core.times import from_duration
 from perdure_server.core.token import TaskToken
 from perdure_server.engine.dispatch import Dispatcher
 from perdure_server.engine.heartbeats import Heartbeats
@@ -32,8 +33,8 @@ from perdure_server.engine.polls import Polls
 from perdure_server.engine.ports import Clock, Ids
 from perdure_server.engine.reports import Reports
 from perdure_server.engine.requests import in_namespace
+from perdure_server.engine.roster import Roster
 from perdure_server.engine.runs import Runs
-from perdure_server.engine.session import Session
 from perdure_server.engine.sessions import POLL_PREFIX, Sessions, SessionSpec
 from perdure_server.engine.stimuli import stimulus_of
 from perdure_server.engine.work import WorkStreams, slots_of
@@ -42,16 +43,6 @@ from perdure_server.store.contract import Store
 _DIGITS_MAX = len(str(limits.HISTORY_EVENTS_MAX)) + 1
 _TASK_FIELD = pb.PollWorkflowTaskResponse.TASK_FIELD_NUMBER
 _HISTORY_FIELD = pb.GetWorkflowTaskHistoryResponse.HISTORY_FIELD_NUMBER
-
-
-@dataclass(slots=True)
-class _Registration:
-    """A worker that registered over a unary door. `heard_us` is monotonic."""
-
-    spec: SessionSpec
-    since_us: int
-    heard_us: int
-    heard_at_us: int
 
 
 class Workers:
@@ -68,6 +59,7 @@ class Workers:
         heartbeats: Heartbeats,
         streams: WorkStreams,
         polls: Polls,
+        roster: Roster,
         clock: Clock,
         ids: Ids,
     ) -> None:
@@ -79,24 +71,29 @@ class Workers:
         self._heartbeats = heartbeats
         self._streams = streams
         self._polls = polls
+        self._roster = roster
         self._clock = clock
         self._ids = ids
-        self._registered: dict[str, _Registration] = {}
 
     def work(self, requests: AsyncIterator[pb.WorkRequest]) -> AsyncIterator[bytes]:
         """Serves one `Work` stream; yields encoded WorkResponses."""
         return self._streams.work(requests)
 
-    def stream_tasks(self, request: pb.StreamTasksRequest) -> AsyncIterator[bytes]:
+    async def stream_tasks(self, request: pb.StreamTasksRequest) -> AsyncGenerator[bytes]:
         """Serves one `StreamTasks` stream; yields encoded StreamTasksResponses."""
-        return self._streams.stream_tasks(self._stream_spec(request), request.received_batch)
+        spec = await self._stream_spec(request)
+        async with aclosing(self._streams.stream_tasks(spec, request.received_batch)) as stream:
+            async for message in stream:
+                yield message
 
     async def report(self, request: pb.ReportRequest) -> pb.ReportResponse:
         """Takes many reports in and answers when each is durable or refused."""
         session = self._sessions.get(request.worker_id)
-        self._lookup(request.worker_id)
         if session is not None:
             self._sessions.heard(session)
+            self._roster.heard(request.worker_id)
+        else:
+            await self._roster.hear(request.worker_id)
         loop = asyncio.get_running_loop()
         futures: list[asyncio.Future[pb.ReportResult]] = []
         for report in request.reports:
@@ -128,13 +125,13 @@ class Workers:
 
     async def poll_workflow_task(self, request: pb.PollWorkflowTaskRequest) -> bytes:
         """Waits for a workflow task; returns an encoded PollWorkflowTaskResponse."""
-        spec = self._poll_spec(request, TaskKind.WORKFLOW)
+        spec = await self._poll_spec(request, TaskKind.WORKFLOW)
         task = await self._polls.poll(spec, from_duration(request.wait))
         return b"" if task is None else field(_TASK_FIELD, task)
 
     async def poll_activity_task(self, request: pb.PollActivityTaskRequest) -> bytes:
         """Waits for an activity task; returns an encoded PollActivityTaskResponse."""
-        spec = self._poll_spec(request, TaskKind.ACTIVITY)
+        spec = await self._poll_spec(request, TaskKind.ACTIVITY)
         task = await self._polls.poll(spec, from_duration(request.wait))
         return b"" if task is None else field(_TASK_FIELD, task)
 
@@ -202,55 +199,32 @@ class Workers:
             activity_types=frozenset(request.activity_types),
             slots=_slots_or(request.slots, limits.SLOTS_DEFAULT),
         )
-        now_us = self._clock.now_us()
-        self._forget_silent()
-        self._registered[worker_id] = _Registration(
-            spec, now_us, self._clock.monotonic_us(), now_us
-        )
+        await self._roster.register(spec)
         return pb.RegisterResponse(worker_id=worker_id)
 
     async def heartbeat(self, request: pb.HeartbeatRequest) -> pb.HeartbeatResponse:
         """Notes that a worker is alive. Raises WorkerNotFound."""
         session = self._sessions.get(request.worker_id)
-        registration = self._lookup(request.worker_id)
-        if session is None and registration is None:
-            raise WorkerNotFound(f"worker {request.worker_id!r} is not known; register again")
         if session is not None:
             self._sessions.heard(session)
+            self._roster.heard(request.worker_id)
+        elif not await self._roster.hear(request.worker_id):
+            raise WorkerNotFound(f"worker {request.worker_id!r} is not known; register again")
         return pb.HeartbeatResponse()
 
     async def list_workers(self, request: pb.ListWorkersRequest) -> pb.ListWorkersResponse:
         """Lists the workers of a namespace by id."""
-        self._forget_silent()
-        in_namespace(request)
         infos = {
-            session.session_id: self._info(session)
-            for session in self._sessions.all()
-            if session.namespace == request.namespace
+            info.worker_id: info
+            for info in await self._roster.infos(in_namespace(request).namespace)
         }
-        for worker_id, registration in self._registered.items():
-            if registration.spec.namespace == request.namespace:
-                infos.setdefault(worker_id, _registered_info(registration))
         size = request.page_size or limits.PAGE_SIZE_DEFAULT
-        ids = [key for key in sorted(infos) if key > request.page_token]
+        ids = [key for key in infos if key > request.page_token]
         page = ids[:size]
         return pb.ListWorkersResponse(
             workers=[infos[key] for key in page],
             next_page_token=page[-1] if len(ids) > size else "",
         )
-
-    def by_queue(self, namespace: str) -> Counter[str]:
-        """Counts the workers of a namespace by task queue."""
-        self._forget_silent()
-        queues = {
-            worker_id: registration.spec.queue
-            for worker_id, registration in self._registered.items()
-            if registration.spec.namespace == namespace
-        }
-        for session in self._sessions.all():
-            if session.namespace == namespace:
-                queues[session.session_id] = session.queue
-        return Counter(queues.values())
 
     async def _submit(
         self, token: TaskToken, decision: Any, endings: frozenset[str] = frozenset()
@@ -264,11 +238,18 @@ class Workers:
         """Notes that the worker lives that holds a task, if its stream goes one way only."""
         key = (token.run_id, token.kind, token.seq)
         session = self._dispatcher.holder(key)
+        if session is None and self._runs.are_shared:
+            self._runs.visit(token.run_id, partial(self._heard_elsewhere, token))
         if session is None or session.sticky or session.by_time:
             return
         if session.held[key].lease == token.lease:
             self._sessions.heard(session)
-            self._lookup(session.session_id)
+            self._roster.heard(session.session_id)
+
+    def _heard_elsewhere(self, token: TaskToken, state: RunState | None) -> None:
+        task = state.tasks.get((token.kind, token.seq)) if state is not None else None
+        if task is not None and task.lease == token.lease and task.session_id:
+            self._roster.heard_elsewhere(task.session_id)
 
     async def _check_current(self, token: TaskToken) -> None:
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -286,9 +267,9 @@ class Workers:
         """Finds the task that a worker without a token reports on: the lease must be its own."""
         if request.task_token:
             return TaskToken.decode(request.task_token)
-        registration = self._lookup(request.worker_id)
-        if registration is not None and not request.namespace:
-            request.namespace = registration.spec.namespace
+        spec = await self._roster.find(request.worker_id)
+        if spec is not None and not request.namespace:
+            request.namespace = spec.namespace
         in_namespace(request)
         run_id = await self._store.find_run(request.namespace, request.workflow_id, None)
         if run_id is None:
@@ -335,24 +316,11 @@ class Workers:
             seen_seq=state.run.seen_seq,
         )
 
-    def _lookup(self, worker_id: str) -> _Registration | None:
-        self._forget_silent()
-        registration = self._registered.get(worker_id)
-        if registration is not None:
-            registration.heard_us = self._clock.monotonic_us()
-            registration.heard_at_us = self._clock.now_us()
-        return registration
-
-    def _forget_silent(self) -> None:
-        oldest_us = self._clock.monotonic_us() - limits.WORKER_FORGOTTEN_US
-        for worker_id in [k for k, r in self._registered.items() if r.heard_us < oldest_us]:
-            del self._registered[worker_id]
-
-    def _poll_spec(
+    async def _poll_spec(
         self, request: pb.PollWorkflowTaskRequest | pb.PollActivityTaskRequest, kind: TaskKind
     ) -> SessionSpec:
-        registration = self._lookup(request.worker_id)
-        spec = registration.spec if registration is not None else _unregistered(request.worker_id)
+        registered = await self._roster.find(request.worker_id)
+        spec = registered or _unregistered(request.worker_id)
         return replace(
             spec,
             session_id=POLL_PREFIX + request.worker_id,
@@ -363,9 +331,9 @@ class Workers:
             sticky=False,
         )
 
-    def _stream_spec(self, request: pb.StreamTasksRequest) -> SessionSpec:
-        registration = self._lookup(request.worker_id)
-        spec = registration.spec if registration is not None else _unregistered(request.worker_id)
+    async def _stream_spec(self, request: pb.StreamTasksRequest) -> SessionSpec:
+        registered = await self._roster.find(request.worker_id)
+        spec = registered or _unregistered(request.worker_id)
         if request.workflow_types or request.activity_types:
             spec = replace(
                 spec,
@@ -379,37 +347,6 @@ class Workers:
             slots=slots_of(request.slots) if request.HasField("slots") else spec.slots,
             sticky=False,
         )
-
-    def _info(self, session: Session) -> pb.WorkerInfo:
-        silence_us = self._clock.monotonic_us() - session.heard_us
-        return pb.WorkerInfo(
-            worker_id=session.session_id,
-            identity=session.identity,
-            namespace=session.namespace,
-            task_queue=session.queue,
-            workflow_types=sorted(session.workflow_types or ()),
-            activity_types=sorted(session.activity_types or ()),
-            slots=_slots(session.slots[TaskKind.WORKFLOW], session.slots[TaskKind.ACTIVITY]),
-            active_tasks=len(session.held),
-            last_heartbeat_at=to_timestamp(self._clock.now_us() - silence_us),
-            registered_at=to_timestamp(session.since_us),
-            draining=session.draining,
-        )
-
-
-def _registered_info(registration: _Registration) -> pb.WorkerInfo:
-    spec = registration.spec
-    return pb.WorkerInfo(
-        worker_id=spec.session_id,
-        identity=spec.identity,
-        namespace=spec.namespace,
-        task_queue=spec.queue,
-        workflow_types=sorted(spec.workflow_types or ()),
-        activity_types=sorted(spec.activity_types or ()),
-        slots=_slots(spec.slots[TaskKind.WORKFLOW], spec.slots[TaskKind.ACTIVITY]),
-        last_heartbeat_at=to_timestamp(registration.heard_at_us),
-        registered_at=to_timestamp(registration.since_us),
-    )
 
 
 def _unregistered(worker_id: str) -> SessionSpec:
@@ -433,7 +370,3 @@ def _slots_or(slots: pb.WorkSlots, default: int) -> dict[TaskKind, int]:
 
 def _nothing(_draft: Any, _now_us: int) -> None:
     """Decides nothing: for waiters that only need a future's ends."""
-
-
-def _slots(workflow_tasks: int, activity_tasks: int) -> pb.WorkSlots:
-    return pb.WorkSlots(workflow_tasks=workflow_tasks, activity_tasks=activity_tasks)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
 
 from google.protobuf.message import Message
@@ -22,10 +23,10 @@ from perdure_server.engine.activities import Activities
 from perdure_server.engine.asks import Asks
 from perdure_server.engine.background import Background
 from perdure_server.engine.calls import ToStatus, serve_session
-from perdure_server.engine.dispatch import Dispatcher
 from perdure_server.engine.lists import Lists
 from perdure_server.engine.ports import Clock
 from perdure_server.engine.records import (
+    WaitingReason,
     pending_activity,
     pending_timers,
     pending_workflow_task,
@@ -38,6 +39,7 @@ from perdure_server.engine.requests import (
     missing,
 )
 from perdure_server.engine.results import Results, Ticket, result_of
+from perdure_server.engine.roster import Roster
 from perdure_server.engine.runs import Runs
 from perdure_server.engine.starts import Starts
 from perdure_server.engine.stimuli import answer_as, stimulus_of
@@ -59,18 +61,18 @@ class Workflows:
         *,
         starts: Starts,
         results: Results,
-        dispatcher: Dispatcher,
+        roster: Roster,
         clock: Clock,
         background: Background,
     ) -> None:
         self._store = store
         self._lists = Lists(store)
-        self._activities = Activities(store, runs, dispatcher=dispatcher, clock=clock)
+        self._activities = Activities(store, runs, roster=roster, clock=clock)
         self._runs = runs
         self._asks = Asks(store, runs, background=background)
         self._starts = starts
         self._results = results
-        self._dispatcher = dispatcher
+        self._roster = roster
         self._clock = clock
         self._background = background
         self._waits: dict[Ticket, Reject] = {}
@@ -102,10 +104,9 @@ class Workflows:
     async def get(self, request: pb.GetWorkflowRequest) -> pb.GetWorkflowResponse:
         """Returns one run and what is pending in it."""
         summary = await self._meant(request)
-        response = pb.GetWorkflowResponse(workflow=workflow_of(summary))
-        if not summary.run.status.is_closed:
-            await self._show_pending(summary.run.run_id, response)
-        return response
+        if summary.run.status.is_closed:
+            return pb.GetWorkflowResponse(workflow=workflow_of(summary))
+        return await self._roster.explain(partial(self._show_pending, summary))
 
     async def get_result(
         self, request: pb.GetWorkflowResultRequest
@@ -341,20 +342,26 @@ class Workflows:
             return result_of(run, summary.closed)
         return pb.GetWorkflowResultResponse(run_id=run.run_id, status=status_of(run.status))
 
-    async def _show_pending(self, run_id: str, response: pb.GetWorkflowResponse) -> None:
+    async def _show_pending(
+        self, summary: RunSummary, reason: WaitingReason
+    ) -> pb.GetWorkflowResponse:
+        response = pb.GetWorkflowResponse(workflow=workflow_of(summary))
         seen: asyncio.Future[None] = _future()
 
         def visit(state: RunState | None) -> None:
             if state is not None:
-                self._fill_pending(state, response)
+                self._fill_pending(state, response, reason)
             if not seen.done():
                 seen.set_result(None)
 
-        self._runs.look(run_id, visit)
+        self._runs.look(summary.run.run_id, visit)
         await seen
+        return response
 
-    def _fill_pending(self, state: RunState, response: pb.GetWorkflowResponse) -> None:
-        now_us, reason = self._clock.now_us(), self._dispatcher.waiting_reason
+    def _fill_pending(
+        self, state: RunState, response: pb.GetWorkflowResponse, reason: WaitingReason
+    ) -> None:
+        now_us = self._clock.now_us()
         pending = pending_workflow_task(state, reason, now_us)
         if pending is not None:
             response.pending_workflow_task.CopyFrom(pending)

@@ -27,6 +27,7 @@ from perdure_server.core.model import (
     Task,
     Timer,
     Update,
+    Worker,
 )
 from perdure_server.core.state import RunState
 
@@ -128,6 +129,23 @@ class QueueDepth:
     pending_activities: int
     running_activities: int
     ready_since_us: int | None
+
+
+@dataclass(slots=True, frozen=True)
+class Heard:
+    """A sign of life of a worker, and until when it is known without another."""
+
+    worker_id: str
+    heard_at_us: int
+    until_us: int
+
+
+@dataclass(slots=True, frozen=True)
+class ListedWorker:
+    """A worker and the number of tasks that the session of its id holds."""
+
+    worker: Worker
+    active_tasks: int
 
 
 class KeyOutcome(Enum):
@@ -346,6 +364,35 @@ class Store(Protocol):
 
     async def delete_api_key(self, prefix: str) -> bool:
         """Deletes an API key durably; False when there is none with this prefix."""
+
+    async def put_workers(self, workers: Sequence[Worker]) -> None:
+        """Inserts workers durably, or replaces those with the same (worker_id, server_id).
+
+        Of those that stand already, `heard_at_us` and `until_us` never go back.
+        """
+
+    async def hear_workers(self, words: Sequence[Heard]) -> None:
+        """Moves `heard_at_us` and `until_us` of every row of these workers on, and never back.
+
+        A worker without a row gets none.
+        """
+
+    async def delete_workers(self, keys: Sequence[tuple[str, str]], *, silent_us: int) -> None:
+        """Deletes the workers with these (worker_id, server_id), and all until `silent_us`."""
+
+    async def find_workers(self, worker_ids: Sequence[str]) -> list[Worker]:
+        """Returns every row of these workers, in any order, also of those that are silent."""
+
+    async def registered_workers(self) -> list[Worker]:
+        """Returns the workers without a server, in any order, also those that are silent."""
+
+    async def list_workers(
+        self, namespace: str, *, queue: str | None, now_us: int
+    ) -> list[ListedWorker]:
+        """Returns the workers of a namespace, or of one of its queues, with `until_us > now_us`.
+
+        In any order. Counts rows: for operators only.
+        """
 
     async def wait_for_work(self, timeout_us: int) -> None:
         """Returns when another server may have made work, or after the timeout.

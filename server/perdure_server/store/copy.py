@@ -26,6 +26,7 @@ from perdure_server.core.model import (
     Task,
     Timer,
     Update,
+    Worker,
 )
 from perdure_server.store.offline import (
     BATCH_ROWS,
@@ -123,8 +124,9 @@ TABLES: Final = (
         "insert_namespace",
     ),
     Table("api_keys", _columns(ApiKey), ("digest",), (b"",), "copied_api_keys", "insert_api_key"),
+    Table("workers", _columns(Worker), ("worker_id",), ("",), "copied_workers", "put_worker"),
 )
-"""All that a database holds, but for its servers and which of them looks after which session."""
+"""All that a database holds, but for its servers, and which of them has which session or worker."""
 
 
 @dataclass(slots=True, frozen=True)

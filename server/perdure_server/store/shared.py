@@ -70,7 +70,8 @@ class SharedStore(Store, Protocol):
     `open` does not claim the database for one server, and migrates it once however many open it at
     once. `commit`, `claim_tasks` and the changes of API keys are hinted to every other server when
     they have written anything, each at most once per transaction. What others commit is seen by
-    every read that begins after its hint was heard.
+    every read that begins after its hint was heard. `put_workers` leaves out the workers of a
+    server that is not among the living.
     """
 
     async def join(self, server_id: str) -> int:
@@ -93,12 +94,13 @@ class SharedStore(Store, Protocol):
     async def bury(self, server_id: str, *, silent_us: int) -> list[str] | None:
         """Removes a server that is still silent and takes over its sessions, in one step.
 
+        The workers that were connected to it are deleted.
         Returns the ids of those sessions; None when the server lives after all or is gone. Of
         servers that bury the same one, one has its sessions.
         """
 
     async def leave(self) -> None:
-        """Removes this server and the entries of its sessions; does nothing if it has not joined.
+        """Removes this server, its sessions' entries and its workers; nothing if it has not joined.
 
         The leases of its sessions stand in the task rows.
         """

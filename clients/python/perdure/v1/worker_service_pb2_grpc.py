@@ -221,21 +221,25 @@ class WorkerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Register(self, request, context):
-        """Registers a worker, so that it gets only tasks of its types. Kept in memory: register again after NOT_FOUND.
+        """Registers a worker, so that it gets only tasks of its types. Durable, and known to every server of the database.
+
+        It is forgotten when nothing was heard of it for 90 seconds, counted anew when a server starts: register again after
+        NOT_FOUND. Heartbeats, polls and reports are heard.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Heartbeat(self, request, context):
-        """Reports that a registered worker is alive. Errors: NOT_FOUND / WORKER_NOT_FOUND.
+        """Reports to any server that a worker is alive. Errors: NOT_FOUND / WORKER_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListWorkers(self, request, context):
-        """Lists the workers of a namespace that are connected or registered.
+        """Lists the workers of a namespace that registered, or are connected to any server of the database. What changes at
+        another server is seen within about a second, when a worker there was last heard within a few.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -1,16 +1,22 @@
-"""Owns what servers agree on through the database: who lives, and who has which session.
+"""Owns what servers agree on through the database: who lives, who has which session, and
+which workers there are.
 
 Each function runs on a connection that nobody else uses meanwhile.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+
 from perdure_server.core.errors import StoreUnavailable
+from perdure_server.core.model import Worker
+from perdure_server.store.contract import Heard
 from perdure_server.store.migrate import check_schema
-from perdure_server.store.postgres.connection import Session
+from perdure_server.store.postgres.connection import Row, Session
 from perdure_server.store.postgres.hints import Ears, taken_from
 from perdure_server.store.shared import Beat, Taken
-from perdure_server.store.sqlite.rows import to_task
+from perdure_server.store.sqlite.rows import from_worker, to_task
 
 
 async def join(session: Session, schema: str, server_id: str) -> int:
@@ -77,3 +83,32 @@ async def take_session(
 async def release_session(session: Session, server_id: str, session_id: str) -> bool:
     """Removes a session; False when it is not this server's."""
     return bool(await session.rows("release_session", session_id, server_id))
+
+
+async def put_workers(session: Session, workers: Sequence[Worker]) -> None:
+    """Inserts or replaces workers, but for those of a server that does not live."""
+    await session.rows("put_worker", *_columns(map(from_worker, workers), len(fields(Worker))))
+
+
+async def hear_workers(session: Session, words: Sequence[Heard]) -> None:
+    """Notes that workers were heard."""
+    rows = [(word.heard_at_us, word.until_us, word.worker_id) for word in words]
+    await session.rows("hear_worker", *_columns(rows, 3))
+
+
+async def delete_workers(
+    session: Session, keys: Sequence[tuple[str, str]], *, silent_us: int
+) -> None:
+    """Deletes some workers, and those that were silent for too long."""
+    if keys:
+        await session.rows("delete_worker", *_columns(keys, 2))
+    await session.rows("delete_silent_workers", silent_us)
+
+
+def _columns(rows: Iterable[Row], width: int) -> list[list[object]]:
+    """Turns rows into columns, also no rows."""
+    columns: list[list[object]] = [[] for _ in range(width)]
+    for row in rows:
+        for column, value in zip(columns, row, strict=True):
+            column.append(value)
+    return columns

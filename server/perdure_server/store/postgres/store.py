@@ -26,13 +26,16 @@ from perdure_server.core.model import (
     TaskKind,
     Timer,
     Update,
+    Worker,
 )
 from perdure_server.core.state import RunState
 from perdure_server.store.contract import (
     ClaimRequest,
     Committed,
+    Heard,
     KeyInserted,
     LaneDepth,
+    ListedWorker,
     ListFilter,
     Position,
     QueueDepth,
@@ -309,6 +312,33 @@ class PostgresStore:
     async def delete_api_key(self, prefix: str) -> bool:
         """Deletes an API key."""
         return bool(await self._step(upkeep.delete_api_key, prefix=prefix, ears=self._open.ears))
+
+    async def put_workers(self, workers: Sequence[Worker]) -> None:
+        """Inserts or replaces workers."""
+        await self._run(members.put_workers, workers)
+
+    async def hear_workers(self, words: Sequence[Heard]) -> None:
+        """Notes that workers were heard."""
+        await self._run(members.hear_workers, words)
+
+    async def delete_workers(self, keys: Sequence[tuple[str, str]], *, silent_us: int) -> None:
+        """Deletes workers."""
+        await self._run(members.delete_workers, keys, silent_us=silent_us)
+
+    async def find_workers(self, worker_ids: Sequence[str]) -> list[Worker]:
+        """Returns every row of these workers."""
+        return [rows.to_worker(row) for row in await self._rows("find_workers", worker_ids)]
+
+    async def registered_workers(self) -> list[Worker]:
+        """Returns the workers without a server."""
+        return [rows.to_worker(row) for row in await self._rows("registered_workers")]
+
+    async def list_workers(
+        self, namespace: str, *, queue: str | None, now_us: int
+    ) -> list[ListedWorker]:
+        """Returns the workers of a namespace or queue."""
+        found = await self._rows("list_workers", namespace, queue, now_us)
+        return [rows.to_listed_worker(row) for row in found]
 
     async def wait_for_work(self, timeout_us: int) -> None:
         """Returns after the timeout."""

@@ -30,9 +30,11 @@ from perdure_server.core.model import (
     Timer,
     TimerKind,
     Update,
+    Worker,
 )
 from perdure_server.store.contract import (
     LaneDepth,
+    ListedWorker,
     Position,
     QueueDepth,
     RunSummary,
@@ -60,6 +62,7 @@ from_request: Final = _getter(RequestRecord)
 from_lane: Final = _getter(Lane, "kind")
 from_namespace: Final = _getter(Namespace)
 from_api_key: Final = _getter(ApiKey)
+from_worker: Final = _getter(Worker)
 
 _RUN_WIDTH: Final = len(fields(Run))
 
@@ -140,6 +143,27 @@ def to_namespace(row: Row) -> Namespace:
 def to_api_key(row: Row) -> ApiKey:
     """Builds an API key from the columns of `api_keys`."""
     return ApiKey(*row)
+
+
+def to_worker(row: Row) -> Worker:
+    """Builds a worker from the columns of `workers`."""
+    worker_id, server_id, namespace, queue, info, any_type, heard_at_us, until_us = row
+    return Worker(
+        worker_id=worker_id,
+        server_id=server_id,
+        namespace=namespace,
+        queue=queue,
+        info=info,
+        any_type=bool(any_type),
+        heard_at_us=heard_at_us,
+        until_us=until_us,
+    )
+
+
+def to_listed_worker(row: Row) -> ListedWorker:
+    """Builds a worker from the columns of `list_workers`, which counts its tasks."""
+    *worker, active_tasks = row
+    return ListedWorker(to_worker(worker), active_tasks)
 
 
 def to_queue_depths(rows: Iterable[Row]) -> list[QueueDepth]:

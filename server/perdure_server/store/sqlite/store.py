@@ -26,13 +26,16 @@ from perdure_server.core.model import (
     Task,
     Timer,
     Update,
+    Worker,
 )
 from perdure_server.core.state import RunState
 from perdure_server.store.contract import (
     ClaimRequest,
     Committed,
+    Heard,
     KeyInserted,
     LaneDepth,
+    ListedWorker,
     ListFilter,
     Position,
     QueueDepth,
@@ -311,6 +314,34 @@ class SqliteStore:
     async def delete_api_key(self, prefix: str) -> bool:
         """Deletes an API key."""
         return await self._write(partial(upkeep.delete_api_key, prefix=prefix))
+
+    async def put_workers(self, workers: Sequence[Worker]) -> None:
+        """Inserts or replaces workers."""
+        await self._write(partial(upkeep.put_workers, workers=workers))
+
+    async def hear_workers(self, words: Sequence[Heard]) -> None:
+        """Notes that workers were heard."""
+        await self._write(partial(upkeep.hear_workers, words=words))
+
+    async def delete_workers(self, keys: Sequence[tuple[str, str]], *, silent_us: int) -> None:
+        """Deletes workers."""
+        await self._write(partial(upkeep.delete_workers, keys=keys, silent_us=silent_us))
+
+    async def find_workers(self, worker_ids: Sequence[str]) -> list[Worker]:
+        """Returns every row of these workers."""
+        found = [await self._rows("find_workers", each) for each in worker_ids]
+        return [rows.to_worker(row) for each in found for row in each]
+
+    async def registered_workers(self) -> list[Worker]:
+        """Returns the workers without a server."""
+        return [rows.to_worker(row) for row in await self._rows("registered_workers")]
+
+    async def list_workers(
+        self, namespace: str, *, queue: str | None, now_us: int
+    ) -> list[ListedWorker]:
+        """Returns the workers of a namespace or queue."""
+        found = await self._rows("list_workers", namespace, queue, now_us)
+        return [rows.to_listed_worker(row) for row in found]
 
     async def wait_for_work(self, timeout_us: int) -> None:
         """Returns after the timeout: no other server can make work in a file that this one owns."""

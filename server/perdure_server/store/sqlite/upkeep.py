@@ -1,16 +1,23 @@
-"""Owns what operators write: namespaces, API keys, and the deletion of runs.
+"""Owns what is written beside runs: namespaces, API keys, workers, and the deletion of runs.
 
 Each function is an operation of the writer: it runs inside the open transaction of a group.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
-from perdure_server.core.model import ApiKey, Namespace
-from perdure_server.store.contract import KeyInserted, KeyOutcome
+from perdure_server.core.model import ApiKey, Namespace, Worker
+from perdure_server.store.contract import Heard, KeyInserted, KeyOutcome
 from perdure_server.store.sqlite.group import Group
-from perdure_server.store.sqlite.rows import Row, from_api_key, from_namespace, to_api_key
+from perdure_server.store.sqlite.rows import (
+    Row,
+    from_api_key,
+    from_namespace,
+    from_worker,
+    to_api_key,
+)
 
 _OF_A_RUN: Final = (
     "delete_activities",
@@ -80,6 +87,24 @@ def insert_api_key(
 def delete_api_key(group: Group, prefix: str) -> bool:
     """Deletes an API key; returns whether there was one."""
     return bool(group.run("delete_api_key", prefix))
+
+
+def put_workers(group: Group, workers: Sequence[Worker]) -> None:
+    """Inserts or replaces workers."""
+    group.run_for_each("put_worker", [from_worker(worker) for worker in workers])
+
+
+def hear_workers(group: Group, words: Sequence[Heard]) -> None:
+    """Notes that workers were heard."""
+    group.run_for_each(
+        "hear_worker", [(word.heard_at_us, word.until_us, word.worker_id) for word in words]
+    )
+
+
+def delete_workers(group: Group, keys: Sequence[tuple[str, str]], silent_us: int) -> None:
+    """Deletes some workers, and those that were silent for too long."""
+    group.run_for_each("delete_worker", keys)
+    group.run("delete_silent_workers", silent_us)
 
 
 def _thin(group: Group, run_id: str, last: int, *, max_events: int, max_bytes: int) -> bool:

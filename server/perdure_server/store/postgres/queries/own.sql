@@ -213,12 +213,18 @@ FROM servers WHERE server_id = ANY($1::text[]) ORDER BY server_id FOR UPDATE;
 -- After lock_servers: so it sees every session that the buried server took while it lived.
 WITH buried AS (
     DELETE FROM servers WHERE server_id = $2
+),
+disconnected AS (
+    DELETE FROM workers WHERE server_id = $2
 )
 UPDATE sessions SET server_id = $1 WHERE server_id = $2 RETURNING session_id;
 
 -- name: leave
 WITH left_behind AS (
     DELETE FROM sessions WHERE server_id = $1
+),
+disconnected AS (
+    DELETE FROM workers WHERE server_id = $1
 )
 DELETE FROM servers WHERE server_id = $1;
 

@@ -47,6 +47,11 @@ SELECT name, created_at_us FROM namespaces WHERE name > ? ORDER BY name LIMIT ?;
 SELECT digest, prefix, label, created_at_us FROM api_keys
 WHERE digest > ? ORDER BY digest LIMIT ?;
 
+-- name: copied_workers
+-- Only those that registered: who is connected to a server will connect to another.
+SELECT {{worker_columns}} FROM workers
+WHERE server_id = '' AND worker_id > ? ORDER BY worker_id LIMIT ?;
+
 -- name: copied_position
 -- The epoch, and the last place that an event has or had.
 SELECT epoch, commit_no, idx FROM position;
