@@ -83,6 +83,17 @@ def test_tasks_are_those_of_all_layers() -> None:
     assert [task.kind for task in fork.tasks()] == [WORKFLOW]
 
 
+def test_a_change_names_the_tasks_that_stood_before() -> None:
+    state = a_state()
+    state.tasks[ACTIVITY, 2] = a_task(state.run, 2, kind=ACTIVITY)
+    draft = Draft(state)
+    draft.drop_task(ACTIVITY, 1)
+    draft.put_task(a_task(draft.run, 2, kind=ACTIVITY, lease=3))
+    draft.put_task(a_task(draft.run, 3, kind=ACTIVITY))
+    draft.drop_task(ACTIVITY, 4)
+    assert draft.change().changed_tasks == {(ACTIVITY, 1), (ACTIVITY, 2)}
+
+
 def test_a_change_holds_only_what_changed() -> None:
     draft = Draft(a_state())
     draft.put_activity(an_activity(draft.run, 2))

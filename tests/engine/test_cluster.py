@@ -11,9 +11,23 @@ from perdure.v1 import admin_service_pb2 as admin
 from perdure.v1 import watch_service_pb2 as watch
 from perdure.v1 import worker_service_pb2 as worker
 from perdure.v1 import workflow_service_pb2 as pb
+from perdure.v1.command_pb2 import Command
 from perdure_server.core import limits
 from perdure_server.core.errors import SessionReplaced, StoreUnavailable
 from tests.engine.rig import Rig, complete, payload, schedule, settle, timer, wait
+
+
+class Counting:
+    """Counts the runs that a store reads from now on."""
+
+    def __init__(self, store):
+        self._load = store.load_run
+        self.count = 0
+        store.load_run = self
+
+    async def __call__(self, run_id):
+        self.count += 1
+        return await self._load(run_id)
 
 
 async def kill(rig: Rig) -> None:
@@ -96,6 +110,49 @@ async def test_cancelling_on_one_stops_the_activity_on_another(servers):
     await hand.command(hand.workflow_tasks[0], schedule())
     request = pb.TerminateWorkflowRequest(workflow_id="w", reason="enough")
     await servers[2].engine.workflows.terminate(request)
+    await settle()
+    assert [notice.reason for notice in hand.cancels] == ["WORKFLOW_CLOSED"]
+
+
+async def test_asking_an_activity_to_stop_reaches_its_worker_on_another(servers):
+    hand = await servers[1].worker(workflows=())
+    await servers[0].start()
+    driver = await servers[2].worker("s2", activities=())
+    await driver.command(driver.workflow_tasks[0], schedule())
+    signal = pb.SignalWorkflowRequest(workflow_id="w", signal_name="s")
+    await servers[0].engine.workflows.signal(signal)
+    await settle()
+    cancel = Command(cancel_activity={"seq": 1})
+    await driver.command(driver.workflow_tasks[1], cancel)
+    assert [notice.reason for notice in hand.cancels] == ["CANCEL_REQUESTED"]
+
+
+async def test_a_polled_task_that_is_reported_to_another_server_is_held_no_more(servers):
+    await servers[0].start()
+    poll = worker.PollWorkflowTaskRequest(task_queue="default", worker_id="p")
+    answer = await servers[1].engine.workers.poll_workflow_task(poll)
+    task = worker.PollWorkflowTaskResponse.FromString(answer).task
+    request = worker.CompleteWorkflowTaskRequest(task_token=task.task_token, commands=[wait("a")])
+    await servers[2].engine.workers.complete_workflow_task(request)
+    await settle()
+    assert servers[1].engine._dispatcher.held_keys(None) == []
+
+
+async def test_who_holds_tasks_of_a_run_reads_it_only_when_they_are_to_stop(servers):
+    hand = await servers[1].worker()
+    await servers[0].start()
+    await hand.command(hand.workflow_tasks[0], schedule(), wait("a"))
+    loads = Counting(servers[1].store)
+    other = pb.SignalWorkflowRequest(workflow_id="w", signal_name="a")
+    for _ in range(10):
+        await servers[2].engine.workflows.signal(other)
+        await settle()
+    assert len(hand.workflow_tasks) == 2
+    # What it read is the run of the one workflow task, to push it.
+    assert loads.count == 1
+    await servers[2].engine.workflows.terminate(
+        pb.TerminateWorkflowRequest(workflow_id="w", reason="enough")
+    )
     await settle()
     assert [notice.reason for notice in hand.cancels] == ["WORKFLOW_CLOSED"]
 

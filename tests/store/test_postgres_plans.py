@@ -157,7 +157,7 @@ async def test_the_index_of_a_claim_is_walked_from_its_first_ready_task(
     await sessions[False].script(BACKLOG)
     claims = [[0], ["default"], ["shop"], ["workflow"], ["checkout"], [32], ["s"], ["w"], [None]]
     text = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {STATEMENTS.claim}"
-    (row,) = await sessions[False].rows_of(text, *claims, [START_US], "channel", "source")
+    (row,) = await sessions[False].rows_of(text, *claims, [START_US])
     plan = list(nodes(json.loads(row[0])[0]["Plan"]))
     looked_at = [node for node in plan if node.get("Relation Name") == "tasks"]
     assert {node["Index Name"] for node in looked_at if "Index Name" in node} == {"tasks_unleased"}

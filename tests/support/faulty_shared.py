@@ -162,6 +162,7 @@ def _in_order(hint: Hint) -> Hint:
         hint,
         runs=_InOrder(hint.runs),
         closed=_InOrder(hint.closed),
+        stopped=_InOrder(hint.stopped),
         wanted=_InOrder(hint.wanted),
         lanes=_InOrder(hint.lanes),
         sessions=_InOrder(hint.sessions),

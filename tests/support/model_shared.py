@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from perdure_server.core.changeset import Changeset
 from perdure_server.core.errors import StoreUnavailable
 from perdure_server.core.model import ApiKey, Lane, Task, Worker
-from perdure_server.store.contract import ClaimRequest, Committed, KeyInserted, KeyOutcome
+from perdure_server.store.contract import Committed, KeyInserted, KeyOutcome
 from perdure_server.store.shared import Beat, Hint, Overdue, Taken
 from tests.support.model_contents import Contents
 from tests.support.model_store import ModelStore
@@ -136,16 +136,13 @@ class SharedModelStore(ModelStore):
             Hint(
                 runs=frozenset(change.run.run_id for change in changes),
                 closed=frozenset(change.run.run_id for change in changes if change.closes),
+                stopped=frozenset(
+                    change.run.run_id for change in changes if change.stops and not change.closes
+                ),
                 lanes=frozenset(lane for changeset in done for lane in changeset.lanes()),
             )
         )
         return outcomes
-
-    async def claim_tasks(self, claims: Sequence[ClaimRequest], now_us: int) -> list[list[Task]]:
-        """Leases ready tasks."""
-        leased = await super().claim_tasks(claims, now_us)
-        self._tell(Hint(runs=frozenset(task.run_id for tasks in leased for task in tasks)))
-        return leased
 
     async def insert_api_key(
         self, key: ApiKey, *, only_first: bool, unless_label: bool
@@ -301,6 +298,7 @@ def merged(one: Hint, other: Hint) -> Hint:
     return Hint(
         runs=one.runs | other.runs,
         closed=one.closed | other.closed,
+        stopped=one.stopped | other.stopped,
         wanted=one.wanted | other.wanted,
         lanes=one.lanes | other.lanes,
         sessions=one.sessions | other.sessions,

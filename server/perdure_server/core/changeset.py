@@ -70,6 +70,13 @@ class RunChange:
     """
     begins: bool = False
     """Whether the run's code has run for the first time; nothing of it is stored."""
+    changed_tasks: set[tuple[TaskKind, int]] = field(default_factory=set)
+    """Tasks that stood before and that this changes or ends; nothing of it is stored."""
+    stops: bool = False
+    """Whether this ends, or asks to stop, a task that a session of another server may hold.
+
+    Other servers are told; nothing of it is stored.
+    """
 
 
 @dataclass(slots=True)

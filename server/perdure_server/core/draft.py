@@ -283,6 +283,7 @@ class Draft:
     def change(self) -> RunChange:
         """Returns what is to be committed: one object, so that a task in it may be leased."""
         if self._change is None:
+            below = self._below.rows if isinstance(self._below, Draft) else self._below
             self._change = RunChange(
                 run=self.run,
                 expected_version=self._below.run.version,
@@ -300,6 +301,7 @@ class Draft:
                 fences=self.fences,
                 closes=self.run.status.is_closed,
                 begins=self._below.run.started_at_us is None and self.run.started_at_us is not None,
+                changed_tasks={key for key in self.rows.tasks.own if below.tasks.get(key)},
             )
         return self._change
 

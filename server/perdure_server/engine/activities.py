@@ -141,7 +141,7 @@ class Activities:
                     None if state is None else (state.run, self._show(state, token, reason))
                 )
 
-        self._runs.visit(token.run_id, visit)
+        self._runs.look(token.run_id, visit)
         return await found
 
     def _show(

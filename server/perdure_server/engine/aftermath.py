@@ -48,6 +48,8 @@ class Aftermath:
 
     def prepare(self, changes: Sequence[RunChange]) -> Matches:
         """Leases the tasks that changes create, before they are committed."""
+        for change in changes:
+            change.stops = self._may_stop_others(change)
         return self._dispatcher.match(changes)
 
     def abandon(self, matches: Matches) -> None:
@@ -89,6 +91,16 @@ class Aftermath:
         for change in changeset.changes:
             if change.closes:
                 self._results.closed(change.run, change.events[-1].frame)
+
+    def _may_stop_others(self, change: RunChange) -> bool:
+        """Whether sessions that this server does not have may hold what a change ends or stops.
+
+        Not only what is known to be held counts: another server may have leased it just now.
+        """
+        run_id = change.run.run_id
+        return any(
+            self._dispatcher.holder((run_id, *key)) is None for key in change.changed_tasks
+        ) or any(activity.cancel_requested for activity in change.put_activities.values())
 
     def _arm(self, change: RunChange) -> None:
         run_id = change.run.run_id

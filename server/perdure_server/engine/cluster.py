@@ -188,9 +188,10 @@ class Cluster(Peers):
         parts.runs.contend(hint.wanted)
         for run_id in hint.closed:
             parts.dispatcher.unstick_all(run_id)
-        held = [key[0] for key in parts.dispatcher.held_keys(runs)]
+        concerned = None if hint.everything else sorted(hint.closed | hint.stopped)
+        held = [key[0] for key in parts.dispatcher.held_keys(concerned)]
         # What is under way may end with a task being pushed whose lease has ended already.
-        for run_id in dict.fromkeys([*held, *parts.runs.under_way(runs)]):
+        for run_id in dict.fromkeys([*held, *parts.runs.under_way(concerned)]):
             parts.runs.visit(run_id, partial(self._recheck, run_id))
         for run_id in parts.results.awaited(None if hint.everything else hint.closed):
             self._look_for_end(run_id)

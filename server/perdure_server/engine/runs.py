@@ -287,10 +287,15 @@ class Runs:
     async def _read(self, actor: Actor) -> None:
         actor.state = None
         for _ in range(_LOADS_MAX):
-            actor.outdated = False
+            actor.outdated, came = False, len(actor.visits)
             for stimulus in actor.waiting:
                 stimulus.fresh = True
             actor.state = await self._store.load_run(actor.run_id)
+            if actor.state is None:
+                return
+            # Those that came before it see what was read, even if others have changed it since.
+            for _ in range(came):
+                show(actor.visits.popleft(), actor.state)
             if not (actor.outdated and actor.visits):
                 return
 

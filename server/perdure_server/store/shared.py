@@ -25,9 +25,11 @@ class Hint:
     """
 
     runs: frozenset[str] = frozenset()
-    """Runs that were inserted or changed, or one of whose tasks was leased."""
+    """Runs that were inserted or changed. That tasks of them were leased is not told."""
     closed: frozenset[str] = frozenset()
     """Those of `runs` that have closed."""
+    stopped: frozenset[str] = frozenset()
+    """Those of `runs` of which the hearer's sessions may hold tasks that ended or are to stop."""
     wanted: frozenset[str] = frozenset()
     """Runs that another server asks to be alone with."""
     lanes: frozenset[Lane] = frozenset()
@@ -68,10 +70,10 @@ class SharedStore(Store, Protocol):
     """A durable home of runs for several servers.
 
     `open` does not claim the database for one server, and migrates it once however many open it at
-    once. `commit`, `claim_tasks` and the changes of API keys are hinted to every other server when
-    they have written anything, each at most once per transaction. What others commit is seen by
-    every read that begins after its hint was heard. `put_workers` leaves out the workers of a
-    server that is not among the living.
+    once. `commit` and the changes of API keys are hinted to every other server when they have
+    written anything, each at most once per transaction. What others commit is seen by every read
+    that begins after its hint was heard. `put_workers` leaves out the workers of a server that is
+    not among the living.
     """
 
     async def join(self, server_id: str) -> int:

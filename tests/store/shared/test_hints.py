@@ -40,11 +40,30 @@ async def test_a_task_that_is_committed_with_its_lease_is_no_work(
     assert await ear.hear_until(expected) == expected
 
 
-async def test_a_claim_is_hinted_as_a_change_of_the_run(one: SharedStore, ear: Ear) -> None:
+async def test_a_claim_is_nobodys_news(one: SharedStore, ear: Ear) -> None:
     await add_tasks(one, {}, {"queue": "other"})
     await ear.hear_until(Hint(runs=frozenset({a_run(1).run_id, a_run(2).run_id})))
     await one.claim_tasks([ClaimRequest(LANE, 9, "s1", "w")], NOW_US)
-    expected = Hint(runs=frozenset({a_run(1).run_id}))
+    await insert(one, a_key(1))
+    assert await ear.hear_until(Hint(api_keys=True)) == Hint(api_keys=True)
+
+
+async def test_that_tasks_are_to_stop_is_heard_of_runs_that_go_on(
+    one: SharedStore, ear: Ear
+) -> None:
+    await add_tasks(one, {}, {})
+    runs = [replace(a_run(number), history_length=1) for number in (1, 2)]
+    await ear.hear_until(Hint(runs=frozenset(run.run_id for run in runs)))
+    changes = [stepping(runs[0]), stepping(runs[1], closed_at_us=NOW_US)]
+    changes[1].closes = True
+    for change in changes:
+        change.stops = True
+    await one.commit([alone(change) for change in changes])
+    expected = Hint(
+        runs=frozenset(run.run_id for run in runs),
+        closed=frozenset({runs[1].run_id}),
+        stopped=frozenset({runs[0].run_id}),
+    )
     assert await ear.hear_until(expected) == expected
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from perdure_server.core.changeset import Changeset
-from perdure_server.core.model import Lane, Task
+from perdure_server.core.model import Task
 from perdure_server.store.contract import ClaimRequest
 from perdure_server.store.postgres.connection import Row, Session
 from perdure_server.store.postgres.flush import Flush, Statements
@@ -81,10 +81,9 @@ class Claims:
 
     by_key = False
 
-    def __init__(self, statements: Statements, ears: Ears) -> None:
+    def __init__(self, statements: Statements) -> None:
         self._statements = statements
-        self._ears = ears
-        self._waves: list[dict[Lane, Row]] = []
+        self._waves: list[dict[Row, Row]] = []
         self._places: list[list[int]] = []
         self._count = 0
 
@@ -95,9 +94,10 @@ class Claims:
         places: list[int] = []
         for claim in operation.claims:
             places.append(self._count)
+            lane = from_lane(claim.lane)
             row = (
                 self._count,
-                *from_lane(claim.lane),
+                *lane,
                 claim.limit,
                 claim.session_id,
                 claim.worker_identity,
@@ -105,7 +105,7 @@ class Claims:
                 operation.now_us,
             )
             self._count += 1
-            self._wave_without(claim.lane)[claim.lane] = row
+            self._wave_without(lane)[lane] = row
         self._places.append(places)
         return True
 
@@ -120,7 +120,7 @@ class Claims:
                     await self._lease(session, wave, leased)
         return [[leased[place] for place in places] for places in self._places]
 
-    def _wave_without(self, lane: Lane) -> dict[Lane, Row]:
+    def _wave_without(self, lane: Row) -> dict[Row, Row]:
         for wave in self._waves:
             if lane not in wave:
                 return wave
@@ -128,14 +128,13 @@ class Claims:
         return self._waves[-1]
 
     async def _lease(
-        self, session: Session, wave: dict[Lane, Row], leased: list[list[Task]]
+        self, session: Session, wave: dict[Row, Row], leased: list[list[Task]]
     ) -> None:
         columns = zip(*wave.values(), strict=True)
-        told = (self._ears.channel, self._ears.name)
-        found = await session.rows_of(self._statements.claim, *columns, *told)
-        for _, *task_columns in found:
-            task = to_task(task_columns)
-            leased[wave[task.lane][0]].append(task)
+        for row in await session.rows_of(self._statements.claim, *columns):
+            task = to_task(row)
+            place, *_ = wave[task.namespace, task.queue, task.kind.value, task.type]
+            leased[place].append(task)
         for place, *_ in wave.values():
             leased[place].sort(key=_order)
 
@@ -193,7 +192,7 @@ def batch_for(operation: Operation, statements: Statements, epoch: int, ears: Ea
         case Commit():
             return Commits(statements, epoch, ears)
         case Claim():
-            return Claims(statements, ears)
+            return Claims(statements)
         case Extend():
             return Extensions()
         case Step():

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Iterable
 from contextlib import suppress
 from typing import Any, Final
 
-from perdure_server.core.changeset import Changeset
+from perdure_server.core.changeset import Changeset, RunChange
 from perdure_server.core.errors import StoreUnavailable
 from perdure_server.core.model import Lane, TaskKind
 from perdure_server.store.postgres.connection import FAULTS, Database, Link, Session
@@ -28,7 +28,7 @@ _PING_SECONDS: Final = 5.0
 
 def words_of(changeset: Changeset) -> list[str]:
     """What a changeset says to other servers."""
-    words = [("c" if change.closes else "r") + change.run.run_id for change in changeset.changes]
+    words = [_about(change) + change.run.run_id for change in changeset.changes]
     return words + [
         "l" + json.dumps([lane.namespace, lane.queue, lane.kind.value, lane.type])
         for lane in changeset.lanes()
@@ -140,8 +140,14 @@ class Ears:
         self._news.set()
 
 
+def _about(change: RunChange) -> str:
+    if change.closes:
+        return "c"
+    return "h" if change.stops else "r"
+
+
 def _hint_of(words: Iterable[str], server_id: str) -> Hint:
-    runs: dict[str, set[str]] = {"r": set(), "c": set(), "w": set()}
+    runs: dict[str, set[str]] = {"r": set(), "c": set(), "h": set(), "w": set()}
     lanes: set[Lane] = set()
     sessions: set[str] = set()
     api_keys = everything = False
@@ -161,8 +167,9 @@ def _hint_of(words: Iterable[str], server_id: str) -> Hint:
             # Also what a newer server may say.
             everything = True
     return Hint(
-        runs=frozenset(runs["r"] | runs["c"]),
+        runs=frozenset(runs["r"] | runs["c"] | runs["h"]),
         closed=frozenset(runs["c"]),
+        stopped=frozenset(runs["h"]),
         wanted=frozenset(runs["w"]),
         lanes=frozenset(lanes),
         sessions=frozenset(sessions),
@@ -176,6 +183,7 @@ def _merged(one: Hint, other: Hint) -> Hint:
     return Hint(
         runs=one.runs | other.runs,
         closed=one.closed | other.closed,
+        stopped=one.stopped | other.stopped,
         wanted=one.wanted | other.wanted,
         lanes=one.lanes | other.lanes,
         sessions=one.sessions | other.sessions,

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
+from itertools import islice
 from typing import Any, Final, cast
 
 from perdure_server.core.changeset import Changeset
 from perdure_server.core.errors import StoreUnavailable
 from perdure_server.core.limits import SECOND_US, SERVER_SILENCE_US
 from perdure_server.core.model import (
+    Activity,
     ApiKey,
+    Child,
     EventRow,
     Lane,
     Message,
     MessageKey,
     Namespace,
     RequestRecord,
+    Run,
     RunStatus,
     Snapshot,
     Task,
@@ -68,6 +72,12 @@ _JOIN_US: Final = int(LOCK_SECONDS * SECOND_US) + SERVER_SILENCE_US
 """How long joining may take: it waits for a migration."""
 _BELOW_ALL: Final = (-(2**63), "", "", 0)
 """Stands below the key of every timer."""
+
+
+_LOADED: Final = tuple(
+    len(fields(kind)) for kind in (Activity, Task, Timer, Child, Update, EventRow)
+)
+"""How many columns the rows have that are loaded with a run."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -157,21 +167,8 @@ class PostgresStore:
 
     async def load_run(self, run_id: str) -> RunState | None:
         """Returns a run with its pending rows and unseen events."""
-        (found,) = await self._open.readers.rows(self._statements.load, run_id)
-        runs, activities, tasks, timers, children, updates, tail = found
-        if not runs:
-            return None
-        *columns, started = runs[0]
-        return RunState(
-            rows.to_run(columns),
-            started,
-            {activity.seq: activity for activity in map(rows.to_activity, activities)},
-            {(task.kind, task.seq): task for task in map(rows.to_task, tasks)},
-            {(timer.kind, timer.seq): timer for timer in map(rows.to_timer, timers)},
-            [EventRow(*row) for row in tail],
-            {child.seq: child for child in map(rows.to_child, children)},
-            {update.seq: update for update in map(rows.to_update, updates)},
-        )
+        found = await self._open.readers.rows(self._statements.load, run_id)
+        return _to_state(found[0]) if found else None
 
     async def load_history(
         self, run_id: str, *, after_seq: int, limit: int, max_bytes: int
@@ -433,3 +430,28 @@ class PostgresStore:
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+
+def _to_state(row: Row) -> RunState:
+    """Builds a run from the columns of `load`: of the rows beside it, each is an array."""
+    columns = iter(row)
+    run = rows.to_run(list(islice(columns, len(fields(Run)))))
+    started = next(columns)
+    activities, tasks, timers, children, updates, tail = (
+        _across(islice(columns, width)) for width in _LOADED
+    )
+    return RunState(
+        run,
+        started,
+        {activity.seq: activity for activity in map(rows.to_activity, activities)},
+        {(task.kind, task.seq): task for task in map(rows.to_task, tasks)},
+        {(timer.kind, timer.seq): timer for timer in map(rows.to_timer, timers)},
+        [EventRow(*event) for event in tail],
+        {child.seq: child for child in map(rows.to_child, children)},
+        {update.seq: update for update in map(rows.to_update, updates)},
+    )
+
+
+def _across(columns: Iterable[Sequence[Any] | None]) -> Iterable[Row]:
+    """Returns the rows whose columns these are; without a row each column is None."""
+    return zip(*(column or () for column in columns), strict=True)

@@ -89,32 +89,72 @@ leased AS (
         lease = excluded.lease, leased_at_us = excluded.leased_at_us,
         lease_until_us = excluded.lease_until_us
     RETURNING {{task_columns}}
-),
-told AS MATERIALIZED (
-    SELECT count(pg_notify($11, payload)) AS messages FROM (
-        SELECT CASE
-            WHEN sum(octet_length(word) + 1) < 7900 THEN $12 || string_agg(E'\n' || word, '')
-            ELSE $12 || E'\n*'
-        END AS payload
-        FROM (
-            SELECT word, row_number() OVER () / 150 AS page
-            FROM (SELECT DISTINCT 'r' || run_id AS word FROM leased) AS words
-        ) AS numbered
-        GROUP BY page
-    ) AS pages
 )
-SELECT told.messages, {{task_columns}} FROM told CROSS JOIN leased;
+SELECT {{task_columns}} FROM leased;
 
 -- name: load
--- A run with its pending rows and unseen events in one statement, which is one snapshot.
+-- A run with its pending rows and unseen events in one statement, which is one snapshot. Of these
+-- rows each column is an array: a record for each row would take ten times as long to send.
 SELECT
-    ARRAY(SELECT loaded FROM ({load_run}) AS loaded),
-    ARRAY(SELECT loaded FROM ({load_activities}) AS loaded),
-    ARRAY(SELECT loaded FROM ({load_tasks}) AS loaded),
-    ARRAY(SELECT loaded FROM ({load_timers}) AS loaded),
-    ARRAY(SELECT loaded FROM ({load_children}) AS loaded),
-    ARRAY(SELECT loaded FROM ({load_updates}) AS loaded),
-    ARRAY(SELECT loaded FROM ({load_tail}) AS loaded);
+    {{run_columns}}, frame,
+    a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13,
+    t1, t2, t3, t4, t5, t6, t7, t8, t9, t10, t11, t12, t13, t14, t15, t16, t17,
+    d1, d2, d3, d4,
+    c1, c2, c3, c4, c5, c6, c7,
+    u1, u2, u3, u4, u5,
+    e1, e2, e3, e4
+FROM ({load_run}) AS run
+CROSS JOIN (
+    SELECT
+        array_agg(run_id), array_agg(seq), array_agg(name), array_agg(attempt),
+        array_agg(scheduled), array_agg(scheduled_at_us), array_agg(lease),
+        array_agg(accepted_lease), array_agg(cancel_requested), array_agg(last_failure),
+        array_agg(heartbeat_details), array_agg(heartbeat_at_us), array_agg(paused)
+    FROM ({load_activities}) AS found
+) AS activities (
+    a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13
+)
+CROSS JOIN (
+    SELECT
+        array_agg(run_id), array_agg(kind), array_agg(seq), array_agg(namespace),
+        array_agg(queue), array_agg(type), array_agg(priority), array_agg(ready_at_us),
+        array_agg(created_at_us), array_agg(attempt), array_agg(lease), array_agg(lease_limit_us),
+        array_agg(start_limit_us), array_agg(session_id), array_agg(worker_identity),
+        array_agg(leased_at_us), array_agg(lease_until_us)
+    FROM ({load_tasks}) AS found
+) AS tasks (
+    t1, t2, t3, t4, t5, t6, t7, t8, t9, t10, t11, t12, t13, t14, t15, t16, t17
+)
+CROSS JOIN (
+    SELECT
+        array_agg(run_id), array_agg(kind), array_agg(seq), array_agg(due_at_us)
+    FROM ({load_timers}) AS found
+) AS timers (
+    d1, d2, d3, d4
+)
+CROSS JOIN (
+    SELECT
+        array_agg(run_id), array_agg(seq), array_agg(workflow_id), array_agg(workflow_type),
+        array_agg(child_run_id), array_agg(policy), array_agg(closed)
+    FROM ({load_children}) AS found
+) AS children (
+    c1, c2, c3, c4, c5, c6, c7
+)
+CROSS JOIN (
+    SELECT
+        array_agg(run_id), array_agg(seq), array_agg(name), array_agg(update_id),
+        array_agg(outcome)
+    FROM ({load_updates}) AS found
+) AS updates (
+    u1, u2, u3, u4, u5
+)
+CROSS JOIN (
+    SELECT
+        array_agg(seq), array_agg(kind), array_agg(at_us), array_agg(frame)
+    FROM ({load_tail}) AS found
+) AS tail (
+    e1, e2, e3, e4
+);
 
 -- name: prepare_session
 -- Plans are made once and never walk a table: of a young table, or one that is empty at the moment,
