@@ -20,11 +20,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import postgres, rest, scenarios
+from tests.bench import claims, fan_in, postgres, rest, scenarios
 from tests.bench.scenarios import DOORS, SHAPES, Figures
 
 OUTPUT = Path(".bench")
 IN_FLIGHT = (1, 16, 256)
+BACKLOGS = (1_000, 100_000, 1_000_000)
 
 BARS: tuple[tuple[str, str, str, float], ...] = (
     ("session/one/256", "per_s", ">=", 1_000),
@@ -41,6 +42,19 @@ BARS: tuple[tuple[str, str, str, float], ...] = (
     ("postgres-servers/2/256", "share", ">=", 0.9),
     ("postgres-servers/2/256", "cpu_share", "<=", 1.2),
     ("postgres-across", "added_ms", "<=", 5.0),
+    ("fan-in/10000", "ratio", "<=", 12.0),
+    ("fan-in/10000", "refusals", "<=", 0.0),
+    *(
+        (f"claims-{backend}/{backlog}", f"{cost}us_by_{batch}", "<=", 50.0)
+        for backlog in BACKLOGS
+        for backend, cost, batch in (
+            ("sqlite", "cpu_", 32),
+            ("sqlite", "", 256),
+            ("postgres", "cpu_", 32),
+            ("postgres", "", 256),
+            ("postgres", "young_", 256),
+        )
+    ),
     ("postgres-idle", "statements_per_s", "<=", 5.0),
     ("rest/one/32", "share", ">=", 0.7),
     ("sse/20000", "events", ">=", 20_000),
@@ -49,6 +63,30 @@ BARS: tuple[tuple[str, str, str, float], ...] = (
     ("sse-idle/500", "cpu_percent", "<=", 2.0),
 )
 """The bars, for two cores, SQLite with synchronous=FULL, and a real worker."""
+
+
+BACKENDS: tuple[tuple[str, tuple[str, str], tuple[str, str]], ...] = (
+    *(
+        (
+            f"{what}, {in_flight} in flight",
+            (f"postgres/one/{in_flight}", f"sqlite_{figure}"),
+            (f"postgres/one/{in_flight}", figure),
+        )
+        for in_flight in (1, 256)
+        for what, figure in (("workflows/s", "per_s"), ("start to result, ms", "p50_ms"))
+    ),
+    *(
+        (
+            f"{what} of a claimed task, by {batch}, {backlog:,} wait",
+            (f"claims-sqlite/{backlog}", f"{figure}_by_{batch}"),
+            (f"claims-postgres/{backlog}", f"{figure}_by_{batch}"),
+        )
+        for backlog in BACKLOGS
+        for batch in claims.BATCHES
+        for what, figure in (("us", "us"), ("cpu us", "cpu_us"))
+    ),
+)
+"""What is measured of both backends: the row's name, and where each backend's figure is."""
 
 
 def plan() -> dict[str, Callable[[], Awaitable[Figures]]]:
@@ -72,6 +110,10 @@ def plan() -> dict[str, Callable[[], Awaitable[Figures]]]:
     jobs["postgres/one/1"] = _bound(postgres.beside_sqlite, 1)
     jobs["postgres-servers/2/256"] = _bound(postgres.beside_one, 256)
     jobs["postgres-across"] = _bound(postgres.across, 200)
+    jobs["fan-in/10000"] = _bound(fan_in.linearity, 1_000, 10_000)
+    for backlog in BACKLOGS:
+        jobs[f"claims-sqlite/{backlog}"] = _bound(claims.on_sqlite, backlog)
+        jobs[f"claims-postgres/{backlog}"] = _bound(claims.on_postgres, backlog)
     jobs["postgres-idle"] = _bound(postgres.idle, 10.0)
     jobs["rest/one/32"] = _bound(rest.against_unary, 32)
     jobs["rest-hop"] = _bound(rest.hop, 1_000)
@@ -93,6 +135,7 @@ def main() -> None:
         console.print(f"[dim]{name}[/dim]")
         results[name] = _median([asyncio.run(_awaited(job)) for _ in range(repeats)])
     console.print(_table(results))
+    console.print(_comparison(results))
     for line in _verdicts(results):
         console.print(line)
     OUTPUT.mkdir(exist_ok=True)
@@ -121,6 +164,15 @@ def _table(results: dict[str, Figures]) -> Table:
     table = Table("scenario", "figures", title="Perdure, every commit on disk")
     for name, figures in results.items():
         table.add_row(name, "  ".join(f"{key} {_text(value)}" for key, value in figures.items()))
+    return table
+
+
+def _comparison(results: dict[str, Figures]) -> Table:
+    """Puts what was measured of both backends side by side."""
+    table = Table("both backends", "SQLite", "PostgreSQL")
+    for row, *places in BACKENDS:
+        if all(name in results for name, _ in places):
+            table.add_row(row, *(_text(results[name][figure]) for name, figure in places))
     return table
 
 

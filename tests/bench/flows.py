@@ -39,6 +39,14 @@ async def parallel(count: int) -> int:
 
 
 @workflow
+async def fan_in(count: int) -> tuple[int, int]:
+    """Gathers `count` results and as many signals; returns how many of each came."""
+    results = asyncio.gather(*(add_one(0) for _ in range(count)))
+    values = [await go.wait() for _ in range(count)]
+    return sum(await results), len(values)
+
+
+@workflow
 async def echo() -> float:
     """Waits for a signal and returns its value."""
     return await go.wait()
@@ -50,5 +58,5 @@ async def nap(seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
-WORKFLOWS = (one, sequential, parallel, echo, nap)
+WORKFLOWS = (one, sequential, parallel, fan_in, echo, nap)
 ACTIVITIES = (add_one,)

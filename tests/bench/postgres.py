@@ -42,7 +42,7 @@ class Shared:
 async def beside_sqlite(in_flight: int) -> Figures:
     """Measures workflows per second on both backends by turns, with synchronous commits on both."""
     ours, sqlite = Sample(in_flight), Sample(in_flight)
-    async with _shared(1) as shared:
+    async with sharing(1) as shared:
         with rig() as processes:
             async with Client.connect(processes.address) as other:
                 before = await _commits(shared.url)
@@ -52,13 +52,14 @@ async def beside_sqlite(in_flight: int) -> Figures:
                         part = await _keep(client, in_flight, seconds, f"turn-{turn}")
                         if turn:
                             _add(total, part)
-        runs = await _check(shared.url)
+        runs = await check(shared.url)
         commits = await _commits(shared.url) - before
     return {
         "per_s": round(ours.rate, 1),
         "sqlite_per_s": round(sqlite.rate, 1),
         "share": round(ours.rate / sqlite.rate, 3),
         "p50_ms": round(ours.percentile_ms(0.5), 2),
+        "sqlite_p50_ms": round(sqlite.percentile_ms(0.5), 2),
         "commits_per_workflow": round(commits / runs, 3),
     }
 
@@ -68,14 +69,14 @@ async def beside_one(in_flight: int) -> Figures:
     rates: dict[int, float] = {}
     used: dict[int, float] = {}
     for servers in (1, 2):
-        async with _shared(servers) as shared:
+        async with sharing(servers) as shared:
             await _spread(shared, in_flight, SECONDS / 5, "warm")
             before = shared.cpu_s()
             parts = await _spread(shared, in_flight, SECONDS, "run")
             done = sum(len(part.latencies_s) for part in parts)
             rates[servers] = sum(part.rate for part in parts)
             used[servers] = (shared.cpu_s() - before) / done * 1e3
-            await _check(shared.url)
+            await check(shared.url)
     return {
         "one_per_s": round(rates[1], 1),
         "two_per_s": round(rates[2], 1),
@@ -87,7 +88,7 @@ async def beside_one(in_flight: int) -> Figures:
 async def across(count: int) -> Figures:
     """Measures start to result where the only worker is at another server than the client."""
     here, there = Sample(1), Sample(1)
-    async with _shared(2, workers=1) as shared:
+    async with sharing(2, workers=1) as shared:
         for turn in range(count + 20):
             for sample, client in zip((here, there), shared.clients, strict=True):
                 part = await _keep(client, 1, 0.0001, f"{id(sample)}-{turn}")
@@ -104,7 +105,7 @@ async def across(count: int) -> Figures:
 
 async def idle(seconds: float) -> Figures:
     """Measures what an idle server with a worker asks of the database and of the processor."""
-    async with _shared(1) as shared:
+    async with sharing(1) as shared:
         await asyncio.sleep(2)
         before, used = await _commits(shared.url), shared.cpu_s()
         await asyncio.sleep(seconds)
@@ -117,26 +118,30 @@ async def idle(seconds: float) -> Figures:
 
 
 @asynccontextmanager
-async def _shared(servers: int, workers: int | None = None) -> AsyncIterator[Shared]:
-    with _cluster() as url:
+async def sharing(
+    servers: int, workers: int | None = None, *, counting: bool = False
+) -> AsyncIterator[Shared]:
+    """Starts servers on one PostgreSQL that syncs, with a worker at each of the first `workers`."""
+    with cluster() as url:
         async with AsyncExitStack() as stack:
             processes, clients = [], []
             for number in range(servers):
                 works = workers is None or number < workers
-                server, address = stack.enter_context(served(url, works=works))
+                server, address = stack.enter_context(served(url, works=works, counting=counting))
                 processes.append(server)
                 clients.append(await stack.enter_async_context(Client.connect(address)))
             yield Shared(url, processes, clients)
 
 
 @contextmanager
-def _cluster() -> Iterator[str]:
-    cluster = Cluster(settings=_DURABLE)
-    cluster.create()
+def cluster() -> Iterator[str]:
+    """Starts a PostgreSQL that syncs, with its autovacuum; yields its URL and ends it."""
+    made = Cluster(settings=_DURABLE)
+    made.create()
     try:
-        yield cluster.url
+        yield made.url
     finally:
-        cluster.remove()
+        made.remove()
 
 
 async def _spread(shared: Shared, in_flight: int, seconds: float, prefix: str) -> list[Sample]:
@@ -162,7 +167,7 @@ async def _commits(url: str) -> int:
     )
 
 
-async def _check(url: str) -> int:
+async def check(url: str) -> int:
     """Returns the number of runs, all of them complete with a dense history."""
     connection = await asyncpg.connect(url)
     counts = await connection.fetchrow(_COUNT)

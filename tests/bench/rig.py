@@ -65,9 +65,11 @@ def rig(*, counting: bool = False) -> Iterator[Rig]:
 
 
 @contextmanager
-def served(place: str, *, works: bool) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def served(
+    place: str, *, works: bool, counting: bool = False
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Starts a server on a folder or a database, with a worker if it `works`; ends both."""
-    processes = [_spawn("tests.bench.server", place)]
+    processes = [_spawn("tests.bench.server", place, *(["--count"] if counting else []))]
     try:
         address = _line(processes[0])
         if works:

@@ -17,6 +17,8 @@ from typing import Any
 
 import uvloop
 
+from perdure.v1.worker_service_pb2 import WorkResponse
+from perdure.v1.workflow_service_pb2 import SessionResponse
 from perdure_server.app import (
     DatabaseClock,
     SystemClock,
@@ -35,10 +37,12 @@ class Traffic:
 
     messages: int = 0
     task_bytes: int = 0
+    refusals: int = 0
+    """Reports and calls that were answered with an error, whatever it was."""
 
 
-def count(behaviour: Any, traffic: Traffic, *, tasks: bool) -> Any:
-    """Wraps a stream so that its messages are counted, and the bytes that it sends to workers."""
+def count(behaviour: Any, traffic: Traffic, *, answer: type[Any], tasks: bool) -> Any:
+    """Wraps a stream so that its messages are counted, their refusals, and the bytes of tasks."""
 
     async def incoming(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
         async for request in requests:
@@ -46,12 +50,20 @@ def count(behaviour: Any, traffic: Traffic, *, tasks: bool) -> Any:
             yield request
 
     async def counted(requests: AsyncIterator[Any], *more: Any) -> AsyncIterator[Any]:
-        async for answer in behaviour(incoming(requests), *more):
+        async for data in behaviour(incoming(requests), *more):
             traffic.messages += 1
-            traffic.task_bytes += len(answer) if tasks else 0
-            yield answer
+            traffic.task_bytes += len(data) if tasks else 0
+            traffic.refusals += refusals(answer.FromString(data))
+            yield data
 
     return counted
+
+
+def refusals(answer: WorkResponse | SessionResponse) -> int:
+    """Returns how many of the answers in a message say no, for whatever reason."""
+    if isinstance(answer, WorkResponse):
+        return sum(bool(result.reason) for result in answer.results)
+    return sum(reply.HasField("error") for reply in answer.replies)
 
 
 async def serve(data: str, *, counting: bool) -> None:
@@ -64,8 +76,9 @@ async def serve(data: str, *, counting: bool) -> None:
         if counting:
             workers: Any = engine.workers
             workflows: Any = engine.workflows
-            workers.work = count(workers.work, traffic, tasks=True)
-            workflows.session = count(workflows.session, traffic, tasks=False)
+            workers.work = count(workers.work, traffic, answer=WorkResponse, tasks=True)
+            session = count(workflows.session, traffic, answer=SessionResponse, tasks=False)
+            workflows.session = session
         async with listening(engine, "127.0.0.1:0", 1.0) as address:
             _settle_memory()
             sys.stdout.write(f"{address}\n")
