@@ -14,6 +14,7 @@ from perdure_server.core.errors import SchemaTooNew, StoreInUse, StoreUnavailabl
 from perdure_server.store.contract import Committed, Position
 from perdure_server.store.migrate import SCHEMA_VERSION, Migration, load_migrations
 from perdure_server.store.postgres import connection
+from perdure_server.store.postgres.connection import Session
 from perdure_server.store.postgres.store import PostgresStore
 from perdure_server.store.sqlite.store import SqliteStore
 from tests.support.histories import a_run, alone, starting
@@ -130,6 +131,23 @@ async def test_a_migration_runs_again_when_others_were_in_its_way(
     await again.close()
     assert await outside.fetchval("SELECT last_value FROM tries") == 3
     await outside.execute("DROP SEQUENCE tries")
+
+
+@pytest.mark.parametrize("is_idle", [True, False])
+async def test_a_pooler_by_the_transaction_is_refused(
+    schemas: Schemas, monkeypatch: pytest.MonkeyPatch, is_idle: bool
+) -> None:
+    """One that gives the connection to whoever comes, or meanwhile to a third."""
+    pids = iter([1, 1, 2] if is_idle else [1, 2, 3])
+    rows_of = Session.rows
+
+    async def rows(session: Session, query: str, *parameters: object) -> list[Any]:
+        found = await rows_of(session, query, *parameters)
+        return [(next(pids),)] if query == "is_there" else found
+
+    monkeypatch.setattr(Session, "rows", rows)
+    with pytest.raises(StoreUnavailable, match="pool_mode = session"):
+        await PostgresStore(schemas.url, schema=schemas.new()).open()
 
 
 async def test_who_joins_meets_a_schema_that_was_migrated_meanwhile(

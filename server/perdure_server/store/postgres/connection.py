@@ -77,6 +77,12 @@ PASSING: Final = (
 
 Most are met where another server was in the way: run again, a statement sees what that one left.
 """
+_POOL_BY_SESSION: Final = (
+    "a pooler lends its connections by the transaction: let it lend them by the session"
+    " (PgBouncer: pool_mode = session), or name the database itself"
+)
+_POOLED: Final = (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError)
+"""What such a pooler makes of prepared statements; the driver's text advises what does not help."""
 _ADVICE: Final = {
     asyncpg.TooManyConnectionsError: (
         "each server takes up to 11 connections: raise its max_connections, or run fewer servers"
@@ -221,6 +227,8 @@ class Database:
                 " the two"
             )
         text = str(fault) or type(fault).__name__
+        if isinstance(fault, _POOLED):
+            text = _POOL_BY_SESSION
         return StoreUnavailable(f"{self.name} cannot be used: {text}{_advice(fault)}")
 
     @property
@@ -329,6 +337,7 @@ async def migrate(database: Database) -> int:
     """
     session = await database.connect(bounded=False)
     try:
+        await _refuse_pooler(database, session)
         await session.rows("lock_migrations", database.schema)
         for (statement,) in await session.rows("missing_schema", database.schema):
             await session.script(statement)
@@ -361,6 +370,24 @@ async def refuse_servers(session: Session, place: str) -> None:
             f"{place} is in use by {alive} of its servers: stop them first; one that was killed"
             f" counts for {SERVER_SILENCE_US / SECOND_US:g} s more"
         )
+
+
+async def _refuse_pooler(database: Database, session: Session) -> None:
+    """Raises StoreUnavailable when connections change hands between transactions.
+
+    Locks, notifications and settings of a session would come and go. Then another connection, that
+    is in a transaction, has what the first one had, or the first one gets something else.
+    """
+    ((before,),) = await session.rows("is_there")
+    other = await database.connect()
+    try:
+        async with other.transaction("begin_together"):
+            ((beside,),) = await other.rows("is_there")
+            ((after,),) = await session.rows("is_there")
+    finally:
+        await other.close()
+    if before == beside or before != after:
+        raise StoreUnavailable(f"{database.name} cannot be used: {_POOL_BY_SESSION}")
 
 
 async def _apply(session: Session, migration: Migration) -> None:
