@@ -298,6 +298,9 @@ def backend(request: pytest.FixtureRequest) -> Store:
     return disk()
 
 
+@pytest.mark.timeout(
+    240
+)  # thousands of commits, each with a disk sync on a database of somebody else
 @pytest.mark.parametrize("seed", [1, 2, 3])
 async def test_a_backend_does_what_the_model_does(backend: Store, seed: int) -> None:
     model = ModelStore()
