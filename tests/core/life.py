@@ -18,12 +18,14 @@ from perdure.v1.command_pb2 import (
     FailWorkflow,
     ScheduleActivity,
     ScheduleTimer,
+    UpsertSearchAttributes,
     WaitForSignal,
 )
 from perdure.v1.failure_pb2 import Failure
 from perdure.v1.history_pb2 import HistoryEvent, UnhandledSignal
 from perdure.v1.payload_pb2 import Payload
 from perdure.v1.retry_policy_pb2 import RetryPolicy
+from perdure.v1.search_attributes_pb2 import SearchAttributes
 from perdure.v1.workflow_service_pb2 import (
     CancelWorkflowRequest,
     ScheduleActivityRequest,
@@ -261,6 +263,10 @@ def cancel_timer(seq: int = 1) -> Command:
 
 def await_signal(seq: int = 0, name: str = "go", timer_seq: int = 0) -> Command:
     return Command(wait_for_signal=WaitForSignal(seq=seq, signal_name=name, timer_seq=timer_seq))
+
+
+def upsert(seq: int, patch: SearchAttributes) -> Command:
+    return Command(upsert_search_attributes=UpsertSearchAttributes(seq=seq, patch=patch))
 
 
 def complete(result: bytes | None = b"1", unconsumed: tuple[tuple[int, str], ...] = ()) -> Command:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from perdure.v1.failure_pb2 import Failure, FailureKind
+from perdure.v1.search_attributes_pb2 import SearchAttributes
 from perdure_server.core import closing
 from perdure_server.core.activity import ACTIVITY_TRANSITIONS
 from perdure_server.core.cancellation import CANCELLATION_TRANSITIONS, CancellationPhase
@@ -27,6 +28,7 @@ from tests.core.life import (
     schedule,
     seconds,
     timer,
+    upsert,
 )
 
 Rows = set[tuple[object, str]]
@@ -131,6 +133,14 @@ def timed_out(*, seen: bool) -> Life:
     return life
 
 
+def found_by_others() -> Life:
+    life = Life()
+    patch = SearchAttributes()
+    patch.values["team"].keyword = "a"
+    life.work(upsert(1, patch))
+    return life
+
+
 def flooded() -> Life:
     life = Life()
     while not life.run.status.is_closed:
@@ -151,6 +161,7 @@ SCENARIOS: list[Callable[[], Life]] = [
     lambda: terminated(seen=True),
     lambda: timed_out(seen=False),
     lambda: timed_out(seen=True),
+    found_by_others,
     flooded,
 ]
 

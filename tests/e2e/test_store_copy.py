@@ -32,6 +32,7 @@ TABLES = {
     "namespaces",
     "requests",
     "runs",
+    "search_attributes",
     "snapshots",
     "tasks",
     "timers",
@@ -40,7 +41,12 @@ TABLES = {
 }
 LINE = re.compile(r"^(\w+) +(\d+)  sha256 ([0-9a-f]{64})$", re.MULTILINE)
 MORE = BATCH_ROWS + 1
-ASKED = {"request_id": "r", "run_timeout": {"seconds": 3600}}
+FOUND_BY = {"values": {"team": {"keyword": "a"}}}
+ASKED = {
+    "request_id": "r",
+    "run_timeout": {"seconds": 3600},
+    "search_attributes": FOUND_BY,
+}
 
 
 @asynccontextmanager
@@ -170,6 +176,7 @@ def test_a_database_moves_to_postgres_and_back(tmp_path, schemas, command):
     assert counts["runs"] == MORE + 3
     assert counts["activities"] == counts["api_keys"] == 1
     assert counts["timers"] >= counts["workers"] == 1
+    assert counts["search_attributes"] == 1
     assert counts["namespaces"] == 2
     # Without a server in between, what comes back is the same, digest by digest.
     assert copy(command, schemas.url, f"sqlite:{back}", "--schema", schema) == there

@@ -190,6 +190,14 @@ def as_they_come() -> Rig:
     return rig
 
 
+def search_attributes_upserted() -> Rig:
+    """The second change is alone in its task; the third stands before the closing command."""
+    rig = played(workflows.found_by_what_it_does, "o-1")
+    rig.after(1).complete(1, "charged o-1").run()
+    rig.after(1).signal("approvals", "approved").run()
+    return rig
+
+
 RACES: dict[str, Callable[[], Rig]] = {
     race.__name__: race
     for race in (
@@ -216,5 +224,6 @@ RACES: dict[str, Callable[[], Rig]] = {
         scope_cancelled,
         scope_left,
         as_they_come,
+        search_attributes_upserted,
     )
 }

@@ -24,6 +24,7 @@ from perdure.v1.history_pb2 import (
     ActivityTimedOut,
     History,
     HistoryEvent,
+    SearchAttributesUpserted,
     SignalReceived,
     TimerCancelled,
     TimerFired,
@@ -223,6 +224,13 @@ class Rig:
             )
         )
 
+    def _record_upsert_search_attributes(self, command: Any) -> None:
+        self.add(
+            search_attributes_upserted=SearchAttributesUpserted(
+                seq=command.seq, patch=command.patch
+            )
+        )
+
     def _record_complete_workflow(self, command: Any) -> None:
         self.closed = True
         self.add(workflow_completed=WorkflowCompleted(result=command.result))
@@ -294,6 +302,7 @@ def is_recorded_command(event: HistoryEvent) -> bool:
         "timer_scheduled",
         "timer_cancelled",
         "workflow_awaiting_signal",
+        "search_attributes_upserted",
         "workflow_completed",
         "workflow_failed",
         "workflow_cancelled",

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
-from perdure import ActivityError, activity, signal, workflow
+from perdure import ActivityError, SearchAttributeKey, activity, signal, workflow
 from perdure._scope import CancelScope
 from perdure._workflow import workflow_of
 
 approvals = signal("approvals", str)
+STAGE = SearchAttributeKey.keyword("stage")
+TAGS = SearchAttributeKey.keyword_list("tags")
+DUE = datetime(2026, 3, 29, 1, tzinfo=UTC)
 
 
 @activity
@@ -137,6 +140,16 @@ async def as_they_come(count: int) -> list[str]:
     return [await one for one in workflow.as_completed(charge(str(n)) for n in range(count))]
 
 
+@workflow
+async def found_by_what_it_does(order: str) -> dict[str, str]:
+    workflow.upsert_search_attributes({STAGE: "charging", "order": order, "attempts": 1})
+    await charge(order)
+    workflow.upsert_search_attributes({STAGE: "waiting", "attempts": None})
+    decision = await approvals.wait()
+    workflow.upsert_search_attributes({STAGE: decision, TAGS: ["paid", "b"], "due": DUE})
+    return {name: str(value) for name, value in workflow.search_attributes().items()}
+
+
 ALL = [
     one_activity,
     timer_or_signal,
@@ -150,4 +163,5 @@ ALL = [
     workflow_of(Basket),
     stoppable,
     as_they_come,
+    found_by_what_it_does,
 ]

@@ -33,6 +33,16 @@ async def three_started(flows):
     return {}
 
 
+async def attributed(flows):
+    """Runs of two teams; one has a memo, another has none of all that."""
+    for number, team in enumerate(("a", "a", "b"), 1):
+        found_by = {"team": {"keyword": team}, "amount": {"int": number}}
+        fields = {"search_attributes": {"values": found_by}, "memo": json_payload("[1]")}
+        await flows.start(f"{team}-{number}", **fields)
+    await flows.start("c")
+    return {}
+
+
 async def leased(flows):
     """A run whose workflow task a worker `me` holds."""
     await started(flows)

@@ -51,6 +51,34 @@ WORK = (
         given=given.leased,
     ),
     Case(
+        "change attributes",
+        COMMANDS,
+        {
+            **ME,
+            "commands": [
+                {
+                    "upsert_search_attributes": {
+                        "patch": {"values": {"team": {"keyword": "b"}, "amount": {}}}
+                    }
+                }
+            ],
+        },
+        '{"worker_id":"me","commands":[{"type":"UpsertSearchAttributes",'
+        '"patch":{"team":"b","amount":null}}]}',
+        given=given.leased,
+    ),
+    Case(
+        "change no attributes",
+        COMMANDS,
+        {
+            **ME,
+            "commands": [{"upsert_search_attributes": {"patch": {"values": {"": {"int": 1}}}}}],
+        },
+        '{"worker_id":"me","commands":[{"type":"UpsertSearchAttributes","patch":{"":1}}]}',
+        given=given.leased,
+        refused="INVALID_COMMAND",
+    ),
+    Case(
         "complete by token",
         COMMANDS,
         {**ME, **TOKEN, "commands": [{"complete_workflow": {"result": value("[1.0]")}}]},

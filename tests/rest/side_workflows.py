@@ -29,6 +29,39 @@ STARTS = (
         "{" + RETRIES_JSON + '},"execution_timeout_secs":3600,"run_timeout_secs":60.5,'
         '"start_delay_secs":5}',
     ),
+    Case(
+        "start with attributes",
+        "POST /workflows",
+        {
+            **ORDER,
+            "search_attributes": {
+                "values": {
+                    "team": {"keyword": "a"},
+                    "amount": {"int": 12},
+                    "share": {"double": 0.5},
+                    "vip": {"bool": True},
+                    "due": {"datetime": {"seconds": 1_774_746_000}},
+                    "tags": {"keyword_list": {"values": ["x", "y"]}},
+                    "note": {"text": "late parcel"},
+                    "none": {},
+                }
+            },
+            "memo": value('{"by":"ann"}'),
+            "summary": "An order",
+            "details": "Of *ann*",
+        },
+        '{"workflow_id":"o","workflow_type":"order","search_attributes":{"team":"a","amount":12,'
+        '"share":0.5,"vip":true,"due":"2026-03-29T01:00:00Z","tags":["x","y"],'
+        '"note":{"type":"text","value":"late parcel"},"none":null},"memo":{"by":"ann"},'
+        '"summary":"An order","details":"Of *ann*"}',
+    ),
+    Case(
+        "start with an attribute of no type",
+        "POST /workflows",
+        {**ORDER, "search_attributes": {"values": {"": {"int": 1}}}},
+        '{"workflow_id":"o","workflow_type":"order","search_attributes":{"team":{"a":1}}}',
+        refused="INVALID_REQUEST",
+    ),
     Case("start nameless", "POST /workflows", {"workflow_type": "t"}, '{"workflow_type":"t"}'),
     Case(
         "start again",
@@ -87,6 +120,43 @@ READS = (
         {"status": "WORKFLOW_STATUS_PENDING", "workflow_type": "checkout", "page_size": 1},
         query="status=pending&type=checkout&limit=1",
         given=given.three_started,
+    ),
+    Case(
+        "list by a filter",
+        "GET /workflows",
+        {"filter": "team = 'a' AND amount < 5", "order_by": "amount"},
+        query="filter=team+%3D+'a'+AND+amount+%3C+5&order_by=amount",
+        given=given.attributed,
+    ),
+    Case(
+        "list by attributes",
+        "GET /workflows",
+        {"search_attributes": {"values": {"team": {"keyword": "a"}, "amount": {"int": 2}}}},
+        query="search_attrs=%7B%22team%22%3A%22a%22%2C%22amount%22%3A2%7D",
+        given=given.attributed,
+    ),
+    Case(
+        "list by a bad filter",
+        "GET /workflows",
+        {"filter": "team = "},
+        query="filter=team+%3D+",
+        given=given.attributed,
+        refused="INVALID_FILTER",
+    ),
+    Case("count", "GET /workflows:count", {}, given=given.attributed),
+    Case(
+        "count by team",
+        "GET /workflows:count",
+        {"filter": "amount > 1 OR amount IS NULL", "group_by": "team"},
+        query="filter=amount+%3E+1+OR+amount+IS+NULL&group_by=team",
+        given=given.attributed,
+    ),
+    Case(
+        "count by nothing",
+        "GET /workflows:count",
+        {"group_by": "a b"},
+        query="group_by=a%20b",
+        refused="INVALID_FILTER",
     ),
     Case("get", "GET /workflows/{id}", W, given=given.signalled),
     Case("get a closed one", "GET /workflows/{id}", W, given=given.terminated),

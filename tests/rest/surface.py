@@ -74,7 +74,6 @@ TO_COME = {
     "reset": {"POST /workflows/{id}/reset"},
     "retry": {"POST /workflows/{id}/retry"},
     "explain": {"GET /workflows/{id}/explain"},
-    "workflows:count": {"GET /workflows:count"},
     "schedules": {
         "POST /schedules",
         "GET /schedules",
@@ -104,7 +103,7 @@ STREAMS = {"GET /workflows/{id}/events/stream", "GET /tasks/stream", "GET /event
 PUBLIC = {"GET /health", "GET /version", "GET /openapi.json"}
 
 STILL_NULL = {
-    "Workflow": {"parent_id", "search_attributes", "memo", "archived_at", "archive_uri"},
+    "Workflow": {"parent_id", "archived_at", "archive_uri"},
     "Activity": set(),
     "ActivityTask": {"result", "error", "claimed_by", "completed_at", "last_heartbeat"},
 }

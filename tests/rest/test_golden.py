@@ -25,6 +25,10 @@ SCHEDULE = (
     '{"worker_id":"w","commands":[{"type":"ScheduleActivity","seq":1,"name":"charge",'
     '"input":{"cents":100}},{"type":"ScheduleTimer","seq":1,"duration_secs":1.5}]}'
 )
+FOUND = (
+    '{"workflow_type":"order","workflow_id":"o-3","search_attributes":{"team":"a","amount":12,'
+    '"share":1.0,"due":"2026-03-29T01:00:00Z","tags":["x","y"]},"memo":{"by":"ann"}}'
+)
 
 # Each call with the name of its file. {activity} and {key} stand for what an earlier answer told.
 CALLS = (
@@ -85,6 +89,12 @@ CALLS = (
     ("list_keys", "GET /api-keys", None),
     ("delete_key", "DELETE /api-keys/{key}", None),
     ("delete_key", "DELETE /api-keys/nobody", None),
+    ("start", "POST /workflows", FOUND),
+    ("get", "GET /workflows/o-3", None),
+    ("list", "GET /workflows?filter=amount%20%3E%203%20AND%20team%20%3D%20'a'", None),
+    ("list", "GET /workflows?filter=amount%20%3E", None),
+    ("count", "GET /workflows:count", None),
+    ("count", "GET /workflows:count?group_by=team&filter=type%20%3D%20'order'", None),
 )
 PATHS = {f"{route.verb} {route.path}" for route in routes()} - {"GET /api/v1/openapi.json"}
 

@@ -235,7 +235,7 @@ async def contents(store: Store, stream: Stream) -> dict[str, Any]:
     found: dict[str, Any] = {each: await store.load_run(each) for each in stream.run_ids}
     for namespace in NAMESPACES:
         where = ListFilter(namespace)
-        found[f"list {namespace}"] = await store.list_runs(where, before=None, limit=10_000)
+        found[f"list {namespace}"] = await store.list_runs(where, after=None, limit=10_000)
     found["timers"] = await store.due_timers(after=None, limit=10_000)
     found["leased"] = sorted(map(repr, await store.leased_tasks()))
     found["depths"] = sorted(map(repr, await store.lane_depths()))

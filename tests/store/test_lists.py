@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from perdure_server.core.model import RunStatus
-from perdure_server.store.contract import ListFilter, RunSummary, Store
+from perdure_server.store.contract import ListFilter, Place, RunSummary, Store
 from tests.support.histories import START_US, a_run, alone, an_event, starting, stepping
 
 OPEN, DONE = RunStatus.PENDING, RunStatus.COMPLETED
@@ -46,13 +46,13 @@ async def test_a_list_is_filtered_and_paged(
     store: Store, runs: list[str], *, where: ListFilter, numbers: list[int]
 ) -> None:
     expected = [runs[number - 1] for number in numbers]
-    whole = await store.list_runs(where, before=None, limit=100)
+    whole = await store.list_runs(where, after=None, limit=100)
     assert [summary.run.run_id for summary in whole] == expected
-    pages, before = [], None
-    while page := await store.list_runs(where, before=before, limit=2):
+    pages, after = [], None
+    while page := await store.list_runs(where, after=after, limit=2):
         assert len(page) <= 2
         pages += page
-        before = page[-1].run.run_id
+        after = Place(page[-1].run.run_id)
     assert pages == whole
 
 
@@ -66,4 +66,4 @@ async def test_a_summary_shows_the_first_and_the_closing_event(
     assert still == RunSummary(run, an_event(1).frame, None)
     assert done.closed == an_event(2).frame
     assert done.run.next_run_id == "next"
-    assert done in await store.list_runs(ListFilter("default"), before=None, limit=100)
+    assert done in await store.list_runs(ListFilter("default"), after=None, limit=100)

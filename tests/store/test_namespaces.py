@@ -47,7 +47,7 @@ async def delete(
 
 
 async def left(store: Store, namespace: str = "default") -> list[str]:
-    found = await store.list_runs(ListFilter(namespace), before=None, limit=ALL)
+    found = await store.list_runs(ListFilter(namespace), after=None, limit=ALL)
     return [summary.run.run_id for summary in reversed(found)]
 
 

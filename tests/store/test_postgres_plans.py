@@ -15,6 +15,7 @@ from perdure_server.store.postgres.connection import Session
 from perdure_server.store.postgres.flush import _CHECKS, _WRITES, Statements
 from perdure_server.store.postgres.store import PostgresStore
 from perdure_server.store.queries import load_queries
+from tests.support.filters import pieces_of_filters
 from tests.support.histories import START_US, a_request, a_run, a_task, alone, starting
 from tests.support.postgres import Schemas
 
@@ -27,6 +28,7 @@ WHOLE = {
 }
 PARTS = {name for name, text in QUERIES.items() if "refused" in text}
 PARTS |= {*_CHECKS, "nothing_refused", "lane_priorities", "ready_tasks"}
+PARTS |= pieces_of_filters()
 """Queries that are a part of others only."""
 EXPLAINED = {
     name: text
@@ -43,10 +45,6 @@ FILTERED = {
     "find_latest_run": {"namespace"},
     "delete_requests": {"namespace"},
     "leases_here": {"session_id"},
-    # Of a young table the indexes of lists look equal; it is analyzed again when it grows.
-    "list_runs_by_status": {"status"},
-    "list_runs_by_type": {"workflow_type"},
-    "list_runs_by_status_by_type": {"status", "workflow_type"},
     "closed_runs": {"closed_at_us"},
     # Nearly all messages are recorded as soon as they are sent.
     "read_inbox": {"created_at_us"},

@@ -63,6 +63,6 @@ async def test_closing_finishes_what_was_accepted(disk: Callable[[], Store], sto
 
     again = disk()
     await again.open()
-    found = await again.list_runs(ListFilter("default"), before=None, limit=100)
+    found = await again.list_runs(ListFilter("default"), after=None, limit=100)
     assert len(found) == len(runs)
     await again.close()

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from perdure_server.core.changeset import Changeset
 from perdure_server.core.errors import StoreUnavailable
+from perdure_server.core.filters.fields import Field
 from perdure_server.core.limits import MILLISECOND_US, SECOND_US
 from perdure_server.core.model import (
     ApiKey,
@@ -38,8 +39,10 @@ from perdure_server.store.contract import (
     LaneDepth,
     ListedWorker,
     ListFilter,
+    Place,
     Position,
     QueueDepth,
+    RunGroup,
     RunSummary,
     Store,
     WatchedEvent,
@@ -159,11 +162,21 @@ class FaultyStore:
         return await self._back(await self._inner.summarize_run(run_id))
 
     async def list_runs(
-        self, where: ListFilter, *, before: str | None, limit: int
+        self, where: ListFilter, *, after: Place | None, limit: int
     ) -> list[RunSummary]:
         """Returns runs by run id descending."""
         await self._arrive()
-        return await self._back(await self._inner.list_runs(where, before=before, limit=limit))
+        return await self._back(await self._inner.list_runs(where, after=after, limit=limit))
+
+    async def count_matching(self, where: ListFilter) -> int:
+        """Returns how many runs match."""
+        return await self._back(await self._inner.count_matching(where))
+
+    async def count_groups(
+        self, where: ListFilter, by: Field | str, *, limit: int
+    ) -> list[RunGroup]:
+        """Returns how many matching runs have each value."""
+        return await self._back(await self._inner.count_groups(where, by, limit=limit))
 
     async def list_children(
         self, run_id: str, *, before: str | None, limit: int

@@ -18,6 +18,7 @@ from perdure_server.core.model import (
     Namespace,
     RequestRecord,
     Run,
+    SearchKey,
     Snapshot,
     Task,
     TaskKind,
@@ -27,7 +28,6 @@ from perdure_server.core.model import (
 )
 from perdure_server.store.contract import (
     ClaimRequest,
-    ListFilter,
     Position,
     QueueDepth,
     RunSummary,
@@ -49,6 +49,7 @@ class StoredRun:
     timers: dict[tuple[TimerKind, int], Timer] = field(default_factory=dict)
     children: dict[int, Child] = field(default_factory=dict)
     updates: dict[int, Update] = field(default_factory=dict)
+    keys: dict[tuple[str, bytes], SearchKey] = field(default_factory=dict)
     snapshot: Snapshot | None = None
 
     @property
@@ -87,15 +88,6 @@ def timer_order(timer: Timer) -> tuple[int, str, str, int]:
     return (timer.due_at_us, timer.run_id, timer.kind, timer.seq)
 
 
-def matches(run: Run, where: ListFilter) -> bool:
-    """Whether a list shows a run."""
-    return (
-        run.namespace == where.namespace
-        and where.status in {None, run.status}
-        and where.workflow_type in {None, run.workflow_type}
-    )
-
-
 def queue_depth(queue: str, tasks: Sequence[Task], now_us: int) -> QueueDepth:
     """Returns what a queue tells of its tasks."""
     kinds = Counter((task.kind, task.session_id is None) for task in tasks)
@@ -122,6 +114,9 @@ def change_rows(stored: StoredRun, change: RunChange) -> None:
     """Does to the rows of a run what a change says."""
     stored.updates |= change.put_updates
     stored.snapshot = change.snapshot or stored.snapshot
+    for key in change.del_keys:
+        stored.keys.pop(key, None)
+    stored.keys |= change.put_keys
     if change.closes:
         stored.activities.clear()
         stored.tasks.clear()

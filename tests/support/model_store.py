@@ -20,6 +20,7 @@ from perdure_server.core.errors import (
     StoreUnavailable,
     WorkflowAlreadyExists,
 )
+from perdure_server.core.filters.fields import Field
 from perdure_server.core.limits import SECOND_US
 from perdure_server.core.model import (
     ApiKey,
@@ -47,8 +48,10 @@ from perdure_server.store.contract import (
     LaneDepth,
     ListedWorker,
     ListFilter,
+    Place,
     Position,
     QueueDepth,
+    RunGroup,
     RunSummary,
     WatchedEvent,
 )
@@ -57,12 +60,12 @@ from tests.support.model_contents import (
     StoredRun,
     change_rows,
     leased,
-    matches,
     queue_depth,
     request_key,
     timer_order,
     watched,
 )
+from tests.support.model_lists import groups_of, matches, page_of
 
 
 class ModelStore:
@@ -176,16 +179,21 @@ class ModelStore:
         return stored.summary if stored else None
 
     async def list_runs(
-        self, where: ListFilter, *, before: str | None, limit: int
+        self, where: ListFilter, *, after: Place | None, limit: int
     ) -> list[RunSummary]:
-        """Returns runs by run id descending."""
+        """Returns runs in the order of a list."""
         runs = self._contents.runs
-        found = [
-            runs[run_id]
-            for run_id in sorted(runs, reverse=True)
-            if (before is None or run_id < before) and matches(runs[run_id].run, where)
-        ]
-        return [stored.summary for stored in found[:limit]]
+        return [runs[run.run_id].summary for run in page_of(runs.values(), where, after, limit)]
+
+    async def count_matching(self, where: ListFilter) -> int:
+        """Returns how many runs match."""
+        return sum(matches(stored, where) for stored in self._contents.runs.values())
+
+    async def count_groups(
+        self, where: ListFilter, by: Field | str, *, limit: int
+    ) -> list[RunGroup]:
+        """Returns how many matching runs have each value."""
+        return groups_of(self._contents.runs.values(), where, by, limit)
 
     async def list_children(
         self, run_id: str, *, before: str | None, limit: int

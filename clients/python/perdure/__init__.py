@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from perdure._handles import WorkflowStatus as WorkflowStatus
     from perdure._inject import inject as inject
     from perdure._options import RetryPolicy as RetryPolicy
+    from perdure._search import SearchAttributeKey as SearchAttributeKey
     from perdure._signal import signal as signal
     from perdure._workflow import workflow as workflow
     from perdure.client import Client as Client
@@ -57,6 +58,7 @@ _HOMES = {
     "Compression": "codec",
     "Converter": "converter",
     "RetryPolicy": "_options",
+    "SearchAttributeKey": "_search",
     "Worker": "worker",
     "WorkerOptions": "worker",
     "WorkflowDescription": "_handles",

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from perdure._connection import LONG_POLL_S, Connection
 from perdure._failures import workflow_error
+from perdure._search import from_search_attributes
 from perdure._signal import Signal
 from perdure._times import instant_of, to_datetime, to_duration
 from perdure.errors import UnavailableError
@@ -62,6 +63,9 @@ class WorkflowDescription:
     started_at: datetime | None
     completed_at: datetime | None
     cancel_requested: bool
+    search_attributes: dict[str, Any]
+    summary: str
+    details: str
     message: workflow_pb2.Workflow
 
     @classmethod
@@ -79,6 +83,9 @@ class WorkflowDescription:
             started_at=instant_of(message, "started_at"),
             completed_at=instant_of(message, "completed_at"),
             cancel_requested=message.cancel_requested,
+            search_attributes=from_search_attributes(message.search_attributes),
+            summary=message.summary,
+            details=message.details,
             message=message,
         )
 

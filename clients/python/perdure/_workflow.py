@@ -21,6 +21,7 @@ from perdure._methods import methods_of
 from perdure._replay.forbidden import forbidden_calls, watch_outside_calls
 from perdure._runtime import current_run, micros, running_run
 from perdure._scope import CancelScope
+from perdure._search import SearchAttributes, from_search_attributes, to_search_attributes
 from perdure._signal import SignalMethod
 
 P = ParamSpec("P")
@@ -286,6 +287,21 @@ class WorkflowWords:
         What a method still does when `run` returns is not done any more.
         """
         return current_run(_OUTSIDE).handling == 0
+
+    @staticmethod
+    def search_attributes() -> dict[str, Any]:
+        """What the run is found by, as its start and its code have set it."""
+        return from_search_attributes(current_run(_OUTSIDE).attributes)
+
+    @staticmethod
+    def upsert_search_attributes(attributes: SearchAttributes) -> None:
+        """Changes what the run is found by: the attributes given, and no others; None removes one.
+
+        TypeError for a value that is not of its key's type.
+        """
+        patch = to_search_attributes(attributes)
+        if patch.values:
+            current_run(_OUTSIDE).upsert(patch)
 
     @staticmethod
     def scope() -> CancelScope:

@@ -17,6 +17,7 @@ from perdure._embedded import EmbeddedTransport
 from perdure._failures import to_failure
 from perdure._handles import WorkflowDescription, WorkflowHandle, WorkflowStatus
 from perdure._options import RetryPolicy
+from perdure._search import SearchAttributes, from_search_attribute, to_search_attributes
 from perdure._times import to_duration
 from perdure._transport import API_KEY_VARIABLE, GrpcTransport, Transport
 from perdure._workflow import Workflow, workflow_of
@@ -62,7 +63,8 @@ class StartOptions(TypedDict, total=False):
 
     `id` is made up when it is left out, and so is `request_id`, which makes repeating safe.
     `task_queue` is by default that of the workflow, else that of the worker which was made with
-    the same client and runs the workflow, else `default`.
+    the same client and runs the workflow, else `default`. `search_attributes` are what `list` and
+    `count` find the run by; `memo`, `summary` and `details` are for those who look at it.
     """
 
     id: str
@@ -75,6 +77,10 @@ class StartOptions(TypedDict, total=False):
     start_delay: timedelta
     priority: int
     request_id: str
+    search_attributes: SearchAttributes
+    memo: Any
+    summary: str
+    details: str
 
 
 class Client:
@@ -307,14 +313,24 @@ class Client:
         return WorkflowHandle(self.connection, workflow_id, run_id=run_id, result_type=result_type)
 
     async def list(
-        self, *, status: WorkflowStatus | None = None, workflow_type: str = ""
+        self,
+        *,
+        status: WorkflowStatus | None = None,
+        workflow_type: str = "",
+        filter: str = "",  # noqa: A002 -- as the contract names it
+        order_by: str = "",
     ) -> AsyncGenerator[WorkflowDescription, None]:
-        """Yields runs, newest first."""
+        """Yields runs, newest first, or in the order of a field or an attribute.
+
+        `filter="customer = 'c-17' AND created_at > now() - 1d"`. Raises InvalidFilterError.
+        """
         request = pb.ListWorkflowsRequest(
             namespace=self.connection.namespace,
             workflow_type=workflow_type,
             page_size=_PAGE_SIZE,
             status=None if status is None else f"WORKFLOW_STATUS_{status}",
+            filter=filter,
+            order_by=order_by,
         )
         while True:
             response = await self.connection.unary(
@@ -325,6 +341,23 @@ class Client:
             if not response.next_page_token:
                 return
             request.page_token = response.next_page_token
+
+    async def count(self, *, filter: str = "") -> int:  # noqa: A002 -- as the contract names it
+        """Counts runs. Raises InvalidFilterError."""
+        return (await self._count(filter, "")).count
+
+    async def count_by(
+        self,
+        group_by: str,
+        *,
+        filter: str = "",  # noqa: A002 -- as the contract names it
+    ) -> dict[Any, int]:
+        """Counts runs by the value of a field or an attribute, the largest groups first.
+
+        A run with several keywords counts for each; those that have no value count for None.
+        """
+        response = await self._count(filter, group_by)
+        return {from_search_attribute(group.value): group.count for group in response.groups}
 
     async def complete_activity(self, task_token: str, result: Any = None) -> None:
         """Reports the result of an activity that was left open with `activity.detach()`.
@@ -364,6 +397,14 @@ class Client:
         )
         return response.cancel_requested
 
+    async def _count(self, condition: str, group_by: str) -> pb.CountWorkflowsResponse:
+        request = pb.CountWorkflowsRequest(
+            namespace=self.connection.namespace, filter=condition, group_by=group_by
+        )
+        return await self.connection.unary(
+            "WorkflowService/CountWorkflows", request, pb.CountWorkflowsResponse
+        )
+
     def _start_call(
         self,
         operation: str,
@@ -391,7 +432,8 @@ class Client:
         if not isinstance(workflow, str):
             definition = workflow_of(workflow)
             task_queue = definition.task_queue or self._queue_of_own_worker(definition.name)
-        retry, converter = options.get("retry"), self.connection.converter
+        retry, attributes = options.get("retry"), options.get("search_attributes")
+        converter = self.connection.converter
         return pb.StartWorkflowRequest(
             namespace=self.connection.namespace,
             workflow_id=call.workflow_id or uuid4().hex,
@@ -407,6 +449,10 @@ class Client:
             run_timeout=to_duration(options.get("run_timeout")),
             start_delay=to_duration(options.get("start_delay")),
             priority=options.get("priority"),
+            memo=converter.encode(options["memo"]) if "memo" in options else None,
+            search_attributes=to_search_attributes(attributes) if attributes else None,
+            summary=options.get("summary"),
+            details=options.get("details"),
         )
 
     def _queue_of_own_worker(self, name: str) -> str | None:

@@ -255,6 +255,12 @@ class InvalidCursorError(InvalidRequestError):
     REASON = "INVALID_CURSOR"
 
 
+class InvalidFilterError(InvalidRequestError):
+    """The filter or the order of a list cannot be understood; the text names the column."""
+
+    REASON = "INVALID_FILTER"
+
+
 class RequestIdReusedError(InvalidRequestError):
     """The request id was used before with other content."""
 
@@ -389,6 +395,7 @@ RPC_ERRORS: dict[str, type[RpcError]] = {
         InvalidTaskTokenError,
         InvalidPageTokenError,
         InvalidCursorError,
+        InvalidFilterError,
         RequestIdReusedError,
         CursorExpiredError,
         WorkflowNotFoundError,

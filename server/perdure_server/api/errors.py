@@ -23,6 +23,7 @@ STATUS_CODES: Final = MappingProxyType(
         domain.InvalidTaskToken: grpc.StatusCode.INVALID_ARGUMENT,
         domain.InvalidPageToken: grpc.StatusCode.INVALID_ARGUMENT,
         domain.InvalidCursor: grpc.StatusCode.INVALID_ARGUMENT,
+        domain.InvalidFilter: grpc.StatusCode.INVALID_ARGUMENT,
         domain.RequestIdReused: grpc.StatusCode.INVALID_ARGUMENT,
         domain.WorkflowNotFound: grpc.StatusCode.NOT_FOUND,
         domain.ActivityNotFound: grpc.StatusCode.NOT_FOUND,
@@ -65,6 +66,8 @@ def _metadata(error: domain.DomainError) -> dict[str, str]:
     match error:
         case domain.InvalidCommand():
             return {"command_index": str(error.index), "field": error.field}
+        case domain.InvalidFilter():
+            return {"column": str(error.column), "field": error.field}
         case domain.InvalidRequest(field=str(field)) if field:
             return {"field": field}
         case _:

@@ -47,6 +47,11 @@ class WorkflowService:
         checks.check_list(request)
         return await self._workflows.list(request)
 
+    async def CountWorkflows(self, request: pb.CountWorkflowsRequest) -> Answer:
+        """Counts runs."""
+        checks.check_count_workflows(request)
+        return await self._workflows.count(request)
+
     async def GetWorkflowHistory(self, request: pb.GetWorkflowHistoryRequest) -> Answer:
         """Returns a page of the history of one run."""
         checks.check_get_history(request)

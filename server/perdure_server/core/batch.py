@@ -22,6 +22,8 @@ class CommandBatch:
     next_run: NextRun
     now_us: int
     cancelled: set[tuple[str, int]] = field(default_factory=set)
+    upserted: bool = False
+    """Whether a command changed search attributes."""
 
     def cancels_again(self, kind: str, seq: int) -> bool:
         """Whether an earlier command of the batch cancelled the same thing; notes it if not.

@@ -17,6 +17,7 @@ from perdure_server.core.model import (
     MessageKey,
     RequestRecord,
     Run,
+    SearchKey,
     Snapshot,
     Task,
     TaskKind,
@@ -57,6 +58,9 @@ class RunChange:
     put_children: dict[int, Child] = field(default_factory=dict)
     put_updates: dict[int, Update] = field(default_factory=dict)
     """Written also when the run closes: they stand until it is deleted."""
+    put_keys: dict[tuple[str, bytes], SearchKey] = field(default_factory=dict)
+    del_keys: set[tuple[str, bytes]] = field(default_factory=set)
+    """What the run is found by, by name and value; written also when the run closes."""
     snapshot: Snapshot | None = None
     """Replaces the run's snapshot, also when the run closes."""
     messages: list[Message] = field(default_factory=list)

@@ -12,6 +12,7 @@ from typing import Protocol
 from perdure.v1.workflow_pb2 import ConflictPolicy, ReusePolicy, WorkflowStatus
 from perdure.v1.workflow_service_pb2 import (
     CancelWorkflowRequest,
+    CountWorkflowsRequest,
     ExecuteWorkflowRequest,
     GetActivityRequest,
     GetWorkflowHistoryRequest,
@@ -24,6 +25,7 @@ from perdure.v1.workflow_service_pb2 import (
     StartWorkflowRequest,
     TerminateWorkflowRequest,
 )
+from perdure_server.core.attributes import check_attributes
 from perdure_server.core.errors import InvalidRequest, LimitExceeded
 from perdure_server.core.fields import (
     check_activity,
@@ -36,10 +38,16 @@ from perdure_server.core.fields import (
     check_priority,
     check_reason,
     check_retry_policy,
+    check_text,
     check_wait,
     require_id,
 )
-from perdure_server.core.limits import EXTERNAL_SEQ_MAX, OFFSET_MAX
+from perdure_server.core.limits import (
+    DETAILS_BYTES_MAX,
+    EXTERNAL_SEQ_MAX,
+    OFFSET_MAX,
+    SUMMARY_BYTES_MAX,
+)
 
 
 class _NamesWorkflow(Protocol):
@@ -60,6 +68,10 @@ def check_start(request: StartWorkflowRequest) -> None:
     check_payload("input", request.input)
     check_headers("headers", request.headers)
     check_priority("priority", request.priority)
+    check_payload("memo", request.memo)
+    check_text("summary", request.summary, SUMMARY_BYTES_MAX)
+    check_text("details", request.details, DETAILS_BYTES_MAX)
+    check_attributes("search_attributes", request.search_attributes)
     if request.conflict_policy not in ConflictPolicy.values():
         raise InvalidRequest(f"is {request.conflict_policy}, an unknown policy", "conflict_policy")
     if request.reuse_policy not in ReusePolicy.values():
@@ -97,8 +109,14 @@ def check_list(request: ListWorkflowsRequest) -> None:
     check_id("workflow_type", request.workflow_type)
     check_page_size(request.page_size)
     check_count("offset", request.offset, OFFSET_MAX)
+    check_attributes("search_attributes", request.search_attributes)
     if request.status not in WorkflowStatus.values():
         raise InvalidRequest(f"is {request.status}, an unknown status", "status")
+
+
+def check_count_workflows(request: CountWorkflowsRequest) -> None:
+    """Checks CountWorkflows. The filter is read where it is used."""
+    check_id("namespace", request.namespace)
 
 
 def check_get_history(request: GetWorkflowHistoryRequest) -> None:

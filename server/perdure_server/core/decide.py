@@ -21,6 +21,7 @@ from perdure.v1.workflow_service_pb2 import (
 )
 from perdure_server.core import (
     activity,
+    attributes,
     cancellation,
     closing,
     external,
@@ -69,11 +70,14 @@ _COMMANDS: Final[dict[str, Callable[[CommandBatch, Any], None]]] = {
     "schedule_timer": timer.schedule,
     "cancel_timer": timer.cancel,
     "wait_for_signal": signal.wait,
+    "upsert_search_attributes": attributes.upsert,
     "complete_workflow": closing.complete,
     "fail_workflow": closing.fail,
     "cancel_workflow": closing.cancel,
 }
 """The function of each command, by its name in the oneof."""
+_MUTE: Final = frozenset({"upsert_search_attributes", "record_snapshot"})
+"""Commands that nothing answers."""
 _FAMILIES: Final = {TaskKind.WORKFLOW: workflow_task, TaskKind.ACTIVITY: activity}
 """Where a lease that ends is handled: `lose`, `hand_back` and `expire`."""
 _TIMEOUTS: Final = {
@@ -149,6 +153,9 @@ def decide_commands(
     batch = CommandBatch(draft, next_run, now_us)
     for index, command in enumerate(commands):
         _apply_command(batch, command, index)
+    if batch.upserted and all(command.WhichOneof("command") in _MUTE for command in commands):
+        # Nothing else would run the code again: who waits for the answer of a change goes on.
+        draft.run.stimulus_seq = draft.run.history_length
 
 
 def decide_workflow_task_failed(

@@ -14,6 +14,7 @@ from typing import Any
 
 from perdure.v1.history_pb2 import HistoryEvent, WorkflowStarted
 from perdure_server.core import closing
+from perdure_server.core.attributes import changed_keys
 from perdure_server.core.changeset import RunChange, TaskFence
 from perdure_server.core.frames import event_frame, parse_frame
 from perdure_server.core.layers import Rows, write_rows
@@ -284,6 +285,7 @@ class Draft:
         """Returns what is to be committed: one object, so that a task in it may be leased."""
         if self._change is None:
             below = self._below.rows if isinstance(self._below, Draft) else self._below
+            put_keys, del_keys = changed_keys(self._below.run, self.run)
             self._change = RunChange(
                 run=self.run,
                 expected_version=self._below.run.version,
@@ -296,6 +298,8 @@ class Draft:
                 del_timers=self.rows.timers.drops(),
                 put_children=self.rows.children.puts(),
                 put_updates=self.rows.updates.puts(),
+                put_keys=put_keys,
+                del_keys=del_keys,
                 snapshot=self.snapshot,
                 messages=self.messages,
                 fences=self.fences,

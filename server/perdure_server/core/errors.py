@@ -8,6 +8,7 @@ DomainError
 │   ├── InvalidTaskToken      ├── WorkflowClosed
 │   ├── InvalidPageToken      ├── StaleTask
 │   ├── InvalidCursor         ├── SessionReplaced
+│   ├── InvalidFilter         │
 │   └── RequestIdReused       ├── CursorExpired
 ├── NamespaceNotFound         ├── ApiKeyNotFound
 ├── NamespaceAlreadyExists    ├── Unauthenticated
@@ -83,6 +84,16 @@ class InvalidCursor(InvalidRequest):
     """The cursor is not one of ours."""
 
     reason = "INVALID_CURSOR"
+
+
+class InvalidFilter(InvalidRequest):
+    """A filter of a list cannot be understood; `column` counts its characters from 1."""
+
+    reason = "INVALID_FILTER"
+
+    def __init__(self, problem: str, column: int, field: str = "filter") -> None:
+        super().__init__(f"column {column}: {problem}", field)
+        self.column = column
 
 
 class RequestIdReused(InvalidRequest):

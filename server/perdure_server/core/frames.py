@@ -19,7 +19,7 @@ def field(number: int, data: bytes) -> bytes:
 
 def event_frame(event: HistoryEvent) -> bytes:
     """Returns the frame of an event."""
-    data = event.SerializeToString()
+    data = event.SerializeToString(deterministic=True)
     return b"\x0a" + _varint(len(data)) + data
 
 

@@ -24,6 +24,9 @@ ID_BYTES_MAX: Final = 255
 """Ids, names, types and queues: fits every index on every backend."""
 REASON_BYTES_MAX: Final = 4096
 """A reason is a sentence."""
+SUMMARY_BYTES_MAX: Final = 1024
+DETAILS_BYTES_MAX: Final = 20 * 1024
+"""What a workflow is for, in a line and on a page; the record of the run has both."""
 FAILURE_BYTES_MAX: Final = 64 * 1024
 """A failure without its details: message, stack and causes are cut to this by the worker."""
 FAILURE_CAUSES_MAX: Final = 50
@@ -48,6 +51,21 @@ PAGE_SIZE_MAX: Final = 1_000
 PAGE_SIZE_DEFAULT: Final = 50
 OFFSET_MAX: Final = 10_000
 """Runs that a list may pass over: each is read. Page tokens go further and cost nothing."""
+FILTER_BYTES_MAX: Final = 8 * 1024
+FILTER_TERMS_MAX: Final = 200
+FILTER_DEPTH_MAX: Final = 32
+"""A filter of a list, its comparisons, and conditions inside one another: each becomes a piece of
+one statement, and databases bound those too."""
+COUNT_GROUPS_MAX: Final = 1_000
+"""Groups that a count answers; the largest ones."""
+SEARCH_ATTRIBUTES_MAX: Final = 100
+"""Names that a run may have: each is an entry in an index."""
+SEARCH_ATTRIBUTES_BYTES_MAX: Final = 32 * 1024
+"""All attributes of a run, encoded: they are loaded and written with its row."""
+SEARCH_TEXT_BYTES_MAX: Final = 2 * 1024
+"""A text among the attributes: it is found by its words."""
+SEARCH_VALUES_MAX: Final = 100
+"""Keywords in one list: each is an entry in an index."""
 WAIT_US_MAX: Final = 300 * SECOND_US
 """A long poll: below the idle timeouts of common proxies."""
 DURATION_US_MAX: Final = 100 * 365 * 86_400 * SECOND_US

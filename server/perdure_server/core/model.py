@@ -279,6 +279,21 @@ class Snapshot:
     created_at_us: int
 
 
+@dataclass(slots=True, frozen=True)
+class SearchKey:
+    """A key that a run is found by: one of those of its search attribute `name`.
+
+    `is_least` marks the first one of the name, by which lists are sorted. It stands until the run
+    is deleted.
+    """
+
+    run_id: str
+    name: str
+    value: bytes
+    namespace: str
+    is_least: bool
+
+
 class MessageKind(StrEnum):
     """What one run tells another."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from perdure.v1.history_pb2 import WorkflowStarted
+from perdure_server.core.attributes import encoded
 from perdure_server.core.model import Run, RunStatus, Timer, TimerKind
 from perdure_server.core.times import from_duration, from_timestamp, to_duration
 
@@ -18,6 +19,7 @@ def open_run(draft: Draft, started: WorkflowStarted, now_us: int) -> None:
     The run timeout counts from when the code may first run, the execution timeout from the start of
     the chain.
     """
+    draft.run.attributes = encoded(started.search_attributes)
     draft.append(now_us, workflow_started=started)
     run_id, created_at_us = draft.run.run_id, draft.run.created_at_us
     if run_us := from_duration(started.run_timeout):
@@ -54,6 +56,7 @@ def open_next_run(draft: Draft, delay_us: int, *, next_run: NextRun, now_us: int
     started.seed = next_run.seed
     started.attempt = run.attempt + 1
     started.previous_run_id = run.run_id
+    started.search_attributes.ParseFromString(run.attributes)
     started.start_delay.CopyFrom(to_duration(delay_us))
     open_run(follower, started, now_us)
     follower.settle(now_us, next_run)

@@ -20,6 +20,7 @@ COMMAND_KINDS: Final = frozenset(
         "timer_scheduled",
         "timer_cancelled",
         "workflow_awaiting_signal",
+        "search_attributes_upserted",
     }
 )
 """Events that the code caused itself, so that it need not be run to learn of them."""

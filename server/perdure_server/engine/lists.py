@@ -8,16 +8,17 @@ from perdure.v1 import workflow_service_pb2 as pb
 from perdure.v1.workflow_pb2 import WorkflowStatus
 from perdure_server.core import limits
 from perdure_server.core.errors import InvalidPageToken, WorkflowNotFound
+from perdure_server.core.filters.conditions import every
+from perdure_server.core.filters.reading import equal_to, read_filter, read_name, read_order
 from perdure_server.core.frames import field
 from perdure_server.core.model import EventRow, RunStatus
+from perdure_server.engine.places import page_token, place_of, read_page_token, shown
 from perdure_server.engine.records import workflow_of
 from perdure_server.engine.requests import in_namespace
-from perdure_server.store.contract import ListFilter, RunSummary, Store
+from perdure_server.store.contract import ListFilter, Place, RunSummary, Store
 
 _RECORD_BYTES = 2 * limits.ID_BYTES_MAX
 """Room for what a listed run carries besides its input and its end."""
-_LIST_PAGE = "1:"
-"""Begins the page tokens of lists; the run id after which the page begins follows."""
 _SKIP = 500
 """Runs that an offset passes over in one read: their inputs are read along."""
 _HISTORY_FIELD = pb.GetWorkflowHistoryResponse.HISTORY_FIELD_NUMBER
@@ -34,26 +35,37 @@ class Lists:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def runs(self, request: pb.ListWorkflowsRequest) -> pb.ListWorkflowsResponse:
-        """Lists runs, newest first. Raises InvalidPageToken.
+    async def runs(self, request: pb.ListWorkflowsRequest, now_us: int) -> pb.ListWorkflowsResponse:
+        """Lists runs, newest first unless sorted. Raises InvalidPageToken and InvalidFilter.
 
         An offset counts from the start of the list, so a page token has it behind it already.
         """
         size = request.page_size or limits.PAGE_SIZE_DEFAULT
-        where = ListFilter(
-            namespace=in_namespace(request).namespace,
-            status=_status(request.status),
-            workflow_type=request.workflow_type or None,
-        )
-        before = _before(request.page_token)
-        if request.offset and before is None:
-            before = await self._skip(where, request.offset)
-        found = await self._store.list_runs(where, before=before, limit=size + 1)
+        where = _where(request, now_us)
+        after = read_page_token(request.page_token, where.order)
+        if request.offset and after is None:
+            after = await self._skip(where, request.offset)
+        found = await self._store.list_runs(where, after=after, limit=size + 1)
         page = _that_fit(found[:size])
         more = len(page) < len(found)
         return pb.ListWorkflowsResponse(
             workflows=[workflow_of(summary) for summary in page],
-            next_page_token=_LIST_PAGE + page[-1].run.run_id if more else "",
+            next_page_token=page_token(where.order, page[-1].run) if more else "",
+        )
+
+    async def count(
+        self, request: pb.CountWorkflowsRequest, now_us: int
+    ) -> pb.CountWorkflowsResponse:
+        """Counts runs, all together and by value. Raises InvalidFilter."""
+        condition, _ = read_filter(request.filter, now_us=now_us)
+        where = ListFilter(in_namespace(request).namespace, condition=condition)
+        if not request.group_by:
+            return pb.CountWorkflowsResponse(count=await self._store.count_matching(where))
+        by = read_name(request.group_by)
+        groups = await self._store.count_groups(where, by, limit=limits.COUNT_GROUPS_MAX)
+        return pb.CountWorkflowsResponse(
+            count=await self._store.count_matching(where),
+            groups=[pb.WorkflowGroup(value=shown(by, g.value), count=g.count) for g in groups],
         )
 
     async def history(self, run_id: str, request: pb.GetWorkflowHistoryRequest) -> bytes:
@@ -79,16 +91,16 @@ class Lists:
         frames = b"".join([row.frame for row in rows])
         return field(_HISTORY_FIELD, frames) + page.SerializeToString()
 
-    async def _skip(self, where: ListFilter, offset: int) -> str | None:
-        """Returns the run id below which a list goes on after `offset` runs."""
-        before: str | None = None
+    async def _skip(self, where: ListFilter, offset: int) -> Place | None:
+        """Returns the place behind which a list goes on after `offset` runs."""
+        after: Place | None = None
         while offset:
-            passed = await self._store.list_runs(where, before=before, limit=min(offset, _SKIP))
+            passed = await self._store.list_runs(where, after=after, limit=min(offset, _SKIP))
             if not passed:
                 break
-            before = passed[-1].run.run_id
+            after = place_of(where.order, passed[-1].run)
             offset -= len(passed)
-        return before
+        return after
 
     async def _length(self, run_id: str) -> int:
         summary = await self._store.summarize_run(run_id)
@@ -136,13 +148,17 @@ def _that_fit(page: Sequence[RunSummary]) -> list[RunSummary]:
     return fit
 
 
-def _before(page_token: str) -> str | None:
-    """Returns the run id below which a page of a list begins. Raises InvalidPageToken."""
-    if not page_token:
-        return None
-    if not page_token.startswith(_LIST_PAGE) or len(page_token) > limits.ID_BYTES_MAX:
-        raise _bad_page_token()
-    return page_token.removeprefix(_LIST_PAGE)
+def _where(request: pb.ListWorkflowsRequest, now_us: int) -> ListFilter:
+    condition, order = read_filter(request.filter, now_us=now_us)
+    if request.order_by:
+        order = read_order(request.order_by)
+    return ListFilter(
+        namespace=in_namespace(request).namespace,
+        status=_status(request.status),
+        workflow_type=request.workflow_type or None,
+        condition=every(condition, *equal_to(request.search_attributes)),
+        order=order,
+    )
 
 
 def _event_of(page_token: str) -> int | None:

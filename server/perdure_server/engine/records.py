@@ -67,6 +67,11 @@ def workflow_of(summary: RunSummary) -> Workflow:
     started = parse_frame(summary.started).workflow_started
     if started.HasField("input"):
         record.input.CopyFrom(started.input)
+    if started.HasField("memo"):
+        record.memo.CopyFrom(started.memo)
+    record.summary, record.details = started.summary, started.details
+    if summary.run.attributes:
+        record.search_attributes.ParseFromString(summary.run.attributes)
     if summary.closed is None:
         return record
     event = parse_frame(summary.closed)

@@ -117,7 +117,11 @@ class Workflows:
 
     async def list(self, request: pb.ListWorkflowsRequest) -> pb.ListWorkflowsResponse:
         """Lists runs, newest first."""
-        return await self._lists.runs(request)
+        return await self._lists.runs(request, self._clock.now_us())
+
+    async def count(self, request: pb.CountWorkflowsRequest) -> pb.CountWorkflowsResponse:
+        """Counts runs."""
+        return await self._lists.count(request, self._clock.now_us())
 
     async def get_history(self, request: pb.GetWorkflowHistoryRequest) -> bytes:
         """Returns an encoded page of the history of one run."""

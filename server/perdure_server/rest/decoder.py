@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 
 from perdure_server.core.errors import InvalidRequest
 from perdure_server.rest import values
+from perdure_server.rest.attributes import fill_attribute, fill_attributes
 from perdure_server.rest.json_text import array_of, object_of
 from perdure_server.rest.options import (
     Choice,
@@ -228,4 +229,6 @@ _MESSAGES: Mapping[Shape, Filler] = {
     Shape.PAYLOAD: values.fill_payload,
     Shape.TIMESTAMP: values.fill_timestamp,
     Shape.DURATION: values.fill_duration,
+    Shape.ATTRIBUTES: fill_attributes,
+    Shape.ATTRIBUTE: fill_attribute,
 }

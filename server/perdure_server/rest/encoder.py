@@ -10,7 +10,7 @@ from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from operator import attrgetter
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -20,7 +20,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from perdure.v1.payload_pb2 import Payload
 from perdure_server.core.limits import SECOND_US
-from perdure_server.rest.json_text import inlined
+from perdure_server.rest.attributes import attribute_value, attributes_value
+from perdure_server.rest.json_text import JSON_PLAIN, inlined
 from perdure_server.rest.options import (
     Choice,
     Field,
@@ -39,9 +40,6 @@ Encoder: TypeAlias = Callable[[Any], object]
 """Takes a message, or the value of a field, and gives what stands for it in JSON."""
 Entries: TypeAlias = dict[str, Encoder]
 """Gives the value of each key of an object, from the message."""
-
-JSON_PLAIN: Final = "json/plain"
-"""The encoding of a payload that is JSON; the empty one means it too."""
 
 _NANOS_PER_US = 1_000
 _ERROR = "error"
@@ -151,17 +149,12 @@ class Encoders:
         match field.shape:
             case Shape.PAYLOAD:
                 return payload_text if field.text else payload_value
-            case Shape.TIMESTAMP | Shape.DURATION:
-                return seconds
             case Shape.MESSAGE:
                 return self.encoder_of(field.message)
             case Shape.ENUM:
                 assert field.descriptor.enum_type is not None
                 return partial(_enum, enum_names(field.descriptor.enum_type))
-            case Shape.NUMBER:
-                return _finite
-            case _:
-                return _itself
+        return _ENCODERS.get(field.shape, _itself)
 
 
 class _Plan:
@@ -308,3 +301,13 @@ def _follow(steps: Sequence[Callable[[Any], Any]], last: Encoder, message: Messa
         if place is None:
             return None
     return last(place)
+
+
+_ENCODERS: Mapping[Shape, Encoder] = {
+    Shape.TIMESTAMP: seconds,
+    Shape.DURATION: seconds,
+    Shape.ATTRIBUTES: attributes_value,
+    Shape.ATTRIBUTE: attribute_value,
+    Shape.NUMBER: _finite,
+}
+"""What gives the JSON of values that need nothing else to be known."""

@@ -13,6 +13,8 @@ from typing import Final
 
 import msgspec
 
+JSON_PLAIN: Final = "json/plain"
+"""The encoding of a payload that is JSON; the empty one means it too."""
 LEVELS_MAX: Final = 100
 """Arrays and objects within one another: readers in every language take so many."""
 

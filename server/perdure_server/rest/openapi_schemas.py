@@ -198,8 +198,8 @@ class Schemas:
 
     def _asked_one(self, field: Field) -> Schema:
         match field.shape:
-            case Shape.PAYLOAD:
-                return {}
+            case Shape.PAYLOAD | Shape.ATTRIBUTE | Shape.ATTRIBUTES:
+                return _free(field)
             case Shape.DURATION:
                 return span_of(field.descriptor)
             case Shape.INTEGER | Shape.NUMBER:
@@ -271,8 +271,8 @@ class Schemas:
 
     def _told(self, field: Field) -> Schema:
         match field.shape:
-            case Shape.PAYLOAD:
-                return {}
+            case Shape.PAYLOAD | Shape.ATTRIBUTE | Shape.ATTRIBUTES:
+                return _free(field)
             case Shape.TIMESTAMP | Shape.DURATION | Shape.NUMBER:
                 return {"type": "number"}
             case Shape.INTEGER:
@@ -282,6 +282,12 @@ class Schemas:
             case Shape.MESSAGE:
                 return self.answer_of(message_of(field.descriptor))
         return _same_both_ways(field)
+
+
+def _free(field: Field) -> Schema:
+    if field.shape is Shape.ATTRIBUTES:
+        return {"type": "object", "additionalProperties": True}
+    return {}
 
 
 def _same_both_ways(field: Field) -> Schema:

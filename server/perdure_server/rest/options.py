@@ -38,6 +38,8 @@ class Shape(StrEnum):
     PAYLOAD = "payload"
     TIMESTAMP = "timestamp"
     DURATION = "duration"
+    ATTRIBUTES = "attributes"
+    ATTRIBUTE = "attribute"
     MESSAGE = "message"
     ENUM = "enum"
     INTEGER = "integer"
@@ -48,6 +50,8 @@ class Shape(StrEnum):
 
 _MESSAGES: Mapping[str, Shape] = {
     "perdure.v1.Payload": Shape.PAYLOAD,
+    "perdure.v1.SearchAttributes": Shape.ATTRIBUTES,
+    "perdure.v1.SearchAttribute": Shape.ATTRIBUTE,
     "google.protobuf.Timestamp": Shape.TIMESTAMP,
     "google.protobuf.Duration": Shape.DURATION,
 }

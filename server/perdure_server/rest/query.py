@@ -107,5 +107,7 @@ _READERS: dict[Shape, Callable[[str, str], bytes]] = {
     Shape.ENUM: quoted,
     Shape.BOOLEAN: _boolean,
     Shape.PAYLOAD: _value,
+    Shape.ATTRIBUTES: _value,
+    Shape.ATTRIBUTE: _value,
     Shape.MESSAGE: _value,
 }

@@ -20,8 +20,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from perdure.v1.payload_pb2 import Payload
 from perdure_server.core.errors import InvalidRequest
 from perdure_server.core.limits import SECOND_US
-from perdure_server.rest.encoder import JSON_PLAIN
-from perdure_server.rest.json_text import object_of
+from perdure_server.rest.json_text import JSON_PLAIN, object_of
 from perdure_server.rest.options import Field, Shape, enum_names
 
 Reader: TypeAlias = Callable[[bytes, str], Any]

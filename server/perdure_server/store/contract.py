@@ -13,6 +13,8 @@ from enum import Enum, auto
 from typing import Protocol
 
 from perdure_server.core.changeset import Changeset
+from perdure_server.core.filters.conditions import Condition, FieldValue, Order
+from perdure_server.core.filters.fields import Field
 from perdure_server.core.model import (
     ApiKey,
     EventRow,
@@ -67,11 +69,32 @@ class RunSummary:
 
 @dataclass(slots=True, frozen=True)
 class ListFilter:
-    """Which runs a list shows: those that match every field that is set."""
+    """Which runs a list shows: those that match every field that is set. Newest first by default.
+
+    Newest first means by run id descending.
+    """
 
     namespace: str
     status: RunStatus | None = None
     workflow_type: str | None = None
+    condition: Condition | None = None
+    order: Order | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class Place:
+    """Where a run stands in a list: what it is sorted by, None when it has no such value."""
+
+    run_id: str
+    key: FieldValue | bytes | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class RunGroup:
+    """How many runs have a value: that of a field, the key of an attribute, or none."""
+
+    value: FieldValue | bytes | None
+    count: int
 
 
 @dataclass(slots=True, frozen=True)
@@ -253,9 +276,25 @@ class Store(Protocol):
         """Returns a run as lists show it; None if absent."""
 
     async def list_runs(
-        self, where: ListFilter, *, before: str | None, limit: int
+        self, where: ListFilter, *, after: Place | None, limit: int
     ) -> list[RunSummary]:
-        """Returns at most `limit` runs that match, by run id descending, below a given `before`."""
+        """Returns at most `limit` runs that match, in the order of the list, behind a place.
+
+        Runs without a value to sort by come last. Runs that stand at the same place are sorted by
+        run id, in the direction of the order. The place need not be that of a run that is there.
+        """
+
+    async def count_matching(self, where: ListFilter) -> int:
+        """Returns how many runs match. Reads them: it may take long."""
+
+    async def count_groups(
+        self, where: ListFilter, by: Field | str, *, limit: int
+    ) -> list[RunGroup]:
+        """Returns how many matching runs have each value of a field or key of an attribute.
+
+        The largest groups come first, equal ones by value, None last. A run counts for each key of
+        its attribute. Reads all matching runs: it may take long.
+        """
 
     async def list_children(
         self, run_id: str, *, before: str | None, limit: int

@@ -22,6 +22,7 @@ from perdure_server.core.model import (
     Namespace,
     RequestRecord,
     Run,
+    SearchKey,
     Snapshot,
     Task,
     Timer,
@@ -97,6 +98,14 @@ TABLES: Final = (
         below=("", _LEAST),
         read="copied_updates",
         write="put_update",
+    ),
+    Table(
+        name="search_attributes",
+        columns=_columns(SearchKey),
+        key=("run_id", "name", "value"),
+        below=("", "", b""),
+        read="copied_keys",
+        write="put_key",
     ),
     Table("snapshots", _columns(Snapshot), ("run_id",), ("",), "copied_snapshots", "put_snapshot"),
     Table(

@@ -15,7 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from perdure._cli.options import Output
+from perdure._search import from_search_attribute
 from perdure.v1.payload_pb2 import Payload
+from perdure.v1.search_attributes_pb2 import SearchAttribute, SearchAttributes
 
 Field: TypeAlias = Any
 """A field descriptor; protobuf has two classes of them with one interface."""
@@ -122,7 +124,18 @@ def _message_json(message: Message, fields_of: FieldsOf) -> Any:
             return message.ToJsonString()
         case Duration():
             return message.ToNanoseconds() / 1e9
+        case SearchAttributes():
+            names = sorted(message.values)
+            return {name: _attribute_json(message.values[name]) for name in names}
+        case SearchAttribute():
+            return _attribute_json(message)
     return {field.name: _field_json(field, value, fields_of) for field, value in fields_of(message)}
+
+
+def _attribute_json(attribute: SearchAttribute) -> Any:
+    if attribute.HasField("datetime"):
+        return attribute.datetime.ToJsonString()
+    return from_search_attribute(attribute)
 
 
 def _all_fields(message: Message) -> Iterator[tuple[Field, Any]]:

@@ -36,6 +36,7 @@ from perdure._cli.options import (
     WorkflowId,
     parse_payload,
 )
+from perdure._cli.search import Filter, SearchAttribute, count, parse_search_attributes
 from perdure._cli.wait import OPEN_STATUSES, wait_for_result
 from perdure._transport import Transport
 from perdure.v1 import watch_service_pb2 as watching
@@ -48,6 +49,9 @@ EXIT_NOT_COMPLETED = 1
 EXIT_STILL_OPEN = 2
 
 app = typer.Typer(no_args_is_help=True, help="Start workflows, talk to them, look at them.")
+
+
+app.command()(count)
 
 
 class Status(StrEnum):
@@ -95,6 +99,12 @@ def start(
     run_timeout: Span = None,
     start_delay: Span = None,
     priority: Annotated[int, typer.Option(help="1 first to 5 last.")] = 3,
+    search_attribute: SearchAttribute = None,
+    memo: Annotated[
+        str | None, typer.Option(metavar="JSON", help="A note: one JSON value, or @PATH.")
+    ] = None,
+    summary: Annotated[str, typer.Option(help="What it is for, in a line.")] = "",
+    details: Annotated[str, typer.Option(help="More about it.")] = "",
     request_id: RequestId = "",
     address: Address = DEFAULT_ADDRESS,
     api_key: ApiKey = "",
@@ -115,6 +125,10 @@ def start(
         run_timeout=run_timeout,
         start_delay=start_delay,
         priority=priority,
+        search_attributes=parse_search_attributes(search_attribute),
+        memo=parse_payload(memo),
+        summary=summary,
+        details=details,
     )
     answer = ask(
         address, "WorkflowService/StartWorkflow", request, pb.StartWorkflowResponse, api_key=api_key
@@ -137,15 +151,19 @@ def list_(
     *,
     status: Annotated[Status | None, typer.Option(help="Only runs of this status.")] = None,
     workflow_type: Annotated[str, typer.Option("--type", help="Only runs of this type.")] = "",
+    filter_: Filter = "",
+    order_by: Annotated[str, typer.Option(metavar="ORDER", help="As `amount DESC`.")] = "",
     limit: Annotated[int, typer.Option(min=1, help="At most this many.")] = 50,
     address: Address = DEFAULT_ADDRESS,
     api_key: ApiKey = "",
     namespace: Namespace = DEFAULT_NAMESPACE,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Lists runs, newest first."""
+    """Lists runs, newest first or in the order asked for."""
     request = pb.ListWorkflowsRequest(
         namespace=namespace,
+        filter=filter_,
+        order_by=order_by,
         workflow_type=workflow_type,
         status=f"WORKFLOW_STATUS_{status.name}" if status else None,
     )

@@ -84,7 +84,9 @@ class Journal:
 def describe_event(kind: str, recorded: Any) -> str:
     """An event in words, for example `ActivityScheduled 3 (charge)`."""
     fields = recorded.DESCRIPTOR.fields_by_name
-    seq = next((getattr(recorded, f) for f in ("activity_seq", "timer_seq") if f in fields), 0)
+    seq = next(
+        (getattr(recorded, f) for f in ("activity_seq", "timer_seq", "seq") if f in fields), 0
+    )
     if "wait_seq" in fields:
         seq = recorded.wait_seq
     name = next((getattr(recorded, f) for f in ("name", "signal_name") if f in fields), "")

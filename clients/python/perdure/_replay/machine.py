@@ -41,6 +41,7 @@ COMMAND_EVENTS: Final = frozenset(
         "timer_scheduled",
         "timer_cancelled",
         "workflow_awaiting_signal",
+        "search_attributes_upserted",
     }
 )
 ACTIVITY_ENDS: Final = frozenset(
@@ -220,6 +221,7 @@ class Machine:
     def _start(self, event: HistoryEvent) -> None:
         self._run.started = event.workflow_started
         self._run.started_us = self._run.now_us
+        self._run.attributes.CopyFrom(event.workflow_started.search_attributes)
         self._main = self._run.loop.create_task(self._run_main(), context=self._context)
 
     def _cancel(self, reason: str) -> None:

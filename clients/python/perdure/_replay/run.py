@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, cast
 
 from perdure._failures import activity_error
+from perdure._replay.attributes import UpsertRequest, patched
 from perdure._replay.commands import (
     ActivityRequest,
     CancelActivityRequest,
@@ -35,6 +36,7 @@ from perdure.converter import Converter
 from perdure.errors import HistoryError
 from perdure.interceptors import WorkflowInterceptor
 from perdure.v1.history_pb2 import ActivityCompleted, WorkflowStarted
+from perdure.v1.search_attributes_pb2 import SearchAttributes
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Request)
@@ -63,6 +65,8 @@ class Run:
         self.conditions = Conditions()
         self.loop = WorkflowLoop(self)
         self.started = WorkflowStarted()
+        self.attributes = SearchAttributes()
+        """What the run is found by, as its code left it."""
         self.started_us = 0
         self.now_us = 0
         self.history_length = 0
@@ -149,6 +153,11 @@ class Run:
             raise TimeoutError(f"no signal {name!r} came in time")
         self.mailbox.accept(letter)
         return letter
+
+    def upsert(self, patch: SearchAttributes) -> None:
+        """Changes what the run is found by."""
+        patched(self.attributes, patch)
+        self.journal.ask(UpsertRequest(patch, caller_line(2)))
 
     def ask_timer(self, delay_us: int, handle: asyncio.TimerHandle) -> TimerRequest:
         """Asks for a timer that makes `handle` ready."""

@@ -28,9 +28,10 @@ from perdure.v1 import failure_pb2 as perdure_dot_v1_dot_failure__pb2
 from perdure.v1 import history_pb2 as perdure_dot_v1_dot_history__pb2
 from perdure.v1 import payload_pb2 as perdure_dot_v1_dot_payload__pb2
 from perdure.v1 import rest_pb2 as perdure_dot_v1_dot_rest__pb2
+from perdure.v1 import search_attributes_pb2 as perdure_dot_v1_dot_search__attributes__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18perdure/v1/command.proto\x12\nperdure.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x19perdure/v1/activity.proto\x1a\x18perdure/v1/failure.proto\x1a\x18perdure/v1/history.proto\x1a\x18perdure/v1/payload.proto\x1a\x15perdure/v1/rest.proto\"\xe3\x03\n\x07\x43ommand\x12\x39\n\x11schedule_activity\x18\x01 \x01(\x0b\x32\x1c.perdure.v1.ScheduleActivityH\x00\x12\x35\n\x0f\x63\x61ncel_activity\x18\x02 \x01(\x0b\x32\x1a.perdure.v1.CancelActivityH\x00\x12\x33\n\x0eschedule_timer\x18\x03 \x01(\x0b\x32\x19.perdure.v1.ScheduleTimerH\x00\x12/\n\x0c\x63\x61ncel_timer\x18\x04 \x01(\x0b\x32\x17.perdure.v1.CancelTimerH\x00\x12\x34\n\x0fwait_for_signal\x18\x05 \x01(\x0b\x32\x19.perdure.v1.WaitForSignalH\x00\x12\x39\n\x11\x63omplete_workflow\x18\x14 \x01(\x0b\x32\x1c.perdure.v1.CompleteWorkflowH\x00\x12\x31\n\rfail_workflow\x18\x15 \x01(\x0b\x32\x18.perdure.v1.FailWorkflowH\x00\x12\x35\n\x0f\x63\x61ncel_workflow\x18\x16 \x01(\x0b\x32\x1a.perdure.v1.CancelWorkflowH\x00\x12\x0e\n\x06source\x18\x64 \x01(\tB\x15\n\x07\x63ommand\x12\n\xca\xf3\x18\x06\n\x04type\"\xd2\x01\n\x10ScheduleActivity\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\ntask_queue\x18\x03 \x01(\t\x12\"\n\x05input\x18\x04 \x01(\x0b\x32\x13.perdure.v1.Payload\x12\x34\n\x07options\x18\x05 \x01(\x0b\x32\x1b.perdure.v1.ActivityOptionsB\x06\xca\xf3\x18\x02\x10\x01\x12\x10\n\x08priority\x18\x06 \x01(\x05\x12#\n\x07headers\x18\x07 \x03(\x0b\x32\x12.perdure.v1.Header\"\x1d\n\x0e\x43\x61ncelActivity\x12\x0b\n\x03seq\x18\x01 \x01(\x03\"I\n\rScheduleTimer\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12+\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x1a\n\x0b\x43\x61ncelTimer\x12\x0b\n\x03seq\x18\x01 \x01(\x03\"P\n\rWaitForSignal\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\x1f\n\x0bsignal_name\x18\x02 \x01(\tB\n\xca\xf3\x18\x06\n\x04name\x12\x11\n\ttimer_seq\x18\x03 \x01(\x03\"p\n\x10\x43ompleteWorkflow\x12#\n\x06result\x18\x01 \x01(\x0b\x32\x13.perdure.v1.Payload\x12\x37\n\x12unconsumed_signals\x18\x02 \x03(\x0b\x32\x1b.perdure.v1.UnhandledSignal\"u\n\x0c\x46\x61ilWorkflow\x12,\n\x07\x66\x61ilure\x18\x01 \x01(\x0b\x32\x13.perdure.v1.FailureB\x06\xca\xf3\x18\x02\x30\x01\x12\x37\n\x12unconsumed_signals\x18\x02 \x03(\x0b\x32\x1b.perdure.v1.UnhandledSignal\"I\n\x0e\x43\x61ncelWorkflow\x12\x37\n\x12unconsumed_signals\x18\x01 \x03(\x0b\x32\x1b.perdure.v1.UnhandledSignalb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18perdure/v1/command.proto\x12\nperdure.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x19perdure/v1/activity.proto\x1a\x18perdure/v1/failure.proto\x1a\x18perdure/v1/history.proto\x1a\x18perdure/v1/payload.proto\x1a\x15perdure/v1/rest.proto\x1a\"perdure/v1/search_attributes.proto\"\xab\x04\n\x07\x43ommand\x12\x39\n\x11schedule_activity\x18\x01 \x01(\x0b\x32\x1c.perdure.v1.ScheduleActivityH\x00\x12\x35\n\x0f\x63\x61ncel_activity\x18\x02 \x01(\x0b\x32\x1a.perdure.v1.CancelActivityH\x00\x12\x33\n\x0eschedule_timer\x18\x03 \x01(\x0b\x32\x19.perdure.v1.ScheduleTimerH\x00\x12/\n\x0c\x63\x61ncel_timer\x18\x04 \x01(\x0b\x32\x17.perdure.v1.CancelTimerH\x00\x12\x34\n\x0fwait_for_signal\x18\x05 \x01(\x0b\x32\x19.perdure.v1.WaitForSignalH\x00\x12\x46\n\x18upsert_search_attributes\x18\x0c \x01(\x0b\x32\".perdure.v1.UpsertSearchAttributesH\x00\x12\x39\n\x11\x63omplete_workflow\x18\x14 \x01(\x0b\x32\x1c.perdure.v1.CompleteWorkflowH\x00\x12\x31\n\rfail_workflow\x18\x15 \x01(\x0b\x32\x18.perdure.v1.FailWorkflowH\x00\x12\x35\n\x0f\x63\x61ncel_workflow\x18\x16 \x01(\x0b\x32\x1a.perdure.v1.CancelWorkflowH\x00\x12\x0e\n\x06source\x18\x64 \x01(\tB\x15\n\x07\x63ommand\x12\n\xca\xf3\x18\x06\n\x04type\"\xd2\x01\n\x10ScheduleActivity\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\ntask_queue\x18\x03 \x01(\t\x12\"\n\x05input\x18\x04 \x01(\x0b\x32\x13.perdure.v1.Payload\x12\x34\n\x07options\x18\x05 \x01(\x0b\x32\x1b.perdure.v1.ActivityOptionsB\x06\xca\xf3\x18\x02\x10\x01\x12\x10\n\x08priority\x18\x06 \x01(\x05\x12#\n\x07headers\x18\x07 \x03(\x0b\x32\x12.perdure.v1.Header\"\x1d\n\x0e\x43\x61ncelActivity\x12\x0b\n\x03seq\x18\x01 \x01(\x03\"I\n\rScheduleTimer\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12+\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x1a\n\x0b\x43\x61ncelTimer\x12\x0b\n\x03seq\x18\x01 \x01(\x03\"P\n\rWaitForSignal\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\x1f\n\x0bsignal_name\x18\x02 \x01(\tB\n\xca\xf3\x18\x06\n\x04name\x12\x11\n\ttimer_seq\x18\x03 \x01(\x03\"Z\n\x16UpsertSearchAttributes\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\x33\n\x05patch\x18\x02 \x01(\x0b\x32\x1c.perdure.v1.SearchAttributesB\x06\xca\xf3\x18\x02 \x01\"p\n\x10\x43ompleteWorkflow\x12#\n\x06result\x18\x01 \x01(\x0b\x32\x13.perdure.v1.Payload\x12\x37\n\x12unconsumed_signals\x18\x02 \x03(\x0b\x32\x1b.perdure.v1.UnhandledSignal\"u\n\x0c\x46\x61ilWorkflow\x12,\n\x07\x66\x61ilure\x18\x01 \x01(\x0b\x32\x13.perdure.v1.FailureB\x06\xca\xf3\x18\x02\x30\x01\x12\x37\n\x12unconsumed_signals\x18\x02 \x03(\x0b\x32\x1b.perdure.v1.UnhandledSignal\"I\n\x0e\x43\x61ncelWorkflow\x12\x37\n\x12unconsumed_signals\x18\x01 \x03(\x0b\x32\x1b.perdure.v1.UnhandledSignalb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,24 +44,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SCHEDULEACTIVITY'].fields_by_name['options']._serialized_options = b'\312\363\030\002\020\001'
   _globals['_WAITFORSIGNAL'].fields_by_name['signal_name']._loaded_options = None
   _globals['_WAITFORSIGNAL'].fields_by_name['signal_name']._serialized_options = b'\312\363\030\006\n\004name'
+  _globals['_UPSERTSEARCHATTRIBUTES'].fields_by_name['patch']._loaded_options = None
+  _globals['_UPSERTSEARCHATTRIBUTES'].fields_by_name['patch']._serialized_options = b'\312\363\030\002 \001'
   _globals['_FAILWORKFLOW'].fields_by_name['failure']._loaded_options = None
   _globals['_FAILWORKFLOW'].fields_by_name['failure']._serialized_options = b'\312\363\030\0020\001'
-  _globals['_COMMAND']._serialized_start=201
-  _globals['_COMMAND']._serialized_end=684
-  _globals['_SCHEDULEACTIVITY']._serialized_start=687
-  _globals['_SCHEDULEACTIVITY']._serialized_end=897
-  _globals['_CANCELACTIVITY']._serialized_start=899
-  _globals['_CANCELACTIVITY']._serialized_end=928
-  _globals['_SCHEDULETIMER']._serialized_start=930
-  _globals['_SCHEDULETIMER']._serialized_end=1003
-  _globals['_CANCELTIMER']._serialized_start=1005
-  _globals['_CANCELTIMER']._serialized_end=1031
-  _globals['_WAITFORSIGNAL']._serialized_start=1033
-  _globals['_WAITFORSIGNAL']._serialized_end=1113
-  _globals['_COMPLETEWORKFLOW']._serialized_start=1115
-  _globals['_COMPLETEWORKFLOW']._serialized_end=1227
-  _globals['_FAILWORKFLOW']._serialized_start=1229
-  _globals['_FAILWORKFLOW']._serialized_end=1346
-  _globals['_CANCELWORKFLOW']._serialized_start=1348
-  _globals['_CANCELWORKFLOW']._serialized_end=1421
+  _globals['_COMMAND']._serialized_start=237
+  _globals['_COMMAND']._serialized_end=792
+  _globals['_SCHEDULEACTIVITY']._serialized_start=795
+  _globals['_SCHEDULEACTIVITY']._serialized_end=1005
+  _globals['_CANCELACTIVITY']._serialized_start=1007
+  _globals['_CANCELACTIVITY']._serialized_end=1036
+  _globals['_SCHEDULETIMER']._serialized_start=1038
+  _globals['_SCHEDULETIMER']._serialized_end=1111
+  _globals['_CANCELTIMER']._serialized_start=1113
+  _globals['_CANCELTIMER']._serialized_end=1139
+  _globals['_WAITFORSIGNAL']._serialized_start=1141
+  _globals['_WAITFORSIGNAL']._serialized_end=1221
+  _globals['_UPSERTSEARCHATTRIBUTES']._serialized_start=1223
+  _globals['_UPSERTSEARCHATTRIBUTES']._serialized_end=1313
+  _globals['_COMPLETEWORKFLOW']._serialized_start=1315
+  _globals['_COMPLETEWORKFLOW']._serialized_end=1427
+  _globals['_FAILWORKFLOW']._serialized_start=1429
+  _globals['_FAILWORKFLOW']._serialized_end=1546
+  _globals['_CANCELWORKFLOW']._serialized_start=1548
+  _globals['_CANCELWORKFLOW']._serialized_end=1621
 # @@protoc_insertion_point(module_scope)

@@ -31,10 +31,11 @@ from perdure.v1 import history_pb2 as perdure_dot_v1_dot_history__pb2
 from perdure.v1 import payload_pb2 as perdure_dot_v1_dot_payload__pb2
 from perdure.v1 import rest_pb2 as perdure_dot_v1_dot_rest__pb2
 from perdure.v1 import retry_policy_pb2 as perdure_dot_v1_dot_retry__policy__pb2
+from perdure.v1 import search_attributes_pb2 as perdure_dot_v1_dot_search__attributes__pb2
 from perdure.v1 import workflow_pb2 as perdure_dot_v1_dot_workflow__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!perdure/v1/workflow_service.proto\x12\nperdure.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x17google/rpc/status.proto\x1a\x19perdure/v1/activity.proto\x1a\x18perdure/v1/failure.proto\x1a\x18perdure/v1/history.proto\x1a\x18perdure/v1/payload.proto\x1a\x15perdure/v1/rest.proto\x1a\x1dperdure/v1/retry_policy.proto\x1a\x19perdure/v1/workflow.proto\"\x81\x04\n\x14StartWorkflowRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x15\n\rworkflow_type\x18\x03 \x01(\t\x12\x12\n\ntask_queue\x18\x04 \x01(\t\x12\"\n\x05input\x18\x05 \x01(\x0b\x32\x13.perdure.v1.Payload\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12\x33\n\x0f\x63onflict_policy\x18\x07 \x01(\x0e\x32\x1a.perdure.v1.ConflictPolicy\x12-\n\x0creuse_policy\x18\x08 \x01(\x0e\x32\x17.perdure.v1.ReusePolicy\x12-\n\x0cretry_policy\x18\t \x01(\x0b\x32\x17.perdure.v1.RetryPolicy\x12\x34\n\x11\x65xecution_timeout\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0brun_timeout\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0bstart_delay\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x10\n\x08priority\x18\r \x01(\x05\x12#\n\x07headers\x18\x12 \x03(\x0b\x32\x12.perdure.v1.Header\"y\n\x15StartWorkflowResponse\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12*\n\x06status\x18\x03 \x01(\x0e\x32\x1a.perdure.v1.WorkflowStatus\x12\x0f\n\x07started\x18\x04 \x01(\x08\"z\n\x16\x45xecuteWorkflowRequest\x12\x37\n\x05start\x18\x01 \x01(\x0b\x32 .perdure.v1.StartWorkflowRequestB\x06\xca\xf3\x18\x02\x10\x01\x12\'\n\x04wait\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"A\n\x17\x45xecuteWorkflowResponse\x12&\n\x08workflow\x18\x01 \x01(\x0b\x32\x14.perdure.v1.Workflow\"L\n\x12GetWorkflowRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\"\xe1\x01\n\x13GetWorkflowResponse\x12&\n\x08workflow\x18\x01 \x01(\x0b\x32\x14.perdure.v1.Workflow\x12>\n\x15pending_workflow_task\x18\x02 \x01(\x0b\x32\x1f.perdure.v1.PendingWorkflowTask\x12\x30\n\x12pending_activities\x18\x03 \x03(\x0b\x32\x14.perdure.v1.Activity\x12\x30\n\x0epending_timers\x18\x04 \x03(\x0b\x32\x18.perdure.v1.PendingTimer\"{\n\x18GetWorkflowResultRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\'\n\x04wait\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xba\x01\n\x19GetWorkflowResultResponse\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12*\n\x06status\x18\x02 \x01(\x0e\x32\x1a.perdure.v1.WorkflowStatus\x12#\n\x06result\x18\x03 \x01(\x0b\x32\x13.perdure.v1.Payload\x12,\n\x07\x66\x61ilure\x18\x04 \x01(\x0b\x32\x13.perdure.v1.FailureB\x06\xca\xf3\x18\x02\x30\x01\x12\x0e\n\x06\x63losed\x18\x05 \x01(\x08\"\xbc\x01\n\x14ListWorkflowsRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12*\n\x06status\x18\x02 \x01(\x0e\x32\x1a.perdure.v1.WorkflowStatus\x12!\n\rworkflow_type\x18\x03 \x01(\tB\n\xca\xf3\x18\x06\n\x04type\x12\x1e\n\tpage_size\x18\x04 \x01(\x05\x42\x0b\xca\xf3\x18\x07\n\x05limit\x12\x12\n\npage_token\x18\x05 \x01(\t\x12\x0e\n\x06offset\x18\x06 \x01(\x05\"Y\n\x15ListWorkflowsResponse\x12\'\n\tworkflows\x18\x01 \x03(\x0b\x32\x14.perdure.v1.Workflow\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xbe\x01\n\x19GetWorkflowHistoryRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x1e\n\tpage_size\x18\x04 \x01(\x05\x42\x0b\xca\xf3\x18\x07\n\x05limit\x12 \n\npage_token\x18\x05 \x01(\tB\x0c\xca\xf3\x18\x08\n\x06\x63ursor\x12\'\n\x05order\x18\x06 \x01(\x0e\x32\x18.perdure.v1.HistoryOrder\"k\n\x1aGetWorkflowHistoryResponse\x12$\n\x07history\x18\x01 \x01(\x0b\x32\x13.perdure.v1.History\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\"\x9e\x01\n\x15SignalWorkflowRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x13\n\x0bsignal_name\x18\x04 \x01(\t\x12$\n\x07payload\x18\x05 \x01(\x0b\x32\x13.perdure.v1.Payload\x12\x12\n\nrequest_id\x18\x06 \x01(\t\"+\n\x16SignalWorkflowResponse\x12\x11\n\tevent_seq\x18\x01 \x01(\x03\"\xa0\x01\n\x15\x43\x61ncelWorkflowRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12+\n\x08\x64\x65\x61\x64line\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\"D\n\x16\x43\x61ncelWorkflowResponse\x12*\n\x06status\x18\x01 \x01(\x0e\x32\x1a.perdure.v1.WorkflowStatus\"v\n\x18TerminateWorkflowRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"\x1b\n\x19TerminateWorkflowResponse\"\xad\x02\n\x17ScheduleActivityRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x13\n\x03seq\x18\x04 \x01(\x03\x42\x06\xca\xf3\x18\x02 \x01\x12\x0c\n\x04name\x18\x05 \x01(\t\x12\x12\n\ntask_queue\x18\x06 \x01(\t\x12\"\n\x05input\x18\x07 \x01(\x0b\x32\x13.perdure.v1.Payload\x12\x34\n\x07options\x18\x08 \x01(\x0b\x32\x1b.perdure.v1.ActivityOptionsB\x06\xca\xf3\x18\x02\x10\x01\x12\x10\n\x08priority\x18\t \x01(\x05\x12\x12\n\nrequest_id\x18\n \x01(\t\x12#\n\x07headers\x18\x0b \x03(\x0b\x32\x12.perdure.v1.Header\"B\n\x18ScheduleActivityResponse\x12&\n\x08\x61\x63tivity\x18\x01 \x01(\x0b\x32\x14.perdure.v1.Activity\")\n\x12GetActivityRequest\x12\x13\n\x0b\x61\x63tivity_id\x18\x01 \x01(\t\"=\n\x13GetActivityResponse\x12&\n\x08\x61\x63tivity\x18\x01 \x01(\x0b\x32\x14.perdure.v1.Activity\"b\n\x0eSessionRequest\x12&\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\x17.perdure.v1.SessionCall\x12\x0c\n\x04ping\x18\x02 \x01(\x04\x12\x1a\n\x12\x61\x62\x61ndoned_call_ids\x18\x03 \x03(\x04\"\xb2\x02\n\x0bSessionCall\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\x04\x12\x31\n\x05start\x18\x02 \x01(\x0b\x32 .perdure.v1.StartWorkflowRequestH\x00\x12\x35\n\x07\x65xecute\x18\x03 \x01(\x0b\x32\".perdure.v1.ExecuteWorkflowRequestH\x00\x12\x33\n\x06signal\x18\x04 \x01(\x0b\x32!.perdure.v1.SignalWorkflowRequestH\x00\x12\x36\n\x06result\x18\x05 \x01(\x0b\x32$.perdure.v1.GetWorkflowResultRequestH\x00\x12\x33\n\x06\x63\x61ncel\x18\x06 \x01(\x0b\x32!.perdure.v1.CancelWorkflowRequestH\x00\x42\x06\n\x04\x63\x61ll\"J\n\x0fSessionResponse\x12)\n\x07replies\x18\x01 \x03(\x0b\x32\x18.perdure.v1.SessionReply\x12\x0c\n\x04pong\x18\x02 \x01(\x04\"\xe0\x02\n\x0cSessionReply\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\x04\x12\x32\n\x05start\x18\x02 \x01(\x0b\x32!.perdure.v1.StartWorkflowResponseH\x00\x12\x38\n\x07\x65xecute\x18\x03 \x01(\x0b\x32%.perdure.v1.GetWorkflowResultResponseH\x00\x12\x34\n\x06signal\x18\x04 \x01(\x0b\x32\".perdure.v1.SignalWorkflowResponseH\x00\x12\x37\n\x06result\x18\x05 \x01(\x0b\x32%.perdure.v1.GetWorkflowResultResponseH\x00\x12\x34\n\x06\x63\x61ncel\x18\x06 \x01(\x0b\x32\".perdure.v1.CancelWorkflowResponseH\x00\x12#\n\x05\x65rror\x18\x0f \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x07\n\x05reply*\\\n\x0cHistoryOrder\x12\x1d\n\x19HISTORY_ORDER_UNSPECIFIED\x10\x00\x12\x15\n\x11HISTORY_ORDER_ASC\x10\x01\x12\x16\n\x12HISTORY_ORDER_DESC\x10\x02\x32\x98\r\n\x0fWorkflowService\x12y\n\rStartWorkflow\x12 .perdure.v1.StartWorkflowRequest\x1a!.perdure.v1.StartWorkflowResponse\"#\xca\xf3\x18\x03\x08\xc9\x01\x82\xd3\xe4\x93\x02\x16\"\x11/api/v1/workflows:\x01*\x12\x8a\x01\n\x0f\x45xecuteWorkflow\x12\".perdure.v1.ExecuteWorkflowRequest\x1a#.perdure.v1.ExecuteWorkflowResponse\".\x82\xd3\xe4\x93\x02(\"\x19/api/v1/workflows:execute:\x01*b\x08workflow\x12\x81\x01\n\x0bGetWorkflow\x12\x1e.perdure.v1.GetWorkflowRequest\x1a\x1f.perdure.v1.GetWorkflowResponse\"1\x82\xd3\xe4\x93\x02+\x12\x1f/api/v1/workflows/{workflow_id}b\x08workflow\x12\xa1\x01\n\x11GetWorkflowResult\x12$.perdure.v1.GetWorkflowResultRequest\x1a%.perdure.v1.GetWorkflowResultResponse\"?\xca\xf3\x18\r\x12\x0b\n\x06\x63losed\x10\xca\x01\x82\xd3\xe4\x93\x02(\x12&/api/v1/workflows/{workflow_id}/result\x12z\n\rListWorkflows\x12 .perdure.v1.ListWorkflowsRequest\x1a!.perdure.v1.ListWorkflowsResponse\"$\x82\xd3\xe4\x93\x02\x1e\x12\x11/api/v1/workflowsb\tworkflows\x12\xa2\x01\n\x12GetWorkflowHistory\x12%.perdure.v1.GetWorkflowHistoryRequest\x1a&.perdure.v1.GetWorkflowHistoryResponse\"=\xca\xf3\x18\x02(\x01\x82\xd3\xe4\x93\x02\x31\x12&/api/v1/workflows/{workflow_id}/eventsb\x07history\x12\x98\x01\n\x0eSignalWorkflow\x12!.perdure.v1.SignalWorkflowRequest\x1a\".perdure.v1.SignalWorkflowResponse\"?\x82\xd3\xe4\x93\x02\x39\"4/api/v1/workflows/{workflow_id}/signal/{signal_name}:\x01*\x12\x8a\x01\n\x0e\x43\x61ncelWorkflow\x12!.perdure.v1.CancelWorkflowRequest\x1a\".perdure.v1.CancelWorkflowResponse\"1\x82\xd3\xe4\x93\x02+\"&/api/v1/workflows/{workflow_id}/cancel:\x01*\x12\x96\x01\n\x11TerminateWorkflow\x12$.perdure.v1.TerminateWorkflowRequest\x1a%.perdure.v1.TerminateWorkflowResponse\"4\x82\xd3\xe4\x93\x02.\")/api/v1/workflows/{workflow_id}/terminate:\x01*\x12\xa5\x01\n\x10ScheduleActivity\x12#.perdure.v1.ScheduleActivityRequest\x1a$.perdure.v1.ScheduleActivityResponse\"F\xca\xf3\x18\x03\x08\xc9\x01\x82\xd3\xe4\x93\x02\x39\"*/api/v1/workflows/{workflow_id}/activities:\x01*b\x08\x61\x63tivity\x12\x82\x01\n\x0bGetActivity\x12\x1e.perdure.v1.GetActivityRequest\x1a\x1f.perdure.v1.GetActivityResponse\"2\x82\xd3\xe4\x93\x02,\x12 /api/v1/activities/{activity_id}b\x08\x61\x63tivity\x12\x46\n\x07Session\x12\x1a.perdure.v1.SessionRequest\x1a\x1b.perdure.v1.SessionResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!perdure/v1/workflow_service.proto\x12\nperdure.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x17google/rpc/status.proto\x1a\x19perdure/v1/activity.proto\x1a\x18perdure/v1/failure.proto\x1a\x18perdure/v1/history.proto\x1a\x18perdure/v1/payload.proto\x1a\x15perdure/v1/rest.proto\x1a\x1dperdure/v1/retry_policy.proto\x1a\"perdure/v1/search_attributes.proto\x1a\x19perdure/v1/workflow.proto\"\xff\x04\n\x14StartWorkflowRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x15\n\rworkflow_type\x18\x03 \x01(\t\x12\x12\n\ntask_queue\x18\x04 \x01(\t\x12\"\n\x05input\x18\x05 \x01(\x0b\x32\x13.perdure.v1.Payload\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12\x33\n\x0f\x63onflict_policy\x18\x07 \x01(\x0e\x32\x1a.perdure.v1.ConflictPolicy\x12-\n\x0creuse_policy\x18\x08 \x01(\x0e\x32\x17.perdure.v1.ReusePolicy\x12-\n\x0cretry_policy\x18\t \x01(\x0b\x32\x17.perdure.v1.RetryPolicy\x12\x34\n\x11\x65xecution_timeout\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0brun_timeout\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0bstart_delay\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x10\n\x08priority\x18\r \x01(\x05\x12!\n\x04memo\x18\x0e \x01(\x0b\x32\x13.perdure.v1.Payload\x12\x37\n\x11search_attributes\x18\x0f \x01(\x0b\x32\x1c.perdure.v1.SearchAttributes\x12\x0f\n\x07summary\x18\x10 \x01(\t\x12\x0f\n\x07\x64\x65tails\x18\x11 \x01(\t\x12#\n\x07headers\x18\x12 \x03(\x0b\x32\x12.perdure.v1.Header\"y\n\x15StartWorkflowResponse\x12\x13\n\x0bworkflow_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12*\n\x06status\x18\x03 \x01(\x0e\x32\x1a.perdure.v1.WorkflowStatus\x12\x0f\n\x07started\x18\x04 \x01(\x08\"z\n\x16\x45xecuteWorkflowRequest\x12\x37\n\x05start\x18\x01 \x01(\x0b\x32 .perdure.v1.StartWorkflowRequestB\x06\xca\xf3\x18\x02\x10\x01\x12\'\n\x04wait\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"A\n\x17\x45xecuteWorkflowResponse\x12&\n\x08workflow\x18\x01 \x01(\x0b\x32\x14.perdure.v1.Workflow\"L\n\x12GetWorkflowRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\"\xe1\x01\n\x13GetWorkflowResponse\x12&\n\x08workflow\x18\x01 \x01(\x0b\x32\x14.perdure.v1.Workflow\x12>\n\x15pending_workflow_task\x18\x02 \x01(\x0b\x32\x1f.perdure.v1.PendingWorkflowTask\x12\x30\n\x12pending_activities\x18\x03 \x03(\x0b\x32\x14.perdure.v1.Activity\x12\x30\n\x0epending_timers\x18\x04 \x03(\x0b\x32\x18.perdure.v1.PendingTimer\"{\n\x18GetWorkflowResultRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\'\n\x04wait\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xba\x01\n\x19GetWorkflowResultResponse\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12*\n\x06status\x18\x02 \x01(\x0e\x32\x1a.perdure.v1.WorkflowStatus\x12#\n\x06result\x18\x03 \x01(\x0b\x32\x13.perdure.v1.Payload\x12,\n\x07\x66\x61ilure\x18\x04 \x01(\x0b\x32\x13.perdure.v1.FailureB\x06\xca\xf3\x18\x02\x30\x01\x12\x0e\n\x06\x63losed\x18\x05 \x01(\x08\"\xab\x02\n\x14ListWorkflowsRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12*\n\x06status\x18\x02 \x01(\x0e\x32\x1a.perdure.v1.WorkflowStatus\x12!\n\rworkflow_type\x18\x03 \x01(\tB\n\xca\xf3\x18\x06\n\x04type\x12\x1e\n\tpage_size\x18\x04 \x01(\x05\x42\x0b\xca\xf3\x18\x07\n\x05limit\x12\x12\n\npage_token\x18\x05 \x01(\t\x12\x0e\n\x06offset\x18\x06 \x01(\x05\x12\x0e\n\x06\x66ilter\x18\x07 \x01(\t\x12\x10\n\x08order_by\x18\x08 \x01(\t\x12K\n\x11search_attributes\x18\t \x01(\x0b\x32\x1c.perdure.v1.SearchAttributesB\x12\xca\xf3\x18\x0e\n\x0csearch_attrs\"Y\n\x15ListWorkflowsResponse\x12\'\n\tworkflows\x18\x01 \x03(\x0b\x32\x14.perdure.v1.Workflow\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"L\n\x15\x43ountWorkflowsRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x02 \x01(\t\x12\x10\n\x08group_by\x18\x03 \x01(\t\"R\n\x16\x43ountWorkflowsResponse\x12\r\n\x05\x63ount\x18\x01 \x01(\x03\x12)\n\x06groups\x18\x02 \x03(\x0b\x32\x19.perdure.v1.WorkflowGroup\"J\n\rWorkflowGroup\x12*\n\x05value\x18\x01 \x01(\x0b\x32\x1b.perdure.v1.SearchAttribute\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\"\xbe\x01\n\x19GetWorkflowHistoryRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x1e\n\tpage_size\x18\x04 \x01(\x05\x42\x0b\xca\xf3\x18\x07\n\x05limit\x12 \n\npage_token\x18\x05 \x01(\tB\x0c\xca\xf3\x18\x08\n\x06\x63ursor\x12\'\n\x05order\x18\x06 \x01(\x0e\x32\x18.perdure.v1.HistoryOrder\"k\n\x1aGetWorkflowHistoryResponse\x12$\n\x07history\x18\x01 \x01(\x0b\x32\x13.perdure.v1.History\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\"\x9e\x01\n\x15SignalWorkflowRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x13\n\x0bsignal_name\x18\x04 \x01(\t\x12$\n\x07payload\x18\x05 \x01(\x0b\x32\x13.perdure.v1.Payload\x12\x12\n\nrequest_id\x18\x06 \x01(\t\"+\n\x16SignalWorkflowResponse\x12\x11\n\tevent_seq\x18\x01 \x01(\x03\"\xa0\x01\n\x15\x43\x61ncelWorkflowRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12+\n\x08\x64\x65\x61\x64line\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\"D\n\x16\x43\x61ncelWorkflowResponse\x12*\n\x06status\x18\x01 \x01(\x0e\x32\x1a.perdure.v1.WorkflowStatus\"v\n\x18TerminateWorkflowRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"\x1b\n\x19TerminateWorkflowResponse\"\xad\x02\n\x17ScheduleActivityRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x13\n\x03seq\x18\x04 \x01(\x03\x42\x06\xca\xf3\x18\x02 \x01\x12\x0c\n\x04name\x18\x05 \x01(\t\x12\x12\n\ntask_queue\x18\x06 \x01(\t\x12\"\n\x05input\x18\x07 \x01(\x0b\x32\x13.perdure.v1.Payload\x12\x34\n\x07options\x18\x08 \x01(\x0b\x32\x1b.perdure.v1.ActivityOptionsB\x06\xca\xf3\x18\x02\x10\x01\x12\x10\n\x08priority\x18\t \x01(\x05\x12\x12\n\nrequest_id\x18\n \x01(\t\x12#\n\x07headers\x18\x0b \x03(\x0b\x32\x12.perdure.v1.Header\"B\n\x18ScheduleActivityResponse\x12&\n\x08\x61\x63tivity\x18\x01 \x01(\x0b\x32\x14.perdure.v1.Activity\")\n\x12GetActivityRequest\x12\x13\n\x0b\x61\x63tivity_id\x18\x01 \x01(\t\"=\n\x13GetActivityResponse\x12&\n\x08\x61\x63tivity\x18\x01 \x01(\x0b\x32\x14.perdure.v1.Activity\"b\n\x0eSessionRequest\x12&\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\x17.perdure.v1.SessionCall\x12\x0c\n\x04ping\x18\x02 \x01(\x04\x12\x1a\n\x12\x61\x62\x61ndoned_call_ids\x18\x03 \x03(\x04\"\xb2\x02\n\x0bSessionCall\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\x04\x12\x31\n\x05start\x18\x02 \x01(\x0b\x32 .perdure.v1.StartWorkflowRequestH\x00\x12\x35\n\x07\x65xecute\x18\x03 \x01(\x0b\x32\".perdure.v1.ExecuteWorkflowRequestH\x00\x12\x33\n\x06signal\x18\x04 \x01(\x0b\x32!.perdure.v1.SignalWorkflowRequestH\x00\x12\x36\n\x06result\x18\x05 \x01(\x0b\x32$.perdure.v1.GetWorkflowResultRequestH\x00\x12\x33\n\x06\x63\x61ncel\x18\x06 \x01(\x0b\x32!.perdure.v1.CancelWorkflowRequestH\x00\x42\x06\n\x04\x63\x61ll\"J\n\x0fSessionResponse\x12)\n\x07replies\x18\x01 \x03(\x0b\x32\x18.perdure.v1.SessionReply\x12\x0c\n\x04pong\x18\x02 \x01(\x04\"\xe0\x02\n\x0cSessionReply\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\x04\x12\x32\n\x05start\x18\x02 \x01(\x0b\x32!.perdure.v1.StartWorkflowResponseH\x00\x12\x38\n\x07\x65xecute\x18\x03 \x01(\x0b\x32%.perdure.v1.GetWorkflowResultResponseH\x00\x12\x34\n\x06signal\x18\x04 \x01(\x0b\x32\".perdure.v1.SignalWorkflowResponseH\x00\x12\x37\n\x06result\x18\x05 \x01(\x0b\x32%.perdure.v1.GetWorkflowResultResponseH\x00\x12\x34\n\x06\x63\x61ncel\x18\x06 \x01(\x0b\x32\".perdure.v1.CancelWorkflowResponseH\x00\x12#\n\x05\x65rror\x18\x0f \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x07\n\x05reply*\\\n\x0cHistoryOrder\x12\x1d\n\x19HISTORY_ORDER_UNSPECIFIED\x10\x00\x12\x15\n\x11HISTORY_ORDER_ASC\x10\x01\x12\x16\n\x12HISTORY_ORDER_DESC\x10\x02\x32\x92\x0e\n\x0fWorkflowService\x12y\n\rStartWorkflow\x12 .perdure.v1.StartWorkflowRequest\x1a!.perdure.v1.StartWorkflowResponse\"#\xca\xf3\x18\x03\x08\xc9\x01\x82\xd3\xe4\x93\x02\x16\"\x11/api/v1/workflows:\x01*\x12\x8a\x01\n\x0f\x45xecuteWorkflow\x12\".perdure.v1.ExecuteWorkflowRequest\x1a#.perdure.v1.ExecuteWorkflowResponse\".\x82\xd3\xe4\x93\x02(\"\x19/api/v1/workflows:execute:\x01*b\x08workflow\x12\x81\x01\n\x0bGetWorkflow\x12\x1e.perdure.v1.GetWorkflowRequest\x1a\x1f.perdure.v1.GetWorkflowResponse\"1\x82\xd3\xe4\x93\x02+\x12\x1f/api/v1/workflows/{workflow_id}b\x08workflow\x12\xa1\x01\n\x11GetWorkflowResult\x12$.perdure.v1.GetWorkflowResultRequest\x1a%.perdure.v1.GetWorkflowResultResponse\"?\xca\xf3\x18\r\x12\x0b\n\x06\x63losed\x10\xca\x01\x82\xd3\xe4\x93\x02(\x12&/api/v1/workflows/{workflow_id}/result\x12z\n\rListWorkflows\x12 .perdure.v1.ListWorkflowsRequest\x1a!.perdure.v1.ListWorkflowsResponse\"$\x82\xd3\xe4\x93\x02\x1e\x12\x11/api/v1/workflowsb\tworkflows\x12x\n\x0e\x43ountWorkflows\x12!.perdure.v1.CountWorkflowsRequest\x1a\".perdure.v1.CountWorkflowsResponse\"\x1f\x82\xd3\xe4\x93\x02\x19\x12\x17/api/v1/workflows:count\x12\xa2\x01\n\x12GetWorkflowHistory\x12%.perdure.v1.GetWorkflowHistoryRequest\x1a&.perdure.v1.GetWorkflowHistoryResponse\"=\xca\xf3\x18\x02(\x01\x82\xd3\xe4\x93\x02\x31\x12&/api/v1/workflows/{workflow_id}/eventsb\x07history\x12\x98\x01\n\x0eSignalWorkflow\x12!.perdure.v1.SignalWorkflowRequest\x1a\".perdure.v1.SignalWorkflowResponse\"?\x82\xd3\xe4\x93\x02\x39\"4/api/v1/workflows/{workflow_id}/signal/{signal_name}:\x01*\x12\x8a\x01\n\x0e\x43\x61ncelWorkflow\x12!.perdure.v1.CancelWorkflowRequest\x1a\".perdure.v1.CancelWorkflowResponse\"1\x82\xd3\xe4\x93\x02+\"&/api/v1/workflows/{workflow_id}/cancel:\x01*\x12\x96\x01\n\x11TerminateWorkflow\x12$.perdure.v1.TerminateWorkflowRequest\x1a%.perdure.v1.TerminateWorkflowResponse\"4\x82\xd3\xe4\x93\x02.\")/api/v1/workflows/{workflow_id}/terminate:\x01*\x12\xa5\x01\n\x10ScheduleActivity\x12#.perdure.v1.ScheduleActivityRequest\x1a$.perdure.v1.ScheduleActivityResponse\"F\xca\xf3\x18\x03\x08\xc9\x01\x82\xd3\xe4\x93\x02\x39\"*/api/v1/workflows/{workflow_id}/activities:\x01*b\x08\x61\x63tivity\x12\x82\x01\n\x0bGetActivity\x12\x1e.perdure.v1.GetActivityRequest\x1a\x1f.perdure.v1.GetActivityResponse\"2\x82\xd3\xe4\x93\x02,\x12 /api/v1/activities/{activity_id}b\x08\x61\x63tivity\x12\x46\n\x07Session\x12\x1a.perdure.v1.SessionRequest\x1a\x1b.perdure.v1.SessionResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,6 +50,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTWORKFLOWSREQUEST'].fields_by_name['workflow_type']._serialized_options = b'\312\363\030\006\n\004type'
   _globals['_LISTWORKFLOWSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTWORKFLOWSREQUEST'].fields_by_name['page_size']._serialized_options = b'\312\363\030\007\n\005limit'
+  _globals['_LISTWORKFLOWSREQUEST'].fields_by_name['search_attributes']._loaded_options = None
+  _globals['_LISTWORKFLOWSREQUEST'].fields_by_name['search_attributes']._serialized_options = b'\312\363\030\016\n\014search_attrs'
   _globals['_GETWORKFLOWHISTORYREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_GETWORKFLOWHISTORYREQUEST'].fields_by_name['page_size']._serialized_options = b'\312\363\030\007\n\005limit'
   _globals['_GETWORKFLOWHISTORYREQUEST'].fields_by_name['page_token']._loaded_options = None
@@ -67,6 +70,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WORKFLOWSERVICE'].methods_by_name['GetWorkflowResult']._serialized_options = b'\312\363\030\r\022\013\n\006closed\020\312\001\202\323\344\223\002(\022&/api/v1/workflows/{workflow_id}/result'
   _globals['_WORKFLOWSERVICE'].methods_by_name['ListWorkflows']._loaded_options = None
   _globals['_WORKFLOWSERVICE'].methods_by_name['ListWorkflows']._serialized_options = b'\202\323\344\223\002\036\022\021/api/v1/workflowsb\tworkflows'
+  _globals['_WORKFLOWSERVICE'].methods_by_name['CountWorkflows']._loaded_options = None
+  _globals['_WORKFLOWSERVICE'].methods_by_name['CountWorkflows']._serialized_options = b'\202\323\344\223\002\031\022\027/api/v1/workflows:count'
   _globals['_WORKFLOWSERVICE'].methods_by_name['GetWorkflowHistory']._loaded_options = None
   _globals['_WORKFLOWSERVICE'].methods_by_name['GetWorkflowHistory']._serialized_options = b'\312\363\030\002(\001\202\323\344\223\0021\022&/api/v1/workflows/{workflow_id}/eventsb\007history'
   _globals['_WORKFLOWSERVICE'].methods_by_name['SignalWorkflow']._loaded_options = None
@@ -79,60 +84,66 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WORKFLOWSERVICE'].methods_by_name['ScheduleActivity']._serialized_options = b'\312\363\030\003\010\311\001\202\323\344\223\0029\"*/api/v1/workflows/{workflow_id}/activities:\001*b\010activity'
   _globals['_WORKFLOWSERVICE'].methods_by_name['GetActivity']._loaded_options = None
   _globals['_WORKFLOWSERVICE'].methods_by_name['GetActivity']._serialized_options = b'\202\323\344\223\002,\022 /api/v1/activities/{activity_id}b\010activity'
-  _globals['_HISTORYORDER']._serialized_start=4262
-  _globals['_HISTORYORDER']._serialized_end=4354
-  _globals['_STARTWORKFLOWREQUEST']._serialized_start=323
-  _globals['_STARTWORKFLOWREQUEST']._serialized_end=836
-  _globals['_STARTWORKFLOWRESPONSE']._serialized_start=838
-  _globals['_STARTWORKFLOWRESPONSE']._serialized_end=959
-  _globals['_EXECUTEWORKFLOWREQUEST']._serialized_start=961
-  _globals['_EXECUTEWORKFLOWREQUEST']._serialized_end=1083
-  _globals['_EXECUTEWORKFLOWRESPONSE']._serialized_start=1085
-  _globals['_EXECUTEWORKFLOWRESPONSE']._serialized_end=1150
-  _globals['_GETWORKFLOWREQUEST']._serialized_start=1152
-  _globals['_GETWORKFLOWREQUEST']._serialized_end=1228
-  _globals['_GETWORKFLOWRESPONSE']._serialized_start=1231
-  _globals['_GETWORKFLOWRESPONSE']._serialized_end=1456
-  _globals['_GETWORKFLOWRESULTREQUEST']._serialized_start=1458
-  _globals['_GETWORKFLOWRESULTREQUEST']._serialized_end=1581
-  _globals['_GETWORKFLOWRESULTRESPONSE']._serialized_start=1584
-  _globals['_GETWORKFLOWRESULTRESPONSE']._serialized_end=1770
-  _globals['_LISTWORKFLOWSREQUEST']._serialized_start=1773
-  _globals['_LISTWORKFLOWSREQUEST']._serialized_end=1961
-  _globals['_LISTWORKFLOWSRESPONSE']._serialized_start=1963
-  _globals['_LISTWORKFLOWSRESPONSE']._serialized_end=2052
-  _globals['_GETWORKFLOWHISTORYREQUEST']._serialized_start=2055
-  _globals['_GETWORKFLOWHISTORYREQUEST']._serialized_end=2245
-  _globals['_GETWORKFLOWHISTORYRESPONSE']._serialized_start=2247
-  _globals['_GETWORKFLOWHISTORYRESPONSE']._serialized_end=2354
-  _globals['_SIGNALWORKFLOWREQUEST']._serialized_start=2357
-  _globals['_SIGNALWORKFLOWREQUEST']._serialized_end=2515
-  _globals['_SIGNALWORKFLOWRESPONSE']._serialized_start=2517
-  _globals['_SIGNALWORKFLOWRESPONSE']._serialized_end=2560
-  _globals['_CANCELWORKFLOWREQUEST']._serialized_start=2563
-  _globals['_CANCELWORKFLOWREQUEST']._serialized_end=2723
-  _globals['_CANCELWORKFLOWRESPONSE']._serialized_start=2725
-  _globals['_CANCELWORKFLOWRESPONSE']._serialized_end=2793
-  _globals['_TERMINATEWORKFLOWREQUEST']._serialized_start=2795
-  _globals['_TERMINATEWORKFLOWREQUEST']._serialized_end=2913
-  _globals['_TERMINATEWORKFLOWRESPONSE']._serialized_start=2915
-  _globals['_TERMINATEWORKFLOWRESPONSE']._serialized_end=2942
-  _globals['_SCHEDULEACTIVITYREQUEST']._serialized_start=2945
-  _globals['_SCHEDULEACTIVITYREQUEST']._serialized_end=3246
-  _globals['_SCHEDULEACTIVITYRESPONSE']._serialized_start=3248
-  _globals['_SCHEDULEACTIVITYRESPONSE']._serialized_end=3314
-  _globals['_GETACTIVITYREQUEST']._serialized_start=3316
-  _globals['_GETACTIVITYREQUEST']._serialized_end=3357
-  _globals['_GETACTIVITYRESPONSE']._serialized_start=3359
-  _globals['_GETACTIVITYRESPONSE']._serialized_end=3420
-  _globals['_SESSIONREQUEST']._serialized_start=3422
-  _globals['_SESSIONREQUEST']._serialized_end=3520
-  _globals['_SESSIONCALL']._serialized_start=3523
-  _globals['_SESSIONCALL']._serialized_end=3829
-  _globals['_SESSIONRESPONSE']._serialized_start=3831
-  _globals['_SESSIONRESPONSE']._serialized_end=3905
-  _globals['_SESSIONREPLY']._serialized_start=3908
-  _globals['_SESSIONREPLY']._serialized_end=4260
-  _globals['_WORKFLOWSERVICE']._serialized_start=4357
-  _globals['_WORKFLOWSERVICE']._serialized_end=6045
+  _globals['_HISTORYORDER']._serialized_start=4773
+  _globals['_HISTORYORDER']._serialized_end=4865
+  _globals['_STARTWORKFLOWREQUEST']._serialized_start=359
+  _globals['_STARTWORKFLOWREQUEST']._serialized_end=998
+  _globals['_STARTWORKFLOWRESPONSE']._serialized_start=1000
+  _globals['_STARTWORKFLOWRESPONSE']._serialized_end=1121
+  _globals['_EXECUTEWORKFLOWREQUEST']._serialized_start=1123
+  _globals['_EXECUTEWORKFLOWREQUEST']._serialized_end=1245
+  _globals['_EXECUTEWORKFLOWRESPONSE']._serialized_start=1247
+  _globals['_EXECUTEWORKFLOWRESPONSE']._serialized_end=1312
+  _globals['_GETWORKFLOWREQUEST']._serialized_start=1314
+  _globals['_GETWORKFLOWREQUEST']._serialized_end=1390
+  _globals['_GETWORKFLOWRESPONSE']._serialized_start=1393
+  _globals['_GETWORKFLOWRESPONSE']._serialized_end=1618
+  _globals['_GETWORKFLOWRESULTREQUEST']._serialized_start=1620
+  _globals['_GETWORKFLOWRESULTREQUEST']._serialized_end=1743
+  _globals['_GETWORKFLOWRESULTRESPONSE']._serialized_start=1746
+  _globals['_GETWORKFLOWRESULTRESPONSE']._serialized_end=1932
+  _globals['_LISTWORKFLOWSREQUEST']._serialized_start=1935
+  _globals['_LISTWORKFLOWSREQUEST']._serialized_end=2234
+  _globals['_LISTWORKFLOWSRESPONSE']._serialized_start=2236
+  _globals['_LISTWORKFLOWSRESPONSE']._serialized_end=2325
+  _globals['_COUNTWORKFLOWSREQUEST']._serialized_start=2327
+  _globals['_COUNTWORKFLOWSREQUEST']._serialized_end=2403
+  _globals['_COUNTWORKFLOWSRESPONSE']._serialized_start=2405
+  _globals['_COUNTWORKFLOWSRESPONSE']._serialized_end=2487
+  _globals['_WORKFLOWGROUP']._serialized_start=2489
+  _globals['_WORKFLOWGROUP']._serialized_end=2563
+  _globals['_GETWORKFLOWHISTORYREQUEST']._serialized_start=2566
+  _globals['_GETWORKFLOWHISTORYREQUEST']._serialized_end=2756
+  _globals['_GETWORKFLOWHISTORYRESPONSE']._serialized_start=2758
+  _globals['_GETWORKFLOWHISTORYRESPONSE']._serialized_end=2865
+  _globals['_SIGNALWORKFLOWREQUEST']._serialized_start=2868
+  _globals['_SIGNALWORKFLOWREQUEST']._serialized_end=3026
+  _globals['_SIGNALWORKFLOWRESPONSE']._serialized_start=3028
+  _globals['_SIGNALWORKFLOWRESPONSE']._serialized_end=3071
+  _globals['_CANCELWORKFLOWREQUEST']._serialized_start=3074
+  _globals['_CANCELWORKFLOWREQUEST']._serialized_end=3234
+  _globals['_CANCELWORKFLOWRESPONSE']._serialized_start=3236
+  _globals['_CANCELWORKFLOWRESPONSE']._serialized_end=3304
+  _globals['_TERMINATEWORKFLOWREQUEST']._serialized_start=3306
+  _globals['_TERMINATEWORKFLOWREQUEST']._serialized_end=3424
+  _globals['_TERMINATEWORKFLOWRESPONSE']._serialized_start=3426
+  _globals['_TERMINATEWORKFLOWRESPONSE']._serialized_end=3453
+  _globals['_SCHEDULEACTIVITYREQUEST']._serialized_start=3456
+  _globals['_SCHEDULEACTIVITYREQUEST']._serialized_end=3757
+  _globals['_SCHEDULEACTIVITYRESPONSE']._serialized_start=3759
+  _globals['_SCHEDULEACTIVITYRESPONSE']._serialized_end=3825
+  _globals['_GETACTIVITYREQUEST']._serialized_start=3827
+  _globals['_GETACTIVITYREQUEST']._serialized_end=3868
+  _globals['_GETACTIVITYRESPONSE']._serialized_start=3870
+  _globals['_GETACTIVITYRESPONSE']._serialized_end=3931
+  _globals['_SESSIONREQUEST']._serialized_start=3933
+  _globals['_SESSIONREQUEST']._serialized_end=4031
+  _globals['_SESSIONCALL']._serialized_start=4034
+  _globals['_SESSIONCALL']._serialized_end=4340
+  _globals['_SESSIONRESPONSE']._serialized_start=4342
+  _globals['_SESSIONRESPONSE']._serialized_end=4416
+  _globals['_SESSIONREPLY']._serialized_start=4419
+  _globals['_SESSIONREPLY']._serialized_end=4771
+  _globals['_WORKFLOWSERVICE']._serialized_start=4868
+  _globals['_WORKFLOWSERVICE']._serialized_end=6678
 # @@protoc_insertion_point(module_scope)

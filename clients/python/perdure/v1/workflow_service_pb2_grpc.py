@@ -63,6 +63,11 @@ class WorkflowServiceStub:
                 request_serializer=perdure_dot_v1_dot_workflow__service__pb2.ListWorkflowsRequest.SerializeToString,
                 response_deserializer=perdure_dot_v1_dot_workflow__service__pb2.ListWorkflowsResponse.FromString,
                 _registered_method=True)
+        self.CountWorkflows = channel.unary_unary(
+                '/perdure.v1.WorkflowService/CountWorkflows',
+                request_serializer=perdure_dot_v1_dot_workflow__service__pb2.CountWorkflowsRequest.SerializeToString,
+                response_deserializer=perdure_dot_v1_dot_workflow__service__pb2.CountWorkflowsResponse.FromString,
+                _registered_method=True)
         self.GetWorkflowHistory = channel.unary_unary(
                 '/perdure.v1.WorkflowService/GetWorkflowHistory',
                 request_serializer=perdure_dot_v1_dot_workflow__service__pb2.GetWorkflowHistoryRequest.SerializeToString,
@@ -150,7 +155,16 @@ class WorkflowServiceServicer:
     def ListWorkflows(self, request, context):
         """Lists runs, newest first. Changes nothing.
 
-        Errors: INVALID_ARGUMENT / INVALID_PAGE_TOKEN.
+        Errors: INVALID_ARGUMENT / INVALID_PAGE_TOKEN, INVALID_ARGUMENT / INVALID_FILTER.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CountWorkflows(self, request, context):
+        """Counts runs, all together or in groups. Changes nothing; it reads every run that it counts.
+
+        Errors: INVALID_ARGUMENT / INVALID_FILTER.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -257,6 +271,11 @@ def add_WorkflowServiceServicer_to_server(servicer, server):
                     servicer.ListWorkflows,
                     request_deserializer=perdure_dot_v1_dot_workflow__service__pb2.ListWorkflowsRequest.FromString,
                     response_serializer=perdure_dot_v1_dot_workflow__service__pb2.ListWorkflowsResponse.SerializeToString,
+            ),
+            'CountWorkflows': grpc.unary_unary_rpc_method_handler(
+                    servicer.CountWorkflows,
+                    request_deserializer=perdure_dot_v1_dot_workflow__service__pb2.CountWorkflowsRequest.FromString,
+                    response_serializer=perdure_dot_v1_dot_workflow__service__pb2.CountWorkflowsResponse.SerializeToString,
             ),
             'GetWorkflowHistory': grpc.unary_unary_rpc_method_handler(
                     servicer.GetWorkflowHistory,
@@ -433,6 +452,33 @@ class WorkflowService:
             '/perdure.v1.WorkflowService/ListWorkflows',
             perdure_dot_v1_dot_workflow__service__pb2.ListWorkflowsRequest.SerializeToString,
             perdure_dot_v1_dot_workflow__service__pb2.ListWorkflowsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CountWorkflows(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/perdure.v1.WorkflowService/CountWorkflows',
+            perdure_dot_v1_dot_workflow__service__pb2.CountWorkflowsRequest.SerializeToString,
+            perdure_dot_v1_dot_workflow__service__pb2.CountWorkflowsResponse.FromString,
             options,
             channel_credentials,
             insecure,

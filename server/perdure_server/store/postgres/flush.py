@@ -28,6 +28,7 @@ from perdure_server.store.postgres.hints import Ears, words_of
 from perdure_server.store.sqlite.rows import (
     from_activity,
     from_child,
+    from_key,
     from_message,
     from_request,
     from_run,
@@ -45,12 +46,14 @@ _WRITES: Final = (
     "delete_children",
     "delete_updates",
     "delete_snapshot",
+    "delete_keys",
     "delete_events",
     "delete_run",
     "delete_activity",
     "delete_task",
     "delete_timer",
     "delete_message",
+    "delete_key",
     "insert_run",
     "update_run",
     "insert_event",
@@ -60,6 +63,7 @@ _WRITES: Final = (
     "put_child",
     "put_update",
     "put_snapshot",
+    "put_key",
     "insert_message",
     "insert_request",
 )
@@ -175,6 +179,9 @@ class Flush:
             )
         self._index += len(change.events)
         rows["put_update"].extend((n, *from_update(row)) for row in change.put_updates.values())
+        keys = change.del_keys - change.put_keys.keys()
+        rows["delete_key"].extend((n, run_id, *key) for key in keys)
+        rows["put_key"].extend((n, *from_key(row)) for row in change.put_keys.values())
         rows["insert_message"].extend((n, *from_message(row)) for row in change.messages)
         if change.snapshot is not None:
             rows["put_snapshot"].append((n, *from_snapshot(change.snapshot)))

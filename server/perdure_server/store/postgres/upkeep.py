@@ -20,6 +20,7 @@ _OF_A_RUN = (
     "delete_children",
     "delete_updates",
     "delete_snapshot",
+    "delete_keys",
     "delete_events",
     "delete_run",
 )

@@ -26,6 +26,7 @@ from perdure_server.store.sqlite.rows import (
     Row,
     from_activity,
     from_child,
+    from_key,
     from_lane,
     from_message,
     from_request,
@@ -46,6 +47,7 @@ _WAVE: Final = (
     "delete_task",
     "delete_timer",
     "delete_message",
+    "delete_key",
     "insert_run",
     "update_run",
     "insert_event",
@@ -55,6 +57,7 @@ _WAVE: Final = (
     "put_child",
     "put_update",
     "put_snapshot",
+    "put_key",
     "insert_message",
     "insert_request",
 )
@@ -161,6 +164,8 @@ class Group:
             )
         self._index += len(change.events)
         rows["put_update"].extend(map(from_update, change.put_updates.values()))
+        rows["delete_key"].extend((run_id, *key) for key in change.del_keys)
+        rows["put_key"].extend(map(from_key, change.put_keys.values()))
         rows["insert_message"].extend(map(from_message, change.messages))
         if change.snapshot is not None:
             rows["put_snapshot"].append(from_snapshot(change.snapshot))

@@ -29,7 +29,11 @@ class Reader:
 
     async def rows(self, query: str, *parameters: object) -> list[Row]:
         """Returns the rows of a named query."""
-        return list(await self.connection.execute_fetchall(self.queries[query], parameters))
+        return await self.rows_of(self.queries[query], *parameters)
+
+    async def rows_of(self, text: str, *parameters: object) -> list[Row]:
+        """Returns the rows of a statement that was put together from named queries."""
+        return list(await self.connection.execute_fetchall(text, parameters))
 
 
 class Readers:
@@ -61,6 +65,11 @@ class Readers:
         """Returns the rows of one query, which is a snapshot by itself."""
         async with self._borrowed() as reader:
             return await reader.rows(query, *parameters)
+
+    async def rows_of(self, text: str, *parameters: object) -> list[Row]:
+        """Returns the rows of a statement that was put together from named queries."""
+        async with self._borrowed() as reader:
+            return await reader.rows_of(text, *parameters)
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Reader]:

@@ -24,6 +24,7 @@ from perdure_server.core.model import (
     RequestRecord,
     Run,
     RunStatus,
+    SearchKey,
     Snapshot,
     Task,
     TaskKind,
@@ -56,6 +57,7 @@ from_task: Final = _getter(Task, "kind")
 from_timer: Final = _getter(Timer, "kind")
 from_child: Final = _getter(Child)
 from_update: Final = _getter(Update)
+from_key: Final = _getter(SearchKey)
 from_snapshot: Final = _getter(Snapshot)
 from_message: Final = _getter(Message, "kind")
 from_request: Final = _getter(RequestRecord)

@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 
 from perdure_server.core.changeset import Changeset
 from perdure_server.core.errors import StoreUnavailable
+from perdure_server.core.filters.fields import Field
 from perdure_server.core.limits import SECOND_US
 from perdure_server.core.model import (
     ApiKey,
@@ -37,11 +38,15 @@ from perdure_server.store.contract import (
     LaneDepth,
     ListedWorker,
     ListFilter,
+    Place,
     Position,
     QueueDepth,
+    RunGroup,
     RunSummary,
     WatchedEvent,
 )
+from perdure_server.store.listing import Listing
+from perdure_server.store.pieces import Sql
 from perdure_server.store.queries import load_queries
 from perdure_server.store.sqlite import rows, upkeep
 from perdure_server.store.sqlite.connection import connect, lock, migrate
@@ -54,13 +59,6 @@ T = TypeVar("T")
 
 _ABOVE_ALL: Final = "\U0010ffff"
 """Stands above every run id."""
-_LISTS: Final = {
-    (False, False): "list_runs",
-    (True, False): "list_runs_by_status",
-    (False, True): "list_runs_by_type",
-    (True, True): "list_runs_by_status_by_type",
-}
-"""The query of a list, by whether it is filtered by status and by type."""
 _BELOW_ALL: Final = (-(2**63), "", "", 0)
 """Stands below the key of every timer."""
 
@@ -88,6 +86,7 @@ class SqliteStore:
         self._path = Path(path)
         self._connect = partial(connect, self._path)
         self._queries = load_queries(__package__)
+        self._listing = Listing(self._queries, self._ask)
         self._opened: _Opened | None = None
 
     async def open(self) -> None:
@@ -183,14 +182,21 @@ class SqliteStore:
         return rows.to_summary(found[0]) if found else None
 
     async def list_runs(
-        self, where: ListFilter, *, before: str | None, limit: int
+        self, where: ListFilter, *, after: Place | None, limit: int
     ) -> list[RunSummary]:
-        """Returns runs by run id descending."""
-        query = _LISTS[where.status is not None, where.workflow_type is not None]
-        filters = (where.namespace, where.status and where.status.value, where.workflow_type)
-        given = [value for value in filters if value is not None]
-        found = await self._rows(query, *given, before or _ABOVE_ALL, limit)
+        """Returns runs in the order of a list."""
+        found = await self._listing.page(where, after=after, limit=limit)
         return [rows.to_summary(row) for row in found]
+
+    async def count_matching(self, where: ListFilter) -> int:
+        """Returns how many runs match."""
+        return await self._listing.count(where)
+
+    async def count_groups(
+        self, where: ListFilter, by: Field | str, *, limit: int
+    ) -> list[RunGroup]:
+        """Returns how many matching runs have each value."""
+        return await self._listing.groups(where, by, limit=limit)
 
     async def list_children(
         self, run_id: str, *, before: str | None, limit: int
@@ -355,6 +361,9 @@ class SqliteStore:
 
     async def _rows(self, query: str, *parameters: object) -> list[Row]:
         return await self._open.readers.rows(query, *parameters)
+
+    async def _ask(self, sql: Sql) -> list[Row]:
+        return await self._open.readers.rows_of(sql.text, *sql.parameters)
 
     async def _write(self, operation: Callable[[Group], T]) -> T:
         (answer,) = await self._open.writer.run([operation])

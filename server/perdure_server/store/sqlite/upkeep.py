@@ -26,6 +26,7 @@ _OF_A_RUN: Final = (
     "delete_children",
     "delete_updates",
     "delete_snapshot",
+    "delete_keys",
     "delete_events",
     "delete_run",
 )

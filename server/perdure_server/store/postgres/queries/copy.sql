@@ -36,6 +36,10 @@ WHERE (run_id, seq) > ($1, $2) ORDER BY run_id, seq LIMIT $3;
 SELECT {{snapshot_columns}} FROM snapshots
 WHERE run_id > $1 ORDER BY run_id LIMIT $2;
 
+-- name: copied_keys
+SELECT {{key_columns}} FROM search_attributes
+WHERE (run_id, name, value) > ($1, $2, $3) ORDER BY run_id, name, value LIMIT $4;
+
 -- name: copied_inbox
 SELECT {{message_columns}} FROM inbox
 WHERE (sender_run_id, seq) > ($1, $2) ORDER BY sender_run_id, seq LIMIT $3;

@@ -111,29 +111,6 @@ FROM runs WHERE run_id = $1;
 -- name: summarize_run
 SELECT {{run_columns}}, started, closed FROM run_summaries WHERE run_id = $1;
 
--- The four lists differ in their filter only. One query with filters that may be absent would
--- cost the index: the planner picks one before it knows the parameters.
-
--- name: list_runs
-SELECT {{run_columns}}, started, closed FROM run_summaries
-WHERE namespace = $1 AND run_id < $2
-ORDER BY run_id DESC LIMIT $3;
-
--- name: list_runs_by_status
-SELECT {{run_columns}}, started, closed FROM run_summaries
-WHERE namespace = $1 AND status = $2 AND run_id < $3
-ORDER BY run_id DESC LIMIT $4;
-
--- name: list_runs_by_type
-SELECT {{run_columns}}, started, closed FROM run_summaries
-WHERE namespace = $1 AND workflow_type = $2 AND run_id < $3
-ORDER BY run_id DESC LIMIT $4;
-
--- name: list_runs_by_status_by_type
-SELECT {{run_columns}}, started, closed FROM run_summaries
-WHERE namespace = $1 AND status = $2 AND workflow_type = $3 AND run_id < $4
-ORDER BY run_id DESC LIMIT $5;
-
 -- name: count_runs
 SELECT status, count(*) FROM runs WHERE namespace = $1 GROUP BY status;
 

@@ -36,6 +36,10 @@ WHERE (run_id, seq) > (?, ?) ORDER BY run_id, seq LIMIT ?;
 SELECT {{snapshot_columns}} FROM snapshots
 WHERE run_id > ? ORDER BY run_id LIMIT ?;
 
+-- name: copied_keys
+SELECT {{key_columns}} FROM search_attributes
+WHERE (run_id, name, value) > (?, ?, ?) ORDER BY run_id, name, value LIMIT ?;
+
 -- name: copied_inbox
 SELECT {{message_columns}} FROM inbox
 WHERE (sender_run_id, seq) > (?, ?) ORDER BY sender_run_id, seq LIMIT ?;

@@ -51,29 +51,6 @@ FROM runs WHERE run_id = ?;
 -- name: summarize_run
 SELECT {{run_columns}}, started, closed FROM run_summaries WHERE run_id = ?;
 
--- The four lists differ in their filter only. One query with filters that may be absent would
--- cost the index: the planner picks one before it knows the parameters.
-
--- name: list_runs
-SELECT {{run_columns}}, started, closed FROM run_summaries
-WHERE namespace = ? AND run_id < ?
-ORDER BY run_id DESC LIMIT ?;
-
--- name: list_runs_by_status
-SELECT {{run_columns}}, started, closed FROM run_summaries
-WHERE namespace = ? AND status = ? AND run_id < ?
-ORDER BY run_id DESC LIMIT ?;
-
--- name: list_runs_by_type
-SELECT {{run_columns}}, started, closed FROM run_summaries
-WHERE namespace = ? AND workflow_type = ? AND run_id < ?
-ORDER BY run_id DESC LIMIT ?;
-
--- name: list_runs_by_status_by_type
-SELECT {{run_columns}}, started, closed FROM run_summaries
-WHERE namespace = ? AND status = ? AND workflow_type = ? AND run_id < ?
-ORDER BY run_id DESC LIMIT ?;
-
 -- name: count_runs
 SELECT status, count(*) FROM runs WHERE namespace = ? GROUP BY status;
 

@@ -1,0 +1,322 @@
+"""Owns how lists and counts of runs are asked of a database: which statement, from which index.
+
+A list is a walk along an index in its order, or a sort of few runs that another index finds. Which
+of the two is cheaper depends on how many runs the conditions leave, so the sources that a filter
+offers are counted first, up to a bound.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from typing import Any, Final
+
+from perdure_server.core.filters.conditions import (
+    Attribute,
+    Compared,
+    Condition,
+    Every,
+    Missing,
+    Negation,
+    Order,
+    Some,
+    conjuncts,
+    every,
+    missing,
+)
+from perdure_server.core.filters.fields import FIELDS, Field, Kind
+from perdure_server.core.filters.syntax import Operator
+from perdure_server.store.contract import ListFilter, Place, RunGroup
+from perdure_server.store.pieces import Pieces, Sql
+
+Row = Sequence[Any]
+Ask = Callable[[Sql], Awaitable[list[Row]]]
+"""Runs a statement and returns its rows."""
+
+FEW: Final = 1_000
+"""Runs that are sorted rather than walked past: as many take a few milliseconds."""
+_SOURCES_MAX: Final = 4
+"""Sources that are counted before a list: each is a statement."""
+_NEWEST: Final = Order(FIELDS["run_id"], descending=True)
+_EQUAL_INDEXED: Final = frozenset({"status", "workflow_type", "workflow_id", "run_id"})
+_RANGE_INDEXED: Final = frozenset({"created_at", "completed_at"})
+
+
+@dataclass(slots=True, frozen=True)
+class _Source:
+    """What an index finds."""
+
+    sql: Sql
+    in_order: bool
+    """Whether it has each run once, by run id."""
+
+
+@dataclass(slots=True, frozen=True)
+class _Relation:
+    """What a statement reads: runs, and where their ids are read."""
+
+    sql: Sql
+    id: Sql
+    few: Sql | None = None
+    """The source, when it has few runs."""
+
+
+class Listing:
+    """Lists and counts runs with the pieces of one backend."""
+
+    def __init__(self, queries: Mapping[str, str], ask: Ask) -> None:
+        self._pieces = Pieces(queries)
+        self._ask = ask
+
+    async def page(self, where: ListFilter, *, after: Place | None, limit: int) -> list[Row]:
+        """Returns the rows of at most `limit` summaries behind a place, in the order of the list.
+
+        Runs without a value to sort by follow those that have one.
+        """
+        order = where.order or _NEWEST
+        condition = condition_of(where)
+        source = await self._source(where.namespace, condition)
+        query = _Query(self._pieces, where.namespace, condition, order)
+        found: list[Row] = []
+        if order.by != _NEWEST.by and (after is None or after.key is not None):
+            found = await self._ask(query.sorted(source, after, limit))
+            after = None
+            if len(found) == limit or not query.has_missing:
+                return found
+        rest = replace(query, condition=every(condition, query.missing))
+        return found + await self._ask(rest.by_id(source, after, limit - len(found)))
+
+    async def count(self, where: ListFilter) -> int:
+        """Returns how many runs match."""
+        condition = condition_of(where)
+        source = await self._source(where.namespace, condition)
+        query = _Query(self._pieces, where.namespace, condition, _NEWEST)
+        ((count,),) = await self._ask(query.count(source))
+        return int(count)
+
+    async def groups(self, where: ListFilter, by: Field | str, *, limit: int) -> list[RunGroup]:
+        """Returns values with how many matching runs have each, the largest groups first."""
+        condition = condition_of(where)
+        source = await self._source(where.namespace, condition)
+        query = _Query(self._pieces, where.namespace, condition, Order(by, descending=True))
+        found = await self._ask(query.groups(source, limit))
+        is_truth = isinstance(by, Field) and by.kind is Kind.TRUTH
+        return [RunGroup(bool(value) if is_truth else value, count) for value, count in found]
+
+    async def _source(self, namespace: str, condition: Condition | None) -> _Relation | None:
+        """Returns the few runs that an index finds, else those of a key, else None."""
+        walk: _Relation | None = None
+        fewest = FEW
+        chosen: _Source | None = None
+        for number, source in enumerate(self._sources(namespace, condition)):
+            if number == _SOURCES_MAX:
+                break
+            if walk is None and source.in_order:
+                walk = self._relation("relation_of_key", source)
+            ((count,),) = await self._ask(
+                self._pieces.make("counted_source", FEW, source=source.sql)
+            )
+            if count < fewest:
+                fewest, chosen = count, source
+        if chosen is not None:
+            return replace(self._relation("relation_of_few", chosen), few=chosen.sql)
+        return walk
+
+    def _relation(self, name: str, source: _Source) -> _Relation:
+        pieces = self._pieces
+        return _Relation(pieces.make(name, source=source.sql), pieces.make("id_of_found"))
+
+    def _sources(self, namespace: str, condition: Condition | None) -> Iterator[_Source]:
+        make = self._pieces.make
+        fields: defaultdict[str, list[Condition]] = defaultdict(list)
+        for part in conjuncts(condition):
+            match part:
+                case Attribute(name, low, high):
+                    if part.key is not None:
+                        sql = make("source_by_key", namespace, name, part.key)
+                        yield _Source(sql, in_order=True)
+                    else:
+                        sql = make("source_by_range", namespace, name, low, high)
+                        yield _Source(sql, in_order=False)
+                case Compared(field, operator) if _is_indexed(field, operator):
+                    fields[field.name].append(part)
+        for parts in fields.values():
+            sql = sql_of(self._pieces, every(*parts))
+            yield _Source(make("source_by_field", namespace, condition=sql), in_order=False)
+
+
+@dataclass(slots=True, frozen=True)
+class _Query:
+    """The statements of one filter."""
+
+    pieces: Pieces
+    namespace: str
+    condition: Condition | None
+    order: Order
+
+    @property
+    def has_missing(self) -> bool:
+        """Whether a run may have nothing to sort by."""
+        by = self.order.by
+        return isinstance(by, str) or by.nullable
+
+    @property
+    def missing(self) -> Condition | None:
+        """What holds of runs that have nothing to sort by; None when all are sorted by id."""
+        return None if self.order.by == _NEWEST.by else missing(self.order.by)
+
+    def sorted(self, source: _Relation | None, after: Place | None, limit: int) -> Sql:
+        """Returns the statement of the runs that have something to sort by."""
+        by, make = self.order.by, self.pieces.make
+        relation = self._relation(source)
+        if isinstance(by, Field):
+            place = make(f"column_by_{by.name}")
+            present = Negation(Missing(by)) if by.nullable else None
+            condition = every(self.condition, present)
+        else:
+            place, condition = make("place_sorted"), self.condition
+            relation = self._in_order(by, source)
+        bound = make("always")
+        if after is not None:
+            bound = make(
+                f"after_place_by_{self._direction}",
+                after.key,
+                after.run_id,
+                place=place,
+                id=relation.id,
+            )
+        keys = make(
+            "page_keys",
+            self.namespace,
+            limit,
+            id=relation.id,
+            place=place,
+            relation=relation.sql,
+            condition=sql_of(self.pieces, condition),
+            after=bound,
+            direction=self._word,
+        )
+        return make("listed_runs", keys=keys, direction=self._word)
+
+    def by_id(self, source: _Relation | None, after: Place | None, limit: int) -> Sql:
+        """Returns the statement of runs in the order of their ids."""
+        make, relation = self.pieces.make, self._relation(source)
+        bound = make("always")
+        if after is not None:
+            bound = make(f"after_id_by_{self._direction}", after.run_id, id=relation.id)
+        keys = make(
+            "page_keys_by_id",
+            self.namespace,
+            limit,
+            id=relation.id,
+            relation=relation.sql,
+            condition=sql_of(self.pieces, self.condition),
+            after=bound,
+            direction=self._word,
+        )
+        return make("listed_runs", keys=keys, direction=self._word)
+
+    def count(self, source: _Relation | None) -> Sql:
+        """Returns the statement that counts runs."""
+        return self.pieces.make(
+            "counted_runs",
+            self.namespace,
+            relation=self._relation(source).sql,
+            condition=sql_of(self.pieces, self.condition),
+        )
+
+    def groups(self, source: _Relation | None, limit: int) -> Sql:
+        """Returns the statement that counts runs by value."""
+        by, make = self.order.by, self.pieces.make
+        relation = self._relation(source).sql
+        if isinstance(by, Field):
+            place = make(f"column_by_{by.name}")
+        else:
+            place = make("place_grouped")
+            relation = make("relation_with_groups", by, relation=relation)
+        return make(
+            "counted_groups",
+            self.namespace,
+            limit,
+            relation=relation,
+            place=place,
+            condition=sql_of(self.pieces, self.condition),
+        )
+
+    @property
+    def _direction(self) -> str:
+        return "descending" if self.order.descending else "ascending"
+
+    @property
+    def _word(self) -> Sql:
+        return self.pieces.make(f"in_order_by_{self._direction}")
+
+    def _relation(self, source: _Relation | None) -> _Relation:
+        make = self.pieces.make
+        return source or _Relation(make("relation_of_all"), make("id_of_run"))
+
+    def _in_order(self, name: str, source: _Relation | None) -> _Relation:
+        """Returns the runs that have an attribute, in its order unless they are few."""
+        make = self.pieces.make
+        if source is not None and source.few is not None:
+            sql = make("relation_of_few_in_order", name, source=source.few)
+            return _Relation(sql, source.id)
+        return _Relation(make("relation_in_order", self.namespace, name), make("id_of_sorted"))
+
+
+def sql_of(pieces: Pieces, condition: Condition | None) -> Sql:
+    """Returns a condition as a piece of a statement about `runs`."""
+    make = pieces.make
+    match condition:
+        case None:
+            return make("always")
+        case Every(parts):
+            return _joined(pieces, "both", parts)
+        case Some(parts):
+            return _joined(pieces, "either", parts)
+        case Negation(part) if not isinstance(part, Missing):
+            return make("negated", part=sql_of(pieces, part))
+    return _leaf(pieces, condition)
+
+
+def _joined(pieces: Pieces, name: str, parts: Sequence[Condition]) -> Sql:
+    return reduce(
+        lambda left, right: pieces.make(name, left=left, right=right),
+        [sql_of(pieces, part) for part in parts],
+    )
+
+
+def _leaf(pieces: Pieces, condition: Compared | Missing | Attribute | Negation) -> Sql:
+    make = pieces.make
+    match condition:
+        case Compared(field, operator, value):
+            column = make(f"column_by_{field.name}")
+            compared = make(f"compared_by_{operator}", value, column=column)
+            return make("present", column=column, part=compared) if field.nullable else compared
+        case Missing(field):
+            return make("missing", column=make(f"column_by_{field.name}"))
+        case Negation(Missing(field)):
+            return make("set", column=make(f"column_by_{field.name}"))
+        case Attribute(name, low, high) if condition.key is None:
+            return make("attribute_by_range", name, low, high)
+        case Attribute(name, key):
+            return make("attribute_by_key", name, key)
+    raise AssertionError(condition)
+
+
+def condition_of(where: ListFilter) -> Condition | None:
+    """Returns all that a filter asks for as one condition."""
+    status, type_ = where.status, where.workflow_type
+    return every(
+        Compared(FIELDS["status"], Operator.EQUAL, status.value) if status else None,
+        Compared(FIELDS["workflow_type"], Operator.EQUAL, type_) if type_ else None,
+        where.condition,
+    )
+
+
+def _is_indexed(field: Field, operator: Operator) -> bool:
+    if operator is Operator.EQUAL:
+        return field.name in _EQUAL_INDEXED | _RANGE_INDEXED
+    return field.name in _RANGE_INDEXED
