@@ -11,6 +11,7 @@ from google.protobuf.duration_pb2 import Duration
 from perdure.v1.activity_pb2 import ActivityOptions
 from perdure.v1.command_pb2 import (
     CancelActivity,
+    CancelChild,
     CancelTimer,
     CancelWorkflow,
     Command,
@@ -18,6 +19,8 @@ from perdure.v1.command_pb2 import (
     FailWorkflow,
     ScheduleActivity,
     ScheduleTimer,
+    SignalWorkflow,
+    StartChildWorkflow,
     UpsertSearchAttributes,
     WaitForSignal,
 )
@@ -36,7 +39,16 @@ from perdure_server.core import decide
 from perdure_server.core.draft import Draft, NextRun
 from perdure_server.core.frames import parse_frame
 from perdure_server.core.limits import SECOND_US
-from perdure_server.core.model import Activity, EventRow, Run, Task, TaskKind, Timer, TimerKind
+from perdure_server.core.model import (
+    Activity,
+    EventRow,
+    Message,
+    Run,
+    Task,
+    TaskKind,
+    Timer,
+    TimerKind,
+)
 from perdure_server.core.run import TASK_ACCEPTED
 from perdure_server.core.state import RunState
 from perdure_server.core.times import to_duration
@@ -56,6 +68,10 @@ class Life:
         """What `apply` was given, in order: kind, number, size; with accepted workflow tasks."""
         request = {"workflow_type": "checkout", "workflow_id": "o-1", **request}
         start = decide.normalize_start(StartWorkflowRequest(**request))
+        self.sent: list[Message] = []
+        """What the run has sent to others, in order."""
+        self.known: dict[str, Run] = {}
+        """The latest runs of workflow ids that are taken."""
         self.draft = decide.decide_start(
             start, new=NextRun("run-1", 11), generation=1, now_us=self.now_us
         )
@@ -86,6 +102,7 @@ class Life:
     def decide(self, decision: Callable[[Draft], Any]) -> Any:
         """Decides on a fork and commits; a decision that raises leaves nothing behind."""
         self.draft = Draft(self.state)
+        self.draft.known = self.known
         trial = self.draft.fork()
         answer = decision(trial)
         self.draft.absorb(trial)
@@ -135,7 +152,12 @@ class Life:
         seen = self.run.seen_seq
         self.decide(
             lambda draft: decide.decide_commands(
-                draft, token, commands, next_run=NEXT, now_us=self.now_us
+                draft,
+                token,
+                commands,
+                next_run=NEXT,
+                new_runs=[NextRun(f"child-{self.run.version}-{n}", n) for n in range(9)],
+                now_us=self.now_us,
             )
         )
         if self.run.seen_seq != seen:
@@ -213,10 +235,26 @@ class Life:
     def terminate(self, reason: str = "") -> None:
         self.decide(lambda draft: decide.decide_terminate(draft, reason, self.now_us))
 
+    def hear(self, message: Message) -> None:
+        """Records a message of another run."""
+        self.decide(lambda draft: decide.decide_message(draft, message, self.now_us))
+
+    def take_back(self, message: Message, reason: str = "nobody") -> None:
+        """Hears that a message of this run found nobody."""
+        self.decide(
+            lambda draft: decide.decide_message_returned(draft, message, reason, self.now_us)
+        )
+
+    @property
+    def children(self) -> list[Run]:
+        """The runs that the last commit created."""
+        return [draft.run for draft in self.draft.next_runs]
+
     def _settle(self) -> bool:
         self.draft.settle(self.now_us, NEXT)
         if not self.draft.changed:
             return False
+        self.sent += self.draft.messages
         self.rows += self.draft.events
         self.steps += [(row.kind, row.seq, len(row.frame)) for row in self.draft.events]
         return True
@@ -288,3 +326,29 @@ def fail(failure: Failure | None = None) -> Command:
 
 def cancelled() -> Command:
     return Command(cancel_workflow=CancelWorkflow())
+
+
+def start_child(seq: int = 1, workflow_id: str = "c-1", **fields: Any) -> Command:
+    fields = {"workflow_type": "refund", **fields}
+    command = StartChildWorkflow(seq=seq, workflow_id=workflow_id, **fields)
+    return Command(start_child_workflow=command)
+
+
+def send_signal(seq: int = 1, workflow_id: str = "other", **fields: Any) -> Command:
+    fields = {"signal_name": "go", **fields}
+    return Command(signal_workflow=SignalWorkflow(seq=seq, workflow_id=workflow_id, **fields))
+
+
+def send_cancel(seq: int = 1, workflow_id: str = "other", **fields: Any) -> Command:
+    return Command(cancel_child=CancelChild(seq=seq, workflow_id=workflow_id, **fields))
+
+
+def child_of(parent: Life, *, number: int = 0, **columns: Any) -> Life:
+    """Returns the life of a child that the last commit of its parent created."""
+    child = Life()
+    draft = parent.draft.next_runs[number]
+    child.rows, child.steps, child.draft = list(draft.events), [], draft
+    child.state = draft.state()
+    for name, value in columns.items():
+        setattr(child.state.run, name, value)
+    return child

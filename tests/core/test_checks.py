@@ -71,6 +71,12 @@ CASES: list[tuple[Callable[[Any], None], type[Message], dict[str, Any], dict[str
         {"namespace": LONG, "workflow_type": LONG, "page_size": 1_001, "status": 77, "offset": -1},
     ),
     (
+        checks.check_list_children,
+        workflow_service_pb2.ListChildrenRequest,
+        {"workflow_id": "o"},
+        {**NAMES, "page_size": -1},
+    ),
+    (
         checks.check_get_history,
         workflow_service_pb2.GetWorkflowHistoryRequest,
         {"workflow_id": "o"},

@@ -11,6 +11,7 @@ from perdure.v1.search_attributes_pb2 import SearchAttributes
 from perdure_server.core import closing
 from perdure_server.core.activity import ACTIVITY_TRANSITIONS
 from perdure_server.core.cancellation import CANCELLATION_TRANSITIONS, CancellationPhase
+from perdure_server.core.child import CHILD_TRANSITIONS
 from perdure_server.core.model import TaskKind, TimerKind
 from perdure_server.core.run import RUN_TRANSITIONS
 from perdure_server.core.signal import WAIT_TRANSITIONS, WaitPhase
@@ -22,11 +23,15 @@ from tests.core.life import (
     cancel_activity,
     cancel_timer,
     cancelled,
+    child_of,
     complete,
     fail,
     options,
     schedule,
     seconds,
+    send_cancel,
+    send_signal,
+    start_child,
     timer,
     upsert,
 )
@@ -148,6 +153,28 @@ def flooded() -> Life:
     return life
 
 
+def children() -> Life:
+    life = Life()
+    life.work(start_child(1, "c-1"), start_child(2, "c-2"), start_child(3, "o-1"))
+    ends = [child_of(life, number=number) for number in (0, 1)]
+    ends[0].work(complete())
+    ends[1].terminate()
+    for end in ends:
+        life.hear(end.sent[0])
+    return life
+
+
+def messages() -> Life:
+    life, other = Life(), Life()
+    life.work(send_signal(1), send_signal(2), send_cancel(1), send_cancel(2))
+    for number in (0, 2):
+        other.hear(life.sent[number])
+        life.hear(other.sent[-1])
+    life.take_back(life.sent[1])
+    life.take_back(life.sent[3])
+    return life
+
+
 SCENARIOS: list[Callable[[], Life]] = [
     ends_of_a_pending_activity,
     ends_of_a_cancelling_activity,
@@ -163,6 +190,8 @@ SCENARIOS: list[Callable[[], Life]] = [
     lambda: timed_out(seen=True),
     found_by_others,
     flooded,
+    children,
+    messages,
 ]
 
 
@@ -217,6 +246,11 @@ def test_every_row_of_an_activity_is_taken(lives: list[Life]) -> None:
 def test_every_row_of_a_timer_is_taken(lives: list[Life]) -> None:
     taken = rows_taken(lives, TIMER_TRANSITIONS, field("timer_seq", "timer_"))
     assert taken == set(TIMER_TRANSITIONS)
+
+
+def test_every_row_of_a_child_is_taken(lives: list[Life]) -> None:
+    taken = rows_taken(lives, CHILD_TRANSITIONS, field("child_seq", "child_"))
+    assert taken == set(CHILD_TRANSITIONS)
 
 
 def test_every_row_of_a_wait_is_taken(lives: list[Life]) -> None:

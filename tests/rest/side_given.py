@@ -8,6 +8,7 @@ from perdure.v1 import admin_service_pb2 as admin
 from perdure.v1 import namespace_service_pb2 as namespaces
 from perdure.v1 import watch_service_pb2 as watch
 from perdure.v1 import worker_service_pb2 as worker
+from perdure.v1.command_pb2 import Command
 from tests.api.flows import QUEUE, complete_workflow, json_payload, schedule_activity, wait_for
 
 
@@ -61,6 +62,17 @@ async def signalled(flows):
     await running(flows)
     await flows.signal(payload=json_payload('"a"'))
     await flows.signal(signal_name="later")
+    return {}
+
+
+async def parent(flows):
+    """A run that has started two children."""
+    await started(flows)
+    commands = [
+        Command(start_child_workflow={"seq": seq, "workflow_id": name, "workflow_type": "refund"})
+        for seq, name in ((1, "c"), (2, "d"))
+    ]
+    await flows.complete_workflow_task(await flows.poll_workflow_task(), *commands)
     return {}
 
 

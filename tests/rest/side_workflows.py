@@ -164,6 +164,9 @@ READS = (
     Case("result", "GET /workflows/{id}/result", W, given=given.running),
     Case("result of a completed one", "GET /workflows/{id}/result", W, given=given.completed),
     Case("result of a terminated one", "GET /workflows/{id}/result", W, given=given.terminated),
+    Case("children", "GET /workflows/{id}/children", W, given=given.parent),
+    Case("get a child", "GET /workflows/{id}", {"workflow_id": "c"}, given=given.parent),
+    Case("history of a parent", "GET /workflows/{id}/events", W, given=given.parent),
     Case("history", "GET /workflows/{id}/events", W, given=given.worked),
     Case(
         "history backwards",

@@ -64,7 +64,6 @@ GET /openapi.json
 """
 
 TO_COME = {
-    "children": {"GET /workflows/{id}/children"},
     "state": {"GET /workflows/{id}/state", "GET /workflows/{id}/state/{name}"},
     "query": {"POST /workflows/{id}/query/{name}"},
     "update": {"POST /workflows/{id}/update/{name}"},
@@ -103,7 +102,7 @@ STREAMS = {"GET /workflows/{id}/events/stream", "GET /tasks/stream", "GET /event
 PUBLIC = {"GET /health", "GET /version", "GET /openapi.json"}
 
 STILL_NULL = {
-    "Workflow": {"parent_id", "archived_at", "archive_uri"},
+    "Workflow": {"archived_at", "archive_uri"},
     "Activity": set(),
     "ActivityTask": {"result", "error", "claimed_by", "completed_at", "last_heartbeat"},
 }

@@ -25,6 +25,10 @@ SCHEDULE = (
     '{"worker_id":"w","commands":[{"type":"ScheduleActivity","seq":1,"name":"charge",'
     '"input":{"cents":100}},{"type":"ScheduleTimer","seq":1,"duration_secs":1.5}]}'
 )
+CHILD = (
+    '{"worker_id":"w","commands":[{"type":"StartChildWorkflow","workflow_type":"refund",'
+    '"workflow_id":"c-1","input":[1]}]}'
+)
 FOUND = (
     '{"workflow_type":"order","workflow_id":"o-3","search_attributes":{"team":"a","amount":12,'
     '"share":1.0,"due":"2026-03-29T01:00:00Z","tags":["x","y"]},"memo":{"by":"ann"}}'
@@ -95,6 +99,11 @@ CALLS = (
     ("list", "GET /workflows?filter=amount%20%3E", None),
     ("count", "GET /workflows:count", None),
     ("count", "GET /workflows:count?group_by=team&filter=type%20%3D%20'order'", None),
+    ("start", "POST /workflows", '{"workflow_type":"t","workflow_id":"p-1","task_queue":"p"}'),
+    ("poll_workflow", "POST /workflow-tasks/poll", '{"queue":"p","worker_id":"w"}'),
+    ("commands", "POST /workflow-tasks/p-1/commands", CHILD),
+    ("children", "GET /workflows/p-1/children", None),
+    ("history", "GET /workflows/p-1/events", None),
 )
 PATHS = {f"{route.verb} {route.path}" for route in routes()} - {"GET /api/v1/openapi.json"}
 

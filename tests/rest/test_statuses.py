@@ -57,7 +57,8 @@ def kinds(kind):
     "kind", [kind for kind in kinds(domain.DomainError) if kind.__module__ == domain.__name__]
 )
 def test_a_mistake_of_the_caller_is_never_5xx(kind):
-    error = kind(0, "f", "p") if kind is domain.InvalidCommand else kind("text")
+    others = {domain.InvalidCommand: (0, "f", "p"), domain.InvalidFilter: ("text", 1)}
+    error = kind(*others.get(kind, ("text",)))
     is_ours = code_of(error).name in {"UNAVAILABLE", "INTERNAL"}
     assert refusal(error).status // 100 == (5 if is_ours else 4)
 

@@ -48,6 +48,7 @@ FILTERED = {
     "closed_runs": {"closed_at_us"},
     # Nearly all messages are recorded as soon as they are sent.
     "read_inbox": {"created_at_us"},
+    "overdue": {"created_at_us"},
     "queue_depths": {"namespace"},
 }
 """Columns that are looked at in rows found by an index: others would be walks in disguise."""

@@ -39,16 +39,16 @@ async def test_children_stand_until_their_parent_closes(store: Store) -> None:
     assert closed.children == {}
 
 
-async def test_children_are_listed_newest_first(store: Store) -> None:
+async def test_children_are_listed_oldest_first(store: Store) -> None:
     parent = a_run(1)
     children = [a_run(number, parent_run_id=parent.run_id, parent_seq=1) for number in (2, 3, 4)]
     for run in (parent, *children, a_run(5)):
         await store.commit([alone(starting(run))])
-    newest = await store.list_children(parent.run_id, before=None, limit=2)
-    assert [each.run.run_id for each in newest] == [children[2].run_id, children[1].run_id]
-    rest = await store.list_children(parent.run_id, before=children[1].run_id, limit=2)
-    assert [each.run.run_id for each in rest] == [children[0].run_id]
-    assert await store.list_children("", before=None, limit=9) == []
+    first = await store.list_children(parent.run_id, after="", limit=2)
+    assert [each.run.run_id for each in first] == [children[0].run_id, children[1].run_id]
+    rest = await store.list_children(parent.run_id, after=children[1].run_id, limit=2)
+    assert [each.run.run_id for each in rest] == [children[2].run_id]
+    assert await store.list_children("", after="", limit=9) == []
 
 
 async def test_an_update_keeps_its_outcome_when_it_is_no_longer_open(store: Store) -> None:

@@ -178,12 +178,10 @@ class FaultyStore:
         """Returns how many matching runs have each value."""
         return await self._back(await self._inner.count_groups(where, by, limit=limit))
 
-    async def list_children(
-        self, run_id: str, *, before: str | None, limit: int
-    ) -> list[RunSummary]:
+    async def list_children(self, run_id: str, *, after: str, limit: int) -> list[RunSummary]:
         """Returns the children of a run."""
         await self._arrive()
-        return await self._back(await self._inner.list_children(run_id, before=before, limit=limit))
+        return await self._back(await self._inner.list_children(run_id, after=after, limit=limit))
 
     async def find_update(self, run_id: str, seq: int) -> Update | None:
         """Returns an update."""

@@ -252,6 +252,7 @@ class SharedModelStore(ModelStore):
         return Overdue(
             tuple(timer for timer in timers if timer.due_at_us < before_us),
             tuple(row[-1] for row in sorted(leases, key=lambda row: row[:-1])[:limit]),
+            tuple(await self.read_inbox(after=None, before_us=before_us, limit=limit)),
         )
 
     async def ready_lanes(self, now_us: int) -> list[Lane]:

@@ -195,16 +195,13 @@ class ModelStore:
         """Returns how many matching runs have each value."""
         return groups_of(self._contents.runs.values(), where, by, limit)
 
-    async def list_children(
-        self, run_id: str, *, before: str | None, limit: int
-    ) -> list[RunSummary]:
-        """Returns the children of a run by run id descending."""
+    async def list_children(self, run_id: str, *, after: str, limit: int) -> list[RunSummary]:
+        """Returns the children of a run by run id ascending."""
         runs = self._contents.runs
         found = [
             runs[each].summary
-            for each in sorted(runs, reverse=True)
-            if run_id and runs[each].run.parent_run_id == run_id
-            if before is None or each < before
+            for each in sorted(runs)
+            if run_id and runs[each].run.parent_run_id == run_id and each > after
         ]
         return found[:limit]
 

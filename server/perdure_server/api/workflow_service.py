@@ -52,6 +52,11 @@ class WorkflowService:
         checks.check_count_workflows(request)
         return await self._workflows.count(request)
 
+    async def ListChildren(self, request: pb.ListChildrenRequest) -> Answer:
+        """Lists the children of one run."""
+        checks.check_list_children(request)
+        return await self._workflows.list_children(request)
+
     async def GetWorkflowHistory(self, request: pb.GetWorkflowHistoryRequest) -> Answer:
         """Returns a page of the history of one run."""
         checks.check_get_history(request)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from perdure_server.core.errors import InvalidRequest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from perdure_server.core.draft import Draft, NextRun
 
 
@@ -21,6 +23,8 @@ class CommandBatch:
     draft: Draft
     next_run: NextRun
     now_us: int
+    new_runs: Iterator[NextRun] = field(default_factory=lambda: iter(()))
+    """Ids of the children that the commands may start."""
     cancelled: set[tuple[str, int]] = field(default_factory=set)
     upserted: bool = False
     """Whether a command changed search attributes."""

@@ -19,6 +19,7 @@ from perdure.v1.workflow_service_pb2 import (
     GetWorkflowRequest,
     GetWorkflowResultRequest,
     HistoryOrder,
+    ListChildrenRequest,
     ListWorkflowsRequest,
     ScheduleActivityRequest,
     SignalWorkflowRequest,
@@ -117,6 +118,12 @@ def check_list(request: ListWorkflowsRequest) -> None:
 def check_count_workflows(request: CountWorkflowsRequest) -> None:
     """Checks CountWorkflows. The filter is read where it is used."""
     check_id("namespace", request.namespace)
+
+
+def check_list_children(request: ListChildrenRequest) -> None:
+    """Checks ListChildren."""
+    _check_names(request)
+    check_page_size(request.page_size)
 
 
 def check_get_history(request: GetWorkflowHistoryRequest) -> None:

@@ -13,7 +13,7 @@ from perdure.v1.history_pb2 import (
     WorkflowTerminated,
     WorkflowTimedOut,
 )
-from perdure_server.core import fields
+from perdure_server.core import child, fields
 from perdure_server.core.errors import InvalidRequest
 from perdure_server.core.limits import HISTORY_BYTES_MAX, HISTORY_EVENTS_MAX
 from perdure_server.core.opening import open_next_run
@@ -116,10 +116,16 @@ def enforce_limits(draft: Draft, *, next_run: NextRun, now_us: int) -> None:
 
 
 def close(draft: Draft, now_us: int, **event: Any) -> None:
-    """Tells every session that holds a task of the run, and appends the closing event."""
+    """Appends the closing event, and tells whom it concerns.
+
+    The sessions that hold a task of the run, its children, and its parent.
+    """
     for task in draft.tasks():
         draft.notify(task, "WORKFLOW_CLOSED")
+    children = draft.children()
     draft.append(now_us, **event)
+    child.end_children(draft, children)
+    child.tell_parent(draft, **event)
 
 
 def _unhandled(draft: Draft, unconsumed: Sequence[UnhandledSignal] = ()) -> list[UnhandledSignal]:

@@ -23,9 +23,11 @@ from perdure_server.core import (
     activity,
     attributes,
     cancellation,
+    child,
     closing,
     external,
     fields,
+    messages,
     signal,
     timer,
     workflow_task,
@@ -40,7 +42,15 @@ from perdure_server.core.errors import (
     WorkflowNotFound,
 )
 from perdure_server.core.limits import COMMANDS_MAX
-from perdure_server.core.model import Activity, RunStatus, Task, TaskKind, Timer, TimerKind
+from perdure_server.core.model import (
+    Activity,
+    Message,
+    RunStatus,
+    Task,
+    TaskKind,
+    Timer,
+    TimerKind,
+)
 from perdure_server.core.start import decide_start, decide_taken_id, normalize_start
 from perdure_server.core.token import TaskToken
 
@@ -52,6 +62,8 @@ __all__ = [
     "decide_commands",
     "decide_heartbeat",
     "decide_lease_expired",
+    "decide_message",
+    "decide_message_returned",
     "decide_replacement",
     "decide_schedule_activity",
     "decide_signal",
@@ -71,6 +83,9 @@ _COMMANDS: Final[dict[str, Callable[[CommandBatch, Any], None]]] = {
     "cancel_timer": timer.cancel,
     "wait_for_signal": signal.wait,
     "upsert_search_attributes": attributes.upsert,
+    "start_child_workflow": child.start,
+    "cancel_child": messages.send_cancel,
+    "signal_workflow": messages.send_signal,
     "complete_workflow": closing.complete,
     "fail_workflow": closing.fail,
     "cancel_workflow": closing.cancel,
@@ -136,11 +151,13 @@ def decide_commands(
     commands: Sequence[Command],
     *,
     next_run: NextRun,
+    new_runs: Sequence[NextRun] = (),
     now_us: int,
 ) -> None:
     """Applies the commands of a workflow task.
 
-    The report already accepted, sent again, changes nothing.
+    The report already accepted, sent again, changes nothing. `new_runs` has ids for each child that
+    the commands start.
 
     Raises `StaleTask` when the lease is not current, and `InvalidCommand` for the first command
     that is malformed.
@@ -150,7 +167,7 @@ def decide_commands(
         return
     fields.check_count("commands", len(commands), COMMANDS_MAX)
     workflow_task.accept(draft, task, token.seen_seq, now_us)
-    batch = CommandBatch(draft, next_run, now_us)
+    batch = CommandBatch(draft, next_run, now_us, iter(new_runs))
     for index, command in enumerate(commands):
         _apply_command(batch, command, index)
     if batch.upserted and all(command.WhichOneof("command") in _MUTE for command in commands):
@@ -231,6 +248,16 @@ def decide_lease_expired(
     if task is None or task.lease_until_us is None or now_us < task.lease_until_us:
         return
     _FAMILIES[kind].expire(draft, task, now_us)
+
+
+def decide_message(draft: Draft, message: Message, now_us: int) -> None:
+    """Records what another run tells this one. Raises `WorkflowClosed` when it is to hear that."""
+    messages.deliver(draft, message, now_us)
+
+
+def decide_message_returned(draft: Draft, message: Message, reason: str, now_us: int) -> None:
+    """Records that a message of this run found nobody who takes it."""
+    messages.give_back(draft, message, reason, now_us)
 
 
 def decide_timer_due(draft: Draft, due: Timer, *, next_run: NextRun, now_us: int) -> None:

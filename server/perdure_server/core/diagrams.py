@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from perdure_server.core.activity import ACTIVITY_TRANSITIONS
 from perdure_server.core.cancellation import CANCELLATION_TRANSITIONS
+from perdure_server.core.child import CHILD_TRANSITIONS
 from perdure_server.core.run import RUN_TRANSITIONS
 from perdure_server.core.signal import WAIT_TRANSITIONS
 from perdure_server.core.timer import TIMER_TRANSITIONS
@@ -21,6 +22,7 @@ _TABLES: Final[dict[str, Transitions]] = {
     "Run": RUN_TRANSITIONS,
     "Activity": ACTIVITY_TRANSITIONS,
     "Timer": TIMER_TRANSITIONS,
+    "Child": CHILD_TRANSITIONS,
     "Wait for a signal": WAIT_TRANSITIONS,
     "Cancellation of a run": CANCELLATION_TRANSITIONS,
 }

@@ -8,7 +8,7 @@ What is decided is not this module's business, except what follows from every de
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,7 +75,7 @@ class Draft:
     """What one or more decisions change in one run.
 
     `run` is a private copy that decisions change. `next_runs` holds drafts of runs that are created
-    by the same commit.
+    by the same commit. `known` has the latest runs of workflow ids that turned out to be taken.
     """
 
     __slots__ = (
@@ -85,6 +85,7 @@ class Draft:
         "_touched",
         "events",
         "fences",
+        "known",
         "messages",
         "next_runs",
         "notices",
@@ -106,6 +107,7 @@ class Draft:
         self.next_runs: list[Draft] = []
         self.messages: list[Message] = []
         self.snapshot: Snapshot | None = None
+        self.known: Mapping[str, Run] = base.known if isinstance(base, Draft) else {}
 
     @classmethod
     def new(cls, run: Run) -> Draft:
@@ -182,6 +184,10 @@ class Draft:
     def tasks(self) -> list[Task]:
         """Returns every task of the run."""
         return [task for _, task in self.rows.tasks.items()]
+
+    def child(self, seq: int) -> Child | None:
+        """Returns a child, or None."""
+        return self.rows.children.get(seq)
 
     def children(self) -> list[Child]:
         """Returns every child of the run, by number."""

@@ -49,6 +49,8 @@ def open_next_run(draft: Draft, delay_us: int, *, next_run: NextRun, now_us: int
             created_at_us=now_us,
             updated_at_us=now_us,
             previous_run_id=run.run_id,
+            parent_run_id=run.parent_run_id,
+            parent_seq=run.parent_seq,
         )
     )
     started = WorkflowStarted()

@@ -21,6 +21,9 @@ COMMAND_KINDS: Final = frozenset(
         "timer_cancelled",
         "workflow_awaiting_signal",
         "search_attributes_upserted",
+        "child_workflow_started",
+        "signal_workflow_initiated",
+        "cancel_workflow_initiated",
     }
 )
 """Events that the code caused itself, so that it need not be run to learn of them."""
@@ -40,6 +43,12 @@ _RESOLUTIONS: Final = (
     "activity_timed_out",
     "activity_cancelled",
     "timer_fired",
+    "child_workflow_completed",
+    "child_workflow_failed",
+    "signal_workflow_delivered",
+    "signal_workflow_failed",
+    "cancel_workflow_delivered",
+    "cancel_workflow_failed",
 )
 _CLOSINGS: Final = {
     "workflow_failed": RunStatus.FAILED,

@@ -9,10 +9,14 @@ from typing import Any
 
 from perdure_server.core.changeset import Changeset
 from perdure_server.core.draft import Draft
-from perdure_server.core.model import TaskKind, TimerKind
+from perdure_server.core.limits import SECOND_US
+from perdure_server.core.model import Run, TaskKind, TimerKind
 from perdure_server.core.state import RunState
 from perdure_server.engine.aftermath import Matches
 from perdure_server.engine.stimuli import Stimulus, Visit
+from perdure_server.store.shared import SharedStore
+
+_CONTENDED_US = SECOND_US
 
 
 @dataclass(slots=True)
@@ -48,5 +52,23 @@ class Actor:
     """Whether another server has changed the run since its state was read."""
     contended_until_us: int = 0
     """Until when, in monotonic time, servers take turns with the run."""
+    known: dict[str, Run] = field(default_factory=dict)
+    """The latest runs of workflow ids that children could not have."""
     turn: AsyncExitStack | None = None
     """This server's turn, while it has it."""
+
+    def contend(self, now_us: int) -> None:
+        """Has servers take turns with the run for a while from `now_us`, in monotonic time."""
+        self.contended_until_us = now_us + _CONTENDED_US
+
+    def is_contended(self, now_us: int) -> bool:
+        """Whether servers take turns with the run at `now_us`, in monotonic time."""
+        return self.contended_until_us > now_us
+
+
+async def take_turn(actor: Actor, shared: SharedStore | None) -> None:
+    """Waits for this server's turn at a run, which the actor then has."""
+    assert shared is not None
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(shared.alone_with(actor.run_id))
+        actor.turn = stack.pop_all()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from perdure_server.core.changeset import Changeset, RunChange
 from perdure_server.core.draft import CancelNotice
-from perdure_server.core.model import Run, TaskKind, TimerKind
+from perdure_server.core.model import Message, Run, TaskKind, TimerKind
 from perdure_server.core.state import RunState
 from perdure_server.engine.alarms import Alarms
 from perdure_server.engine.dispatch import Dispatcher, Match
@@ -23,6 +23,7 @@ from perdure_server.store.contract import Committed, Position
 
 Matches = list[Match]
 Notify = Callable[[str, CancelNotice], None]
+Send = Callable[[Sequence[Message]], None]
 Publish = Callable[[Sequence[RunChange], Position], None]
 
 
@@ -38,6 +39,7 @@ class Aftermath:
         publish: Publish,
         results: Results,
         notify: Notify,
+        send: Send,
     ) -> None:
         self._dispatcher = dispatcher
         self._timers = timers
@@ -45,6 +47,7 @@ class Aftermath:
         self._publish = publish
         self._results = results
         self._notify = notify
+        self._send = send
 
     def prepare(self, changes: Sequence[RunChange]) -> Matches:
         """Leases the tasks that changes create, before they are committed."""
@@ -89,6 +92,8 @@ class Aftermath:
         for run_id, notice in notices:
             self._notify(run_id, notice)
         for change in changeset.changes:
+            if change.messages:
+                self._send(change.messages)
             if change.closes:
                 self._results.closed(change.run, change.events[-1].frame)
 

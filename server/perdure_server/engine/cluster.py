@@ -24,6 +24,7 @@ from perdure_server.engine.alarms import Alarms
 from perdure_server.engine.background import Background
 from perdure_server.engine.dispatch import Dispatcher
 from perdure_server.engine.feeder import Feeder
+from perdure_server.engine.inbox import Inbox
 from perdure_server.engine.keys import Keys
 from perdure_server.engine.peers import Peers
 from perdure_server.engine.ports import Clock, Ids
@@ -67,6 +68,7 @@ class Parts:
     keys: Keys
     feeder: Feeder
     presence: Presence
+    inbox: Inbox
     lose: Callable[[Held], None]
 
 
@@ -300,6 +302,7 @@ class Cluster(Peers):
         overdue = await self._store.overdue(now_us - _LATE_US, limit=_SWEEP_MAX)
         for timer in overdue.timers:
             self._parts.timers.set(timer)
+        self._parts.inbox.deliver(overdue.messages)
         for task in overdue.leases:
             if task.lease_until_us is not None:
                 self._parts.leases.set((task.run_id, task.kind, task.seq), task.lease_until_us)

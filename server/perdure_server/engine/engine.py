@@ -10,7 +10,7 @@ from perdure_server.core import decide
 from perdure_server.core.changeset import RunChange
 from perdure_server.core.draft import Draft
 from perdure_server.core.errors import DomainError, RunContended, ShuttingDown, StoreError
-from perdure_server.core.model import Timer
+from perdure_server.core.model import Message, Timer
 from perdure_server.engine.aftermath import Aftermath
 from perdure_server.engine.alarms import Alarms
 from perdure_server.engine.background import Background
@@ -20,6 +20,7 @@ from perdure_server.engine.dispatch import Dispatcher, Visit
 from perdure_server.engine.feeder import Feeder
 from perdure_server.engine.heartbeats import Heartbeats
 from perdure_server.engine.hub import Hub
+from perdure_server.engine.inbox import Inbox
 from perdure_server.engine.keys import Keys
 from perdure_server.engine.lanes import Lanes
 from perdure_server.engine.namespaces import Namespaces
@@ -109,6 +110,7 @@ class Engine:
             publish=self._hub.publish if shared is None else self._feed,
             results=results,
             notify=self.sessions.notify,
+            send=self._deliver,
         )
         self._runs = Runs(
             store,
@@ -118,6 +120,13 @@ class Engine:
             ids=ids,
             background=self._background,
             shared=shared,
+        )
+        self._inbox = Inbox(
+            store,
+            self._runs,
+            clock=clock,
+            background=self._background,
+            drop=self._committer.submit,
         )
         self._build_doors(results, ids)
 
@@ -188,6 +197,7 @@ class Engine:
         self.sessions.start()
         if not self._runs.are_shared:
             await self._take_up_tasks()
+            await self._inbox.rebuild()
         await self._timers.rebuild()
         await self._peers.start()
         await self._roster.start(workers_return=self._workers_return)
@@ -214,6 +224,7 @@ class Engine:
         self._dispatcher.close()
         self._heartbeats.close()
         self._roster.close()
+        self._inbox.close()
         await self._committer.flush()
         await self._peers.stop()
         await self._background.close()
@@ -236,6 +247,7 @@ class Engine:
             self._timers.next_us(),
             self._dispatcher.next_us(),
             self._retries.next_us(),
+            self._inbox.next_us(),
         ]
         return min((instant for instant in instants if instant is not None), default=None)
 
@@ -261,12 +273,17 @@ class Engine:
             keys=self.keys,
             feeder=self._feeder,
             presence=self._presence,
+            inbox=self._inbox,
             lose=self._task_lost,
         )
 
     def _feed(self, changes: Sequence[RunChange], _first: Position) -> None:
         if any(change.events for change in changes):
             self._feeder.wake()
+
+    def _deliver(self, messages: Sequence[Message]) -> None:
+        # The runs are built before the inbox, which stimulates them.
+        self._inbox.deliver(messages)
 
     def _visit(self, run_id: str, visit: Visit, *, fresh: bool = False) -> None:
         # The dispatcher is built before the runs, which push through it.

@@ -12,6 +12,7 @@ from perdure_server.core.filters.conditions import every
 from perdure_server.core.filters.reading import equal_to, read_filter, read_name, read_order
 from perdure_server.core.frames import field
 from perdure_server.core.model import EventRow, RunStatus
+from perdure_server.engine.pages import name_before, token_after
 from perdure_server.engine.places import page_token, place_of, read_page_token, shown
 from perdure_server.engine.records import workflow_of
 from perdure_server.engine.requests import in_namespace
@@ -23,6 +24,7 @@ _SKIP = 500
 """Runs that an offset passes over in one read: their inputs are read along."""
 _HISTORY_FIELD = pb.GetWorkflowHistoryResponse.HISTORY_FIELD_NUMBER
 _HISTORY_BYTES = limits.OUTGOING_BATCH_BYTES_MAX - limits.PAYLOAD_BYTES_MAX // 2
+_CHILDREN = "children"
 _STEP_FIRST, _STEP_MAX = 32, 1_024
 """Events read at once from the end of a history: few for a short page, many for a long one."""
 _DIGITS_MAX = 18
@@ -66,6 +68,20 @@ class Lists:
         return pb.CountWorkflowsResponse(
             count=await self._store.count_matching(where),
             groups=[pb.WorkflowGroup(value=shown(by, g.value), count=g.count) for g in groups],
+        )
+
+    async def children(
+        self, run_id: str, request: pb.ListChildrenRequest
+    ) -> pb.ListChildrenResponse:
+        """Lists the children of a run, oldest first. Raises InvalidPageToken."""
+        size = request.page_size or limits.PAGE_SIZE_DEFAULT
+        after = name_before(_CHILDREN, request.page_token)
+        found = await self._store.list_children(run_id, after=after, limit=size + 1)
+        page = _that_fit(found[:size])
+        more = len(page) < len(found)
+        return pb.ListChildrenResponse(
+            children=[workflow_of(summary) for summary in page],
+            next_page_token=token_after(_CHILDREN, page[-1].run.run_id) if more else "",
         )
 
     async def history(self, run_id: str, request: pb.GetWorkflowHistoryRequest) -> bytes:

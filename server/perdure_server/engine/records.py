@@ -17,12 +17,12 @@ from perdure.v1.workflow_pb2 import (
     Workflow,
     WorkflowStatus,
 )
+from perdure_server.core.ending import failure_of
 from perdure_server.core.frames import parse_frame
 from perdure_server.core.model import Activity, Run, RunStatus, Task, TaskKind, Timer, TimerKind
 from perdure_server.core.state import RunState
 from perdure_server.core.times import to_timestamp
 from perdure_server.core.token import TaskToken
-from perdure_server.engine.results import failure_of
 from perdure_server.store.contract import RunSummary
 
 WaitingReason = Callable[[Task], str]
@@ -65,6 +65,7 @@ def workflow_of(summary: RunSummary) -> Workflow:
     """Returns a run as the contract shows it."""
     record = _record(summary.run)
     started = parse_frame(summary.started).workflow_started
+    record.parent_workflow_id = started.parent.workflow_id
     if started.HasField("input"):
         record.input.CopyFrom(started.input)
     if started.HasField("memo"):

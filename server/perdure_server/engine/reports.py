@@ -162,8 +162,10 @@ class Reports:
     def commands(self, token: TaskToken, commands: Any) -> Callable[[Draft, int], Any]:
         """Returns the decision that applies the commands of a workflow task."""
         next_run = self._runs.next_run()
+        children = sum(each.HasField("start_child_workflow") for each in commands)
+        new_runs = [self._runs.next_run() for _ in range(children)]
         return lambda draft, now_us: decide.decide_commands(
-            draft, token, commands, next_run=next_run, now_us=now_us
+            draft, token, commands, next_run=next_run, new_runs=new_runs, now_us=now_us
         )
 
     def _resend(self, session: Session | None, token: TaskToken, resolve: Resolve) -> None:

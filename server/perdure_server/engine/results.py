@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from perdure.v1.failure_pb2 import Failure, FailureKind, TimeoutType
-from perdure.v1.history_pb2 import HistoryEvent
 from perdure.v1.workflow_service_pb2 import GetWorkflowResultResponse
+from perdure_server.core.ending import failure_of
 from perdure_server.core.frames import parse_frame
 from perdure_server.core.model import Run
 
@@ -95,23 +94,3 @@ def result_of(run: Run, closing_frame: bytes) -> GetWorkflowResultResponse:
         return response
     response.failure.CopyFrom(failure_of(event))
     return response
-
-
-def failure_of(event: HistoryEvent) -> Failure:
-    """Returns why a run did not complete, from its closing event."""
-    kind = event.WhichOneof("event")
-    if kind == "workflow_failed":
-        return event.workflow_failed.failure
-    if kind == "workflow_cancelled":
-        reason = event.workflow_cancelled.reason
-        return Failure(message=reason or "cancelled", kind=FailureKind.FAILURE_KIND_CANCELLED)
-    if kind == "workflow_terminated":
-        reason = event.workflow_terminated.reason
-        return Failure(message=reason or "terminated", kind=FailureKind.FAILURE_KIND_TERMINATED)
-    timeout = event.workflow_timed_out.timeout_type
-    name = TimeoutType.Name(timeout).removeprefix("TIMEOUT_TYPE_").lower()
-    return Failure(
-        message=f"the {name} timeout ran out",
-        kind=FailureKind.FAILURE_KIND_TIMEOUT,
-        timeout_type=timeout,
-    )

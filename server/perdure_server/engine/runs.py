@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable
-from contextlib import AsyncExitStack
 from typing import Any
 
 from perdure_server.core import limits
@@ -20,6 +19,7 @@ from perdure_server.core.changeset import Changeset
 from perdure_server.core.draft import Draft, NextRun
 from perdure_server.core.errors import (
     DomainError,
+    MessageTaken,
     RequestRecorded,
     RunContended,
     StaleVersion,
@@ -27,14 +27,15 @@ from perdure_server.core.errors import (
     WorkflowAlreadyExists,
     WorkflowNotFound,
 )
-from perdure_server.core.model import RequestRecord
+from perdure_server.core.model import MessageKey, RequestRecord
 from perdure_server.core.state import RunState
-from perdure_server.engine.actor import Actor, Flight
+from perdure_server.engine.actor import Actor, Flight, take_turn
 from perdure_server.engine.aftermath import Aftermath
 from perdure_server.engine.background import Background
 from perdure_server.engine.committer import Committer, Outcome
 from perdure_server.engine.ports import Clock, Ids
-from perdure_server.engine.requests import RequestKey, first_answer
+from perdure_server.engine.refusals import answer_repeats, learn_taken
+from perdure_server.engine.requests import RequestKey
 from perdure_server.engine.stimuli import (
     Decide,
     Stimulus,
@@ -42,6 +43,7 @@ from perdure_server.engine.stimuli import (
     decide_one,
     deliver,
     refuse,
+    refuse_all,
     show,
     stimulus_of,
 )
@@ -51,7 +53,6 @@ from perdure_server.store.shared import SharedStore
 _LOAD_RETRY_US = limits.SECOND_US
 _LOADS_MAX = 3
 """Reads of a run for visitors while others change it; after so many they see it as it was."""
-_CONTENDED_US = limits.SECOND_US
 _LOSSES_BEFORE_TURNS = 2
 _TURN_MAX = 1_000
 """Stimuli decided in one changeset: bounds how long a commit of one run may take."""
@@ -150,7 +151,7 @@ class Runs:
         """Takes turns with other servers at runs that they have asked to be alone with."""
         for run_id in run_ids:
             if (actor := self._actors.get(run_id)) is not None:
-                self._contended(actor)
+                actor.contend(self._clock.monotonic_us())
 
     def create(self, draft: Draft, stimulus: Stimulus) -> None:
         """Commits a new run.
@@ -244,7 +245,11 @@ class Runs:
             if actor.state is None:
                 self._forget(actor)
             return
-        alone = bool(actor.waiting) and actor.turn is None and self._is_contended(actor)
+        alone = (
+            bool(actor.waiting)
+            and actor.turn is None
+            and actor.is_contended(self._clock.monotonic_us())
+        )
         if actor.state is None or alone:
             actor.busy = True
             self._background.spawn(self._load(actor, alone=alone), f"load {actor.run_id}")
@@ -259,7 +264,7 @@ class Runs:
         error: Exception | None = None
         try:
             if alone:
-                await self._take_turn(actor)
+                await take_turn(actor, self._shared)
             await self._read(actor)
         except Exception as failure:  # noqa: BLE001 - whoever waits for the run must hear of it
             error = failure
@@ -299,18 +304,6 @@ class Runs:
             if not (actor.outdated and actor.visits):
                 return
 
-    def _contended(self, actor: Actor) -> None:
-        actor.contended_until_us = self._clock.monotonic_us() + _CONTENDED_US
-
-    def _is_contended(self, actor: Actor) -> bool:
-        return actor.contended_until_us > self._clock.monotonic_us()
-
-    async def _take_turn(self, actor: Actor) -> None:
-        assert self._shared is not None
-        async with AsyncExitStack() as stack:
-            await stack.enter_async_context(self._shared.alone_with(actor.run_id))
-            actor.turn = stack.pop_all()
-
     def _pass_turn(self, actor: Actor) -> None:
         """Lets the other servers have their turn, unless something is under way in this one."""
         if actor.turn is None or actor.busy:
@@ -321,17 +314,17 @@ class Runs:
     def _decide(self, actor: Actor, state: RunState) -> None:
         now_us = self._clock.now_us()
         batch = [actor.waiting.popleft() for _ in range(min(len(actor.waiting), _TURN_MAX))]
-        draft, answers, records = self._decide_all(actor, state, batch, now_us=now_us)
-        if records and self._shared is not None:
+        draft, answers, records, taken = self._decide_all(actor, state, batch, now_us=now_us)
+        if (records or taken) and self._shared is not None:
             draft.touch()
         draft.settle(now_us, self.next_run())
-        if not draft.changed and not records:
+        if not (draft.changed or records or taken):
             self._answer_or_doubt(actor, answers)
             self._turn(actor)
             return
         actor.busy = True
-        flight = self._flight(draft, answers, records)
-        if draft.run.status.is_closed:
+        flight = self._flight(draft, answers, records, taken)
+        if draft.changed and draft.run.status.is_closed:
             flight.timers, flight.tasks = list(state.timers), list(state.tasks)
         self._expect(flight.drafts[1:])
         self._committer.submit(
@@ -340,16 +333,18 @@ class Runs:
 
     def _decide_all(
         self, actor: Actor, state: RunState, batch: list[Stimulus], *, now_us: int
-    ) -> tuple[Draft, list[tuple[Stimulus, Any]], list[RequestRecord]]:
+    ) -> tuple[Draft, list[tuple[Stimulus, Any]], list[RequestRecord], set[MessageKey]]:
         """Decides each on what the earlier ones left; one that raises fails alone."""
         draft = Draft(state)
+        draft.known = actor.known
         answers: list[tuple[Stimulus, Any]] = []
         records: dict[RequestKey, RequestRecord] = {}
+        taken: set[MessageKey] = set()
         for stimulus in batch:
             # A lone decision needs no fork: when it fails, the whole draft is dropped.
             trial = draft if len(batch) == 1 else draft.fork()
             try:
-                answer = decide_one(stimulus, trial, records, now_us)
+                answer = decide_one(stimulus, trial, records, taken, now_us=now_us)
             except Exception as error:  # noqa: BLE001 - whatever one stimulus raises is its own
                 if self._is_doubtful(stimulus, error):
                     actor.waiting.append(stimulus)
@@ -360,12 +355,12 @@ class Runs:
                 else:
                     refuse(stimulus, error)
                 if trial is draft:
-                    return Draft(state), [], []
+                    return Draft(state), [], [], set()
                 continue
             if trial is not draft:
                 draft.absorb(trial)
             answers.append((stimulus, answer))
-        return draft, answers, list(records.values())
+        return draft, answers, list(records.values()), taken
 
     def _is_doubtful(self, stimulus: Stimulus, error: Exception) -> bool:
         """Whether another server may have changed what speaks against a stimulus."""
@@ -385,11 +380,12 @@ class Runs:
         draft: Draft,
         answers: list[tuple[Stimulus, Any]],
         records: list[RequestRecord],
+        taken: Iterable[MessageKey] = (),
     ) -> Flight:
         drafts = [draft, *draft.next_runs] if draft.changed else []
         changes = [each.change() for each in drafts]
         matches = self._aftermath.prepare(changes)
-        changeset = Changeset(changes=changes, requests=records)
+        changeset = Changeset(changes=changes, requests=records, taken=sorted(taken))
         return Flight(drafts, answers, matches, changeset)
 
     def _created(self, flight: Flight, stimulus: Stimulus, outcome: Outcome) -> None:
@@ -406,6 +402,7 @@ class Runs:
         actor.busy = False
         if isinstance(outcome, Committed):
             actor.losses = 0
+            actor.known.clear()
             states = [draft.state() for draft in flight.drafts]
             self._adopt(states[1:])
             self._succeed(flight, states, outcome)
@@ -452,41 +449,44 @@ class Runs:
         deliver(flight.answers)
 
     def _refused(self, actor: Actor, flight: Flight, outcome: Exception) -> None:
-        if isinstance(outcome, RequestRecorded):
+        if isinstance(outcome, RequestRecorded | MessageTaken):
             actor.busy = True
             self._background.spawn(self._answer_repeats(actor, flight), "answer repeats")
             return
         actor.state = None
-        # A run that has a follower is not what it was decided on either.
-        if not isinstance(outcome, StaleVersion | WorkflowAlreadyExists):
-            for stimulus, _ in flight.answers:
-                refuse(stimulus, outcome)
-            return
+        if isinstance(outcome, WorkflowAlreadyExists) and len(flight.drafts) > 1:
+            actor.busy = True
+            self._background.spawn(self._learn(actor, flight), "look for taken ids")
+        elif not isinstance(outcome, StaleVersion | WorkflowAlreadyExists):
+            refuse_all(flight.answers, outcome)
+        else:
+            self._again(actor, flight)
+
+    def _again(self, actor: Actor, flight: Flight) -> None:
+        """Has a flight that lost decided again, a bounded number of times."""
         actor.losses += 1
         if self._shared is not None and actor.losses >= _LOSSES_BEFORE_TURNS:
-            self._contended(actor)
+            actor.contend(self._clock.monotonic_us())
         if actor.losses >= limits.STALE_RETRIES_MAX:
             actor.losses = 0
             contended = RunContended(f"run {actor.run_id} changes too often now; try again")
-            for stimulus, _ in flight.answers:
-                refuse(stimulus, contended)
+            refuse_all(flight.answers, contended)
             return
         actor.waiting.extendleft(stimulus for stimulus, _ in reversed(flight.answers))
 
     async def _answer_repeats(self, actor: Actor, flight: Flight) -> None:
         """Answers the requests that were answered before; the others are decided again."""
-        again: list[Stimulus] = []
-        for stimulus, _ in flight.answers:
-            try:
-                answer = await first_answer(self._store, stimulus.keys)
-            except Exception as error:  # noqa: BLE001 - the run must not stay busy for ever
-                refuse(stimulus, error)
-                continue
-            if answer is None:
-                again.append(stimulus)
-            else:
-                deliver([(stimulus, answer)])
+        again = await answer_repeats(self._store, flight)
         actor.waiting.extendleft(reversed(again))
+        self._resume(actor)
+
+    async def _learn(self, actor: Actor, flight: Flight) -> None:
+        """Reads which workflow ids of new children are taken; then all is decided again."""
+        if await learn_taken(self._store, actor, flight):
+            self._again(actor, flight)
+        self._resume(actor)
+
+    def _resume(self, actor: Actor) -> None:
         actor.busy = False
         self._pass_turn(actor)
         self._turn(actor)

@@ -11,8 +11,13 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 
 from perdure_server.core.draft import Draft
-from perdure_server.core.errors import DomainError, RequestRecorded, StaleVersion
-from perdure_server.core.model import RequestRecord
+from perdure_server.core.errors import (
+    DomainError,
+    MessageTaken,
+    RequestRecorded,
+    StaleVersion,
+)
+from perdure_server.core.model import MessageKey, RequestRecord
 from perdure_server.core.state import RunState
 from perdure_server.engine.requests import RequestKey
 
@@ -42,6 +47,8 @@ class Stimulus:
 
     When it is taken already, the stimulus resolves with `b""`.
     """
+    message: MessageKey | None = None
+    """The message that the decision records. When it was recorded before, nothing is decided."""
     fresh: bool = False
     """Whether what it is decided on was read after it came, so that a refusal holds."""
     may_lag: bool = False
@@ -78,9 +85,20 @@ def answer_as(kind: type[M], answer: M | bytes) -> M:
 
 
 def decide_one(
-    stimulus: Stimulus, draft: Draft, records: dict[RequestKey, RequestRecord], now_us: int
+    stimulus: Stimulus,
+    draft: Draft,
+    records: dict[RequestKey, RequestRecord],
+    taken: set[MessageKey],
+    *,
+    now_us: int,
 ) -> Any:
-    """Decides one stimulus, unless an earlier one of the batch was the same request."""
+    """Decides one stimulus, unless an earlier one of the batch was the same request or message."""
+    if stimulus.message is not None:
+        if stimulus.message in taken:
+            return None
+        answer = stimulus.decide(draft, now_us)
+        taken.add(stimulus.message)
+        return answer
     for key in stimulus.keys:
         if key in records:
             key.check(records[key])
@@ -108,12 +126,18 @@ def deliver(answers: Iterable[tuple[Stimulus, Any]]) -> None:
 
 def refuse(stimulus: Stimulus, error: Exception) -> None:
     """Delivers a refusal; what the engine did not expect is logged."""
-    if not isinstance(error, DomainError | RequestRecorded | StaleVersion):
+    if not isinstance(error, DomainError | RequestRecorded | MessageTaken | StaleVersion):
         _log.error("a decision failed", exc_info=error)
     try:
         stimulus.reject(error)
     except Exception:  # noqa: BLE001 - one lost answer must not take the others along
         _log.exception("a refusal could not be delivered")
+
+
+def refuse_all(answers: Iterable[tuple[Stimulus, Any]], error: Exception) -> None:
+    """Delivers one refusal to all of them."""
+    for stimulus, _ in answers:
+        refuse(stimulus, error)
 
 
 def show(visit: Visit, state: RunState | None) -> None:

@@ -123,6 +123,10 @@ class Workflows:
         """Counts runs."""
         return await self._lists.count(request, self._clock.now_us())
 
+    async def list_children(self, request: pb.ListChildrenRequest) -> pb.ListChildrenResponse:
+        """Lists the children of one run. Raises WorkflowNotFound and InvalidPageToken."""
+        return await self._lists.children(await self._find(request), request)
+
     async def get_history(self, request: pb.GetWorkflowHistoryRequest) -> bytes:
         """Returns an encoded page of the history of one run."""
         return await self._lists.history(await self._find(request), request)

@@ -72,7 +72,8 @@ def refusal_of(
     """Returns what gRPC callers are told by a status, with the fields under their REST names."""
     info = _error_info(trailing_metadata)
     reason = info.reason or code.name
-    details = dict(info.metadata)
+    # In an order of their own: a map of protobuf has none.
+    details = dict(sorted(info.metadata.items()))
     if field := details.get("field"):
         details["field"] = named = _rest_field(details, rest_name)
         text = text.replace(f"{field}: ", f"{named}: ", 1)

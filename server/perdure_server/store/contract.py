@@ -296,12 +296,10 @@ class Store(Protocol):
         its attribute. Reads all matching runs: it may take long.
         """
 
-    async def list_children(
-        self, run_id: str, *, before: str | None, limit: int
-    ) -> list[RunSummary]:
+    async def list_children(self, run_id: str, *, after: str, limit: int) -> list[RunSummary]:
         """Returns at most `limit` runs that name a run as their parent.
 
-        By run id descending, below a given `before`.
+        By run id ascending, above `after`.
         """
 
     async def find_update(self, run_id: str, seq: int) -> Update | None:

@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from perdure_server.core.model import Lane, Task, Timer
+from perdure_server.core.model import Lane, Message, Task, Timer
 from perdure_server.store.contract import Store
 
 
@@ -60,10 +60,11 @@ class Taken:
 
 @dataclass(slots=True, frozen=True)
 class Overdue:
-    """What some server should have done by now: timers to ring and leases that have run out."""
+    """What some server should have done by now: ring timers, end leases, hand on messages."""
 
     timers: tuple[Timer, ...]
     leases: tuple[Task, ...]
+    messages: tuple[Message, ...] = ()
 
 
 class SharedStore(Store, Protocol):
@@ -123,7 +124,10 @@ class SharedStore(Store, Protocol):
         """Returns the tasks leased to sessions of this server or of no server, in any order."""
 
     async def overdue(self, before_us: int, *, limit: int) -> Overdue:
-        """Returns the earliest timers due and leases run out before an instant, `limit` of each."""
+        """Returns timers due, leases run out and messages sent before an instant, `limit` of each.
+
+        The earliest timers and leases, and of messages those with the lowest keys.
+        """
 
     async def ready_lanes(self, now_us: int) -> list[Lane]:
         """Returns the lanes that have a ready task which no session holds, without counting."""

@@ -6,7 +6,9 @@ from perdure.v1 import failure_pb2 as _failure_pb2
 from perdure.v1 import history_pb2 as _history_pb2
 from perdure.v1 import payload_pb2 as _payload_pb2
 from perdure.v1 import rest_pb2 as _rest_pb2
+from perdure.v1 import retry_policy_pb2 as _retry_policy_pb2
 from perdure.v1 import search_attributes_pb2 as _search_attributes_pb2
+from perdure.v1 import workflow_pb2 as _workflow_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -16,13 +18,16 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Command(_message.Message):
-    __slots__ = ("schedule_activity", "cancel_activity", "schedule_timer", "cancel_timer", "wait_for_signal", "upsert_search_attributes", "complete_workflow", "fail_workflow", "cancel_workflow", "source")
+    __slots__ = ("schedule_activity", "cancel_activity", "schedule_timer", "cancel_timer", "wait_for_signal", "upsert_search_attributes", "start_child_workflow", "cancel_child", "signal_workflow", "complete_workflow", "fail_workflow", "cancel_workflow", "source")
     SCHEDULE_ACTIVITY_FIELD_NUMBER: _ClassVar[int]
     CANCEL_ACTIVITY_FIELD_NUMBER: _ClassVar[int]
     SCHEDULE_TIMER_FIELD_NUMBER: _ClassVar[int]
     CANCEL_TIMER_FIELD_NUMBER: _ClassVar[int]
     WAIT_FOR_SIGNAL_FIELD_NUMBER: _ClassVar[int]
     UPSERT_SEARCH_ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
+    START_CHILD_WORKFLOW_FIELD_NUMBER: _ClassVar[int]
+    CANCEL_CHILD_FIELD_NUMBER: _ClassVar[int]
+    SIGNAL_WORKFLOW_FIELD_NUMBER: _ClassVar[int]
     COMPLETE_WORKFLOW_FIELD_NUMBER: _ClassVar[int]
     FAIL_WORKFLOW_FIELD_NUMBER: _ClassVar[int]
     CANCEL_WORKFLOW_FIELD_NUMBER: _ClassVar[int]
@@ -33,11 +38,14 @@ class Command(_message.Message):
     cancel_timer: CancelTimer
     wait_for_signal: WaitForSignal
     upsert_search_attributes: UpsertSearchAttributes
+    start_child_workflow: StartChildWorkflow
+    cancel_child: CancelChild
+    signal_workflow: SignalWorkflow
     complete_workflow: CompleteWorkflow
     fail_workflow: FailWorkflow
     cancel_workflow: CancelWorkflow
     source: str
-    def __init__(self, schedule_activity: _Optional[_Union[ScheduleActivity, _Mapping]] = ..., cancel_activity: _Optional[_Union[CancelActivity, _Mapping]] = ..., schedule_timer: _Optional[_Union[ScheduleTimer, _Mapping]] = ..., cancel_timer: _Optional[_Union[CancelTimer, _Mapping]] = ..., wait_for_signal: _Optional[_Union[WaitForSignal, _Mapping]] = ..., upsert_search_attributes: _Optional[_Union[UpsertSearchAttributes, _Mapping]] = ..., complete_workflow: _Optional[_Union[CompleteWorkflow, _Mapping]] = ..., fail_workflow: _Optional[_Union[FailWorkflow, _Mapping]] = ..., cancel_workflow: _Optional[_Union[CancelWorkflow, _Mapping]] = ..., source: _Optional[str] = ...) -> None: ...
+    def __init__(self, schedule_activity: _Optional[_Union[ScheduleActivity, _Mapping]] = ..., cancel_activity: _Optional[_Union[CancelActivity, _Mapping]] = ..., schedule_timer: _Optional[_Union[ScheduleTimer, _Mapping]] = ..., cancel_timer: _Optional[_Union[CancelTimer, _Mapping]] = ..., wait_for_signal: _Optional[_Union[WaitForSignal, _Mapping]] = ..., upsert_search_attributes: _Optional[_Union[UpsertSearchAttributes, _Mapping]] = ..., start_child_workflow: _Optional[_Union[StartChildWorkflow, _Mapping]] = ..., cancel_child: _Optional[_Union[CancelChild, _Mapping]] = ..., signal_workflow: _Optional[_Union[SignalWorkflow, _Mapping]] = ..., complete_workflow: _Optional[_Union[CompleteWorkflow, _Mapping]] = ..., fail_workflow: _Optional[_Union[FailWorkflow, _Mapping]] = ..., cancel_workflow: _Optional[_Union[CancelWorkflow, _Mapping]] = ..., source: _Optional[str] = ...) -> None: ...
 
 class ScheduleActivity(_message.Message):
     __slots__ = ("seq", "name", "task_queue", "input", "options", "priority", "headers")
@@ -94,6 +102,58 @@ class UpsertSearchAttributes(_message.Message):
     seq: int
     patch: _search_attributes_pb2.SearchAttributes
     def __init__(self, seq: _Optional[int] = ..., patch: _Optional[_Union[_search_attributes_pb2.SearchAttributes, _Mapping]] = ...) -> None: ...
+
+class StartChildWorkflow(_message.Message):
+    __slots__ = ("seq", "workflow_type", "workflow_id", "task_queue", "input", "parent_close_policy", "reuse_policy", "retry_policy", "execution_timeout", "run_timeout", "priority")
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    WORKFLOW_TYPE_FIELD_NUMBER: _ClassVar[int]
+    WORKFLOW_ID_FIELD_NUMBER: _ClassVar[int]
+    TASK_QUEUE_FIELD_NUMBER: _ClassVar[int]
+    INPUT_FIELD_NUMBER: _ClassVar[int]
+    PARENT_CLOSE_POLICY_FIELD_NUMBER: _ClassVar[int]
+    REUSE_POLICY_FIELD_NUMBER: _ClassVar[int]
+    RETRY_POLICY_FIELD_NUMBER: _ClassVar[int]
+    EXECUTION_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    RUN_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    seq: int
+    workflow_type: str
+    workflow_id: str
+    task_queue: str
+    input: _payload_pb2.Payload
+    parent_close_policy: _workflow_pb2.ParentClosePolicy
+    reuse_policy: _workflow_pb2.ReusePolicy
+    retry_policy: _retry_policy_pb2.RetryPolicy
+    execution_timeout: _duration_pb2.Duration
+    run_timeout: _duration_pb2.Duration
+    priority: int
+    def __init__(self, seq: _Optional[int] = ..., workflow_type: _Optional[str] = ..., workflow_id: _Optional[str] = ..., task_queue: _Optional[str] = ..., input: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., parent_close_policy: _Optional[_Union[_workflow_pb2.ParentClosePolicy, str]] = ..., reuse_policy: _Optional[_Union[_workflow_pb2.ReusePolicy, str]] = ..., retry_policy: _Optional[_Union[_retry_policy_pb2.RetryPolicy, _Mapping]] = ..., execution_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., run_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., priority: _Optional[int] = ...) -> None: ...
+
+class CancelChild(_message.Message):
+    __slots__ = ("seq", "workflow_id", "run_id", "reason")
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    WORKFLOW_ID_FIELD_NUMBER: _ClassVar[int]
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    seq: int
+    workflow_id: str
+    run_id: str
+    reason: str
+    def __init__(self, seq: _Optional[int] = ..., workflow_id: _Optional[str] = ..., run_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class SignalWorkflow(_message.Message):
+    __slots__ = ("seq", "workflow_id", "run_id", "signal_name", "payload")
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    WORKFLOW_ID_FIELD_NUMBER: _ClassVar[int]
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    SIGNAL_NAME_FIELD_NUMBER: _ClassVar[int]
+    PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    seq: int
+    workflow_id: str
+    run_id: str
+    signal_name: str
+    payload: _payload_pb2.Payload
+    def __init__(self, seq: _Optional[int] = ..., workflow_id: _Optional[str] = ..., run_id: _Optional[str] = ..., signal_name: _Optional[str] = ..., payload: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ...) -> None: ...
 
 class CompleteWorkflow(_message.Message):
     __slots__ = ("result", "unconsumed_signals")

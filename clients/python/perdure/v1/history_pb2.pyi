@@ -8,6 +8,7 @@ from perdure.v1 import payload_pb2 as _payload_pb2
 from perdure.v1 import rest_pb2 as _rest_pb2
 from perdure.v1 import retry_policy_pb2 as _retry_policy_pb2
 from perdure.v1 import search_attributes_pb2 as _search_attributes_pb2
+from perdure.v1 import workflow_pb2 as _workflow_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -23,7 +24,7 @@ class History(_message.Message):
     def __init__(self, events: _Optional[_Iterable[_Union[HistoryEvent, _Mapping]]] = ...) -> None: ...
 
 class HistoryEvent(_message.Message):
-    __slots__ = ("seq", "timestamp", "workflow_started", "workflow_completed", "workflow_failed", "workflow_cancelled", "workflow_terminated", "workflow_timed_out", "workflow_cancel_requested", "signal_received", "workflow_awaiting_signal", "activity_scheduled", "activity_completed", "activity_failed", "activity_timed_out", "activity_cancelled", "activity_cancel_requested", "timer_scheduled", "timer_fired", "timer_cancelled", "search_attributes_upserted")
+    __slots__ = ("seq", "timestamp", "workflow_started", "workflow_completed", "workflow_failed", "workflow_cancelled", "workflow_terminated", "workflow_timed_out", "workflow_cancel_requested", "signal_received", "workflow_awaiting_signal", "activity_scheduled", "activity_completed", "activity_failed", "activity_timed_out", "activity_cancelled", "activity_cancel_requested", "child_workflow_started", "child_workflow_completed", "child_workflow_failed", "signal_workflow_initiated", "signal_workflow_delivered", "signal_workflow_failed", "cancel_workflow_initiated", "cancel_workflow_delivered", "cancel_workflow_failed", "timer_scheduled", "timer_fired", "timer_cancelled", "search_attributes_upserted")
     SEQ_FIELD_NUMBER: _ClassVar[int]
     TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
     WORKFLOW_STARTED_FIELD_NUMBER: _ClassVar[int]
@@ -41,6 +42,15 @@ class HistoryEvent(_message.Message):
     ACTIVITY_TIMED_OUT_FIELD_NUMBER: _ClassVar[int]
     ACTIVITY_CANCELLED_FIELD_NUMBER: _ClassVar[int]
     ACTIVITY_CANCEL_REQUESTED_FIELD_NUMBER: _ClassVar[int]
+    CHILD_WORKFLOW_STARTED_FIELD_NUMBER: _ClassVar[int]
+    CHILD_WORKFLOW_COMPLETED_FIELD_NUMBER: _ClassVar[int]
+    CHILD_WORKFLOW_FAILED_FIELD_NUMBER: _ClassVar[int]
+    SIGNAL_WORKFLOW_INITIATED_FIELD_NUMBER: _ClassVar[int]
+    SIGNAL_WORKFLOW_DELIVERED_FIELD_NUMBER: _ClassVar[int]
+    SIGNAL_WORKFLOW_FAILED_FIELD_NUMBER: _ClassVar[int]
+    CANCEL_WORKFLOW_INITIATED_FIELD_NUMBER: _ClassVar[int]
+    CANCEL_WORKFLOW_DELIVERED_FIELD_NUMBER: _ClassVar[int]
+    CANCEL_WORKFLOW_FAILED_FIELD_NUMBER: _ClassVar[int]
     TIMER_SCHEDULED_FIELD_NUMBER: _ClassVar[int]
     TIMER_FIRED_FIELD_NUMBER: _ClassVar[int]
     TIMER_CANCELLED_FIELD_NUMBER: _ClassVar[int]
@@ -62,14 +72,23 @@ class HistoryEvent(_message.Message):
     activity_timed_out: ActivityTimedOut
     activity_cancelled: ActivityCancelled
     activity_cancel_requested: ActivityCancelRequested
+    child_workflow_started: ChildWorkflowStarted
+    child_workflow_completed: ChildWorkflowCompleted
+    child_workflow_failed: ChildWorkflowFailed
+    signal_workflow_initiated: SignalWorkflowInitiated
+    signal_workflow_delivered: SignalWorkflowDelivered
+    signal_workflow_failed: SignalWorkflowFailed
+    cancel_workflow_initiated: CancelWorkflowInitiated
+    cancel_workflow_delivered: CancelWorkflowDelivered
+    cancel_workflow_failed: CancelWorkflowFailed
     timer_scheduled: TimerScheduled
     timer_fired: TimerFired
     timer_cancelled: TimerCancelled
     search_attributes_upserted: SearchAttributesUpserted
-    def __init__(self, seq: _Optional[int] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., workflow_started: _Optional[_Union[WorkflowStarted, _Mapping]] = ..., workflow_completed: _Optional[_Union[WorkflowCompleted, _Mapping]] = ..., workflow_failed: _Optional[_Union[WorkflowFailed, _Mapping]] = ..., workflow_cancelled: _Optional[_Union[WorkflowCancelled, _Mapping]] = ..., workflow_terminated: _Optional[_Union[WorkflowTerminated, _Mapping]] = ..., workflow_timed_out: _Optional[_Union[WorkflowTimedOut, _Mapping]] = ..., workflow_cancel_requested: _Optional[_Union[WorkflowCancelRequested, _Mapping]] = ..., signal_received: _Optional[_Union[SignalReceived, _Mapping]] = ..., workflow_awaiting_signal: _Optional[_Union[WorkflowAwaitingSignal, _Mapping]] = ..., activity_scheduled: _Optional[_Union[ActivityScheduled, _Mapping]] = ..., activity_completed: _Optional[_Union[ActivityCompleted, _Mapping]] = ..., activity_failed: _Optional[_Union[ActivityFailed, _Mapping]] = ..., activity_timed_out: _Optional[_Union[ActivityTimedOut, _Mapping]] = ..., activity_cancelled: _Optional[_Union[ActivityCancelled, _Mapping]] = ..., activity_cancel_requested: _Optional[_Union[ActivityCancelRequested, _Mapping]] = ..., timer_scheduled: _Optional[_Union[TimerScheduled, _Mapping]] = ..., timer_fired: _Optional[_Union[TimerFired, _Mapping]] = ..., timer_cancelled: _Optional[_Union[TimerCancelled, _Mapping]] = ..., search_attributes_upserted: _Optional[_Union[SearchAttributesUpserted, _Mapping]] = ...) -> None: ...
+    def __init__(self, seq: _Optional[int] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., workflow_started: _Optional[_Union[WorkflowStarted, _Mapping]] = ..., workflow_completed: _Optional[_Union[WorkflowCompleted, _Mapping]] = ..., workflow_failed: _Optional[_Union[WorkflowFailed, _Mapping]] = ..., workflow_cancelled: _Optional[_Union[WorkflowCancelled, _Mapping]] = ..., workflow_terminated: _Optional[_Union[WorkflowTerminated, _Mapping]] = ..., workflow_timed_out: _Optional[_Union[WorkflowTimedOut, _Mapping]] = ..., workflow_cancel_requested: _Optional[_Union[WorkflowCancelRequested, _Mapping]] = ..., signal_received: _Optional[_Union[SignalReceived, _Mapping]] = ..., workflow_awaiting_signal: _Optional[_Union[WorkflowAwaitingSignal, _Mapping]] = ..., activity_scheduled: _Optional[_Union[ActivityScheduled, _Mapping]] = ..., activity_completed: _Optional[_Union[ActivityCompleted, _Mapping]] = ..., activity_failed: _Optional[_Union[ActivityFailed, _Mapping]] = ..., activity_timed_out: _Optional[_Union[ActivityTimedOut, _Mapping]] = ..., activity_cancelled: _Optional[_Union[ActivityCancelled, _Mapping]] = ..., activity_cancel_requested: _Optional[_Union[ActivityCancelRequested, _Mapping]] = ..., child_workflow_started: _Optional[_Union[ChildWorkflowStarted, _Mapping]] = ..., child_workflow_completed: _Optional[_Union[ChildWorkflowCompleted, _Mapping]] = ..., child_workflow_failed: _Optional[_Union[ChildWorkflowFailed, _Mapping]] = ..., signal_workflow_initiated: _Optional[_Union[SignalWorkflowInitiated, _Mapping]] = ..., signal_workflow_delivered: _Optional[_Union[SignalWorkflowDelivered, _Mapping]] = ..., signal_workflow_failed: _Optional[_Union[SignalWorkflowFailed, _Mapping]] = ..., cancel_workflow_initiated: _Optional[_Union[CancelWorkflowInitiated, _Mapping]] = ..., cancel_workflow_delivered: _Optional[_Union[CancelWorkflowDelivered, _Mapping]] = ..., cancel_workflow_failed: _Optional[_Union[CancelWorkflowFailed, _Mapping]] = ..., timer_scheduled: _Optional[_Union[TimerScheduled, _Mapping]] = ..., timer_fired: _Optional[_Union[TimerFired, _Mapping]] = ..., timer_cancelled: _Optional[_Union[TimerCancelled, _Mapping]] = ..., search_attributes_upserted: _Optional[_Union[SearchAttributesUpserted, _Mapping]] = ...) -> None: ...
 
 class WorkflowStarted(_message.Message):
-    __slots__ = ("workflow_type", "task_queue", "input", "seed", "attempt", "retry_policy", "execution_timeout", "run_timeout", "previous_run_id", "first_run_id", "execution_started_at", "start_delay", "priority", "memo", "search_attributes", "summary", "details", "headers")
+    __slots__ = ("workflow_type", "task_queue", "input", "seed", "attempt", "retry_policy", "execution_timeout", "run_timeout", "previous_run_id", "first_run_id", "execution_started_at", "start_delay", "priority", "memo", "search_attributes", "summary", "details", "headers", "parent")
     WORKFLOW_TYPE_FIELD_NUMBER: _ClassVar[int]
     TASK_QUEUE_FIELD_NUMBER: _ClassVar[int]
     INPUT_FIELD_NUMBER: _ClassVar[int]
@@ -88,6 +107,7 @@ class WorkflowStarted(_message.Message):
     SUMMARY_FIELD_NUMBER: _ClassVar[int]
     DETAILS_FIELD_NUMBER: _ClassVar[int]
     HEADERS_FIELD_NUMBER: _ClassVar[int]
+    PARENT_FIELD_NUMBER: _ClassVar[int]
     workflow_type: str
     task_queue: str
     input: _payload_pb2.Payload
@@ -106,7 +126,18 @@ class WorkflowStarted(_message.Message):
     summary: str
     details: str
     headers: _containers.RepeatedCompositeFieldContainer[_payload_pb2.Header]
-    def __init__(self, workflow_type: _Optional[str] = ..., task_queue: _Optional[str] = ..., input: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., seed: _Optional[int] = ..., attempt: _Optional[int] = ..., retry_policy: _Optional[_Union[_retry_policy_pb2.RetryPolicy, _Mapping]] = ..., execution_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., run_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., previous_run_id: _Optional[str] = ..., first_run_id: _Optional[str] = ..., execution_started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_delay: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., priority: _Optional[int] = ..., memo: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., search_attributes: _Optional[_Union[_search_attributes_pb2.SearchAttributes, _Mapping]] = ..., summary: _Optional[str] = ..., details: _Optional[str] = ..., headers: _Optional[_Iterable[_Union[_payload_pb2.Header, _Mapping]]] = ...) -> None: ...
+    parent: ParentLink
+    def __init__(self, workflow_type: _Optional[str] = ..., task_queue: _Optional[str] = ..., input: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., seed: _Optional[int] = ..., attempt: _Optional[int] = ..., retry_policy: _Optional[_Union[_retry_policy_pb2.RetryPolicy, _Mapping]] = ..., execution_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., run_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., previous_run_id: _Optional[str] = ..., first_run_id: _Optional[str] = ..., execution_started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_delay: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., priority: _Optional[int] = ..., memo: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., search_attributes: _Optional[_Union[_search_attributes_pb2.SearchAttributes, _Mapping]] = ..., summary: _Optional[str] = ..., details: _Optional[str] = ..., headers: _Optional[_Iterable[_Union[_payload_pb2.Header, _Mapping]]] = ..., parent: _Optional[_Union[ParentLink, _Mapping]] = ...) -> None: ...
+
+class ParentLink(_message.Message):
+    __slots__ = ("workflow_id", "run_id", "child_seq")
+    WORKFLOW_ID_FIELD_NUMBER: _ClassVar[int]
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    CHILD_SEQ_FIELD_NUMBER: _ClassVar[int]
+    workflow_id: str
+    run_id: str
+    child_seq: int
+    def __init__(self, workflow_id: _Optional[str] = ..., run_id: _Optional[str] = ..., child_seq: _Optional[int] = ...) -> None: ...
 
 class WorkflowCompleted(_message.Message):
     __slots__ = ("result", "unhandled_signals")
@@ -295,3 +326,99 @@ class SearchAttributesUpserted(_message.Message):
     seq: int
     patch: _search_attributes_pb2.SearchAttributes
     def __init__(self, seq: _Optional[int] = ..., patch: _Optional[_Union[_search_attributes_pb2.SearchAttributes, _Mapping]] = ...) -> None: ...
+
+class ChildWorkflowStarted(_message.Message):
+    __slots__ = ("child_seq", "child_workflow_id", "child_run_id", "workflow_type", "parent_close_policy")
+    CHILD_SEQ_FIELD_NUMBER: _ClassVar[int]
+    CHILD_WORKFLOW_ID_FIELD_NUMBER: _ClassVar[int]
+    CHILD_RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    WORKFLOW_TYPE_FIELD_NUMBER: _ClassVar[int]
+    PARENT_CLOSE_POLICY_FIELD_NUMBER: _ClassVar[int]
+    child_seq: int
+    child_workflow_id: str
+    child_run_id: str
+    workflow_type: str
+    parent_close_policy: _workflow_pb2.ParentClosePolicy
+    def __init__(self, child_seq: _Optional[int] = ..., child_workflow_id: _Optional[str] = ..., child_run_id: _Optional[str] = ..., workflow_type: _Optional[str] = ..., parent_close_policy: _Optional[_Union[_workflow_pb2.ParentClosePolicy, str]] = ...) -> None: ...
+
+class ChildWorkflowCompleted(_message.Message):
+    __slots__ = ("child_seq", "child_workflow_id", "child_run_id", "result")
+    CHILD_SEQ_FIELD_NUMBER: _ClassVar[int]
+    CHILD_WORKFLOW_ID_FIELD_NUMBER: _ClassVar[int]
+    CHILD_RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    child_seq: int
+    child_workflow_id: str
+    child_run_id: str
+    result: _payload_pb2.Payload
+    def __init__(self, child_seq: _Optional[int] = ..., child_workflow_id: _Optional[str] = ..., child_run_id: _Optional[str] = ..., result: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ...) -> None: ...
+
+class ChildWorkflowFailed(_message.Message):
+    __slots__ = ("child_seq", "child_workflow_id", "child_run_id", "failure", "status", "workflow_type")
+    CHILD_SEQ_FIELD_NUMBER: _ClassVar[int]
+    CHILD_WORKFLOW_ID_FIELD_NUMBER: _ClassVar[int]
+    CHILD_RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    WORKFLOW_TYPE_FIELD_NUMBER: _ClassVar[int]
+    child_seq: int
+    child_workflow_id: str
+    child_run_id: str
+    failure: _failure_pb2.Failure
+    status: _workflow_pb2.WorkflowStatus
+    workflow_type: str
+    def __init__(self, child_seq: _Optional[int] = ..., child_workflow_id: _Optional[str] = ..., child_run_id: _Optional[str] = ..., failure: _Optional[_Union[_failure_pb2.Failure, _Mapping]] = ..., status: _Optional[_Union[_workflow_pb2.WorkflowStatus, str]] = ..., workflow_type: _Optional[str] = ...) -> None: ...
+
+class SignalWorkflowInitiated(_message.Message):
+    __slots__ = ("signal_seq", "workflow_id", "run_id", "signal_name", "payload")
+    SIGNAL_SEQ_FIELD_NUMBER: _ClassVar[int]
+    WORKFLOW_ID_FIELD_NUMBER: _ClassVar[int]
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    SIGNAL_NAME_FIELD_NUMBER: _ClassVar[int]
+    PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    signal_seq: int
+    workflow_id: str
+    run_id: str
+    signal_name: str
+    payload: _payload_pb2.Payload
+    def __init__(self, signal_seq: _Optional[int] = ..., workflow_id: _Optional[str] = ..., run_id: _Optional[str] = ..., signal_name: _Optional[str] = ..., payload: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ...) -> None: ...
+
+class SignalWorkflowDelivered(_message.Message):
+    __slots__ = ("signal_seq",)
+    SIGNAL_SEQ_FIELD_NUMBER: _ClassVar[int]
+    signal_seq: int
+    def __init__(self, signal_seq: _Optional[int] = ...) -> None: ...
+
+class SignalWorkflowFailed(_message.Message):
+    __slots__ = ("signal_seq", "failure")
+    SIGNAL_SEQ_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    signal_seq: int
+    failure: _failure_pb2.Failure
+    def __init__(self, signal_seq: _Optional[int] = ..., failure: _Optional[_Union[_failure_pb2.Failure, _Mapping]] = ...) -> None: ...
+
+class CancelWorkflowInitiated(_message.Message):
+    __slots__ = ("cancel_seq", "workflow_id", "run_id", "reason")
+    CANCEL_SEQ_FIELD_NUMBER: _ClassVar[int]
+    WORKFLOW_ID_FIELD_NUMBER: _ClassVar[int]
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    cancel_seq: int
+    workflow_id: str
+    run_id: str
+    reason: str
+    def __init__(self, cancel_seq: _Optional[int] = ..., workflow_id: _Optional[str] = ..., run_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class CancelWorkflowDelivered(_message.Message):
+    __slots__ = ("cancel_seq",)
+    CANCEL_SEQ_FIELD_NUMBER: _ClassVar[int]
+    cancel_seq: int
+    def __init__(self, cancel_seq: _Optional[int] = ...) -> None: ...
+
+class CancelWorkflowFailed(_message.Message):
+    __slots__ = ("cancel_seq", "failure")
+    CANCEL_SEQ_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    cancel_seq: int
+    failure: _failure_pb2.Failure
+    def __init__(self, cancel_seq: _Optional[int] = ..., failure: _Optional[_Union[_failure_pb2.Failure, _Mapping]] = ...) -> None: ...

@@ -39,6 +39,13 @@ class ReusePolicy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REUSE_POLICY_REJECT_DUPLICATE: _ClassVar[ReusePolicy]
     REUSE_POLICY_ALLOW_DUPLICATE: _ClassVar[ReusePolicy]
     REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY: _ClassVar[ReusePolicy]
+
+class ParentClosePolicy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PARENT_CLOSE_POLICY_UNSPECIFIED: _ClassVar[ParentClosePolicy]
+    PARENT_CLOSE_POLICY_TERMINATE: _ClassVar[ParentClosePolicy]
+    PARENT_CLOSE_POLICY_ABANDON: _ClassVar[ParentClosePolicy]
+    PARENT_CLOSE_POLICY_REQUEST_CANCEL: _ClassVar[ParentClosePolicy]
 WORKFLOW_STATUS_UNSPECIFIED: WorkflowStatus
 WORKFLOW_STATUS_PENDING: WorkflowStatus
 WORKFLOW_STATUS_RUNNING: WorkflowStatus
@@ -57,9 +64,13 @@ REUSE_POLICY_UNSPECIFIED: ReusePolicy
 REUSE_POLICY_REJECT_DUPLICATE: ReusePolicy
 REUSE_POLICY_ALLOW_DUPLICATE: ReusePolicy
 REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY: ReusePolicy
+PARENT_CLOSE_POLICY_UNSPECIFIED: ParentClosePolicy
+PARENT_CLOSE_POLICY_TERMINATE: ParentClosePolicy
+PARENT_CLOSE_POLICY_ABANDON: ParentClosePolicy
+PARENT_CLOSE_POLICY_REQUEST_CANCEL: ParentClosePolicy
 
 class Workflow(_message.Message):
-    __slots__ = ("namespace", "workflow_id", "run_id", "workflow_type", "task_queue", "status", "input", "result", "failure", "attempt", "history_length", "created_at", "updated_at", "started_at", "completed_at", "cancel_requested", "next_run_id", "previous_run_id", "priority", "search_attributes", "memo", "summary", "details")
+    __slots__ = ("namespace", "workflow_id", "run_id", "workflow_type", "task_queue", "status", "input", "result", "failure", "attempt", "history_length", "created_at", "updated_at", "started_at", "completed_at", "cancel_requested", "next_run_id", "previous_run_id", "priority", "search_attributes", "memo", "summary", "details", "parent_workflow_id")
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     WORKFLOW_ID_FIELD_NUMBER: _ClassVar[int]
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
@@ -83,6 +94,7 @@ class Workflow(_message.Message):
     MEMO_FIELD_NUMBER: _ClassVar[int]
     SUMMARY_FIELD_NUMBER: _ClassVar[int]
     DETAILS_FIELD_NUMBER: _ClassVar[int]
+    PARENT_WORKFLOW_ID_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     workflow_id: str
     run_id: str
@@ -106,7 +118,8 @@ class Workflow(_message.Message):
     memo: _payload_pb2.Payload
     summary: str
     details: str
-    def __init__(self, namespace: _Optional[str] = ..., workflow_id: _Optional[str] = ..., run_id: _Optional[str] = ..., workflow_type: _Optional[str] = ..., task_queue: _Optional[str] = ..., status: _Optional[_Union[WorkflowStatus, str]] = ..., input: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., result: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., failure: _Optional[_Union[_failure_pb2.Failure, _Mapping]] = ..., attempt: _Optional[int] = ..., history_length: _Optional[int] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., completed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., cancel_requested: _Optional[bool] = ..., next_run_id: _Optional[str] = ..., previous_run_id: _Optional[str] = ..., priority: _Optional[int] = ..., search_attributes: _Optional[_Union[_search_attributes_pb2.SearchAttributes, _Mapping]] = ..., memo: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., summary: _Optional[str] = ..., details: _Optional[str] = ...) -> None: ...
+    parent_workflow_id: str
+    def __init__(self, namespace: _Optional[str] = ..., workflow_id: _Optional[str] = ..., run_id: _Optional[str] = ..., workflow_type: _Optional[str] = ..., task_queue: _Optional[str] = ..., status: _Optional[_Union[WorkflowStatus, str]] = ..., input: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., result: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., failure: _Optional[_Union[_failure_pb2.Failure, _Mapping]] = ..., attempt: _Optional[int] = ..., history_length: _Optional[int] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., completed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., cancel_requested: _Optional[bool] = ..., next_run_id: _Optional[str] = ..., previous_run_id: _Optional[str] = ..., priority: _Optional[int] = ..., search_attributes: _Optional[_Union[_search_attributes_pb2.SearchAttributes, _Mapping]] = ..., memo: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., summary: _Optional[str] = ..., details: _Optional[str] = ..., parent_workflow_id: _Optional[str] = ...) -> None: ...
 
 class PendingWorkflowTask(_message.Message):
     __slots__ = ("scheduled_at", "started_at", "attempt", "worker_identity", "last_failure", "waiting_reason", "next_attempt_at")

@@ -199,6 +199,28 @@ class WorkflowGroup(_message.Message):
     count: int
     def __init__(self, value: _Optional[_Union[_search_attributes_pb2.SearchAttribute, _Mapping]] = ..., count: _Optional[int] = ...) -> None: ...
 
+class ListChildrenRequest(_message.Message):
+    __slots__ = ("namespace", "workflow_id", "run_id", "page_size", "page_token")
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    WORKFLOW_ID_FIELD_NUMBER: _ClassVar[int]
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    namespace: str
+    workflow_id: str
+    run_id: str
+    page_size: int
+    page_token: str
+    def __init__(self, namespace: _Optional[str] = ..., workflow_id: _Optional[str] = ..., run_id: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListChildrenResponse(_message.Message):
+    __slots__ = ("children", "next_page_token")
+    CHILDREN_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    children: _containers.RepeatedCompositeFieldContainer[_workflow_pb2.Workflow]
+    next_page_token: str
+    def __init__(self, children: _Optional[_Iterable[_Union[_workflow_pb2.Workflow, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
 class GetWorkflowHistoryRequest(_message.Message):
     __slots__ = ("namespace", "workflow_id", "run_id", "page_size", "page_token", "order")
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]

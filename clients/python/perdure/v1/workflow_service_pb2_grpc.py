@@ -68,6 +68,11 @@ class WorkflowServiceStub:
                 request_serializer=perdure_dot_v1_dot_workflow__service__pb2.CountWorkflowsRequest.SerializeToString,
                 response_deserializer=perdure_dot_v1_dot_workflow__service__pb2.CountWorkflowsResponse.FromString,
                 _registered_method=True)
+        self.ListChildren = channel.unary_unary(
+                '/perdure.v1.WorkflowService/ListChildren',
+                request_serializer=perdure_dot_v1_dot_workflow__service__pb2.ListChildrenRequest.SerializeToString,
+                response_deserializer=perdure_dot_v1_dot_workflow__service__pb2.ListChildrenResponse.FromString,
+                _registered_method=True)
         self.GetWorkflowHistory = channel.unary_unary(
                 '/perdure.v1.WorkflowService/GetWorkflowHistory',
                 request_serializer=perdure_dot_v1_dot_workflow__service__pb2.GetWorkflowHistoryRequest.SerializeToString,
@@ -165,6 +170,16 @@ class WorkflowServiceServicer:
         """Counts runs, all together or in groups. Changes nothing; it reads every run that it counts.
 
         Errors: INVALID_ARGUMENT / INVALID_FILTER.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListChildren(self, request, context):
+        """Lists the children of one run, oldest first. Changes nothing.
+
+        A child that was tried again or continued as new is listed once per run.
+        Errors: NOT_FOUND / WORKFLOW_NOT_FOUND, INVALID_ARGUMENT / INVALID_PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -276,6 +291,11 @@ def add_WorkflowServiceServicer_to_server(servicer, server):
                     servicer.CountWorkflows,
                     request_deserializer=perdure_dot_v1_dot_workflow__service__pb2.CountWorkflowsRequest.FromString,
                     response_serializer=perdure_dot_v1_dot_workflow__service__pb2.CountWorkflowsResponse.SerializeToString,
+            ),
+            'ListChildren': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListChildren,
+                    request_deserializer=perdure_dot_v1_dot_workflow__service__pb2.ListChildrenRequest.FromString,
+                    response_serializer=perdure_dot_v1_dot_workflow__service__pb2.ListChildrenResponse.SerializeToString,
             ),
             'GetWorkflowHistory': grpc.unary_unary_rpc_method_handler(
                     servicer.GetWorkflowHistory,
@@ -479,6 +499,33 @@ class WorkflowService:
             '/perdure.v1.WorkflowService/CountWorkflows',
             perdure_dot_v1_dot_workflow__service__pb2.CountWorkflowsRequest.SerializeToString,
             perdure_dot_v1_dot_workflow__service__pb2.CountWorkflowsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListChildren(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/perdure.v1.WorkflowService/ListChildren',
+            perdure_dot_v1_dot_workflow__service__pb2.ListChildrenRequest.SerializeToString,
+            perdure_dot_v1_dot_workflow__service__pb2.ListChildrenResponse.FromString,
             options,
             channel_credentials,
             insecure,

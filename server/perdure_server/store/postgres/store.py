@@ -198,11 +198,9 @@ class PostgresStore:
         """Returns how many matching runs have each value."""
         return await self._listing.groups(where, by, limit=limit)
 
-    async def list_children(
-        self, run_id: str, *, before: str | None, limit: int
-    ) -> list[RunSummary]:
-        """Returns the children of a run by run id descending."""
-        found = await self._rows("list_children", run_id, before or _ABOVE_ALL, limit)
+    async def list_children(self, run_id: str, *, after: str, limit: int) -> list[RunSummary]:
+        """Returns the children of a run by run id ascending."""
+        found = await self._rows("list_children", run_id, after, limit)
         return [rows.to_summary(row) for row in found]
 
     async def find_update(self, run_id: str, seq: int) -> Update | None:
@@ -393,8 +391,12 @@ class PostgresStore:
 
     async def overdue(self, before_us: int, *, limit: int) -> Overdue:
         """Returns the earliest timers due and leases run out."""
-        ((timers, leases),) = await self._rows("overdue", before_us, limit)
-        return Overdue(tuple(map(rows.to_timer, timers)), tuple(map(rows.to_task, leases)))
+        ((timers, leases, messages),) = await self._rows("overdue", before_us, limit)
+        return Overdue(
+            tuple(map(rows.to_timer, timers)),
+            tuple(map(rows.to_task, leases)),
+            tuple(map(rows.to_message, messages)),
+        )
 
     async def ready_lanes(self, now_us: int) -> list[Lane]:
         """Returns the lanes that have a ready task which no session holds."""

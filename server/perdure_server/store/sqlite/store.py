@@ -198,11 +198,9 @@ class SqliteStore:
         """Returns how many matching runs have each value."""
         return await self._listing.groups(where, by, limit=limit)
 
-    async def list_children(
-        self, run_id: str, *, before: str | None, limit: int
-    ) -> list[RunSummary]:
-        """Returns the children of a run by run id descending."""
-        found = await self._rows("list_children", run_id, before or _ABOVE_ALL, limit)
+    async def list_children(self, run_id: str, *, after: str, limit: int) -> list[RunSummary]:
+        """Returns the children of a run by run id ascending."""
+        found = await self._rows("list_children", run_id, after, limit)
         return [rows.to_summary(row) for row in found]
 
     async def find_update(self, run_id: str, seq: int) -> Update | None:

@@ -24,7 +24,7 @@ ALTER TABLE runs
 
 ALTER TABLE activities ADD COLUMN paused boolean NOT NULL DEFAULT false;
 
--- The children of a run, the newest first.
+-- The children of a run.
 CREATE INDEX runs_by_parent ON runs (parent_run_id, run_id) WHERE parent_run_id <> '';
 
 -- A run as lists show it: its row, its first event, and its last one once it is closed. What is

@@ -306,6 +306,13 @@ SELECT
             WHERE session_id IS NOT NULL AND lease_until_us < $1
             ORDER BY lease_until_us, run_id, kind, seq LIMIT $2
         ) AS found
+    ),
+    ARRAY(
+        SELECT found FROM (
+            SELECT {{message_columns}} FROM inbox
+            WHERE (sender_run_id, seq) > ('', 0) AND created_at_us < $1
+            ORDER BY sender_run_id, seq LIMIT $2
+        ) AS found
     );
 
 -- name: ready_lanes

@@ -130,5 +130,5 @@ WHERE run_id = ANY(ARRAY(
 
 -- name: list_children
 SELECT {{run_columns}}, started, closed FROM run_summaries
-WHERE parent_run_id = $1 AND parent_run_id <> '' AND run_id < $2
-ORDER BY run_id DESC LIMIT $3;
+WHERE parent_run_id = $1 AND parent_run_id <> '' AND run_id > $2
+ORDER BY run_id LIMIT $3;
