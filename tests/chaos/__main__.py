@@ -18,7 +18,7 @@ from rich.table import Table
 
 from tests.chaos.load import Load
 from tests.chaos.scenarios import SCENARIOS
-from tests.chaos.stage import SERVERS, opened_stage
+from tests.chaos.stage import SERVERS, CannotPlayError, opened_stage
 from tests.chaos.verdict import judge
 
 _WARM_UP_S = 2.0
@@ -52,7 +52,10 @@ def main():
     verdicts = {}
     for name in options.names or SCENARIOS:
         console.print(f"[dim]{name}: {SCENARIOS[name].about}[/dim]")
-        verdicts[name] = asyncio.run(play(SCENARIOS[name], options, console))
+        try:
+            verdicts[name] = asyncio.run(play(SCENARIOS[name], options, console))
+        except CannotPlayError as reason:
+            console.print(f"  not played: {reason}", highlight=False, markup=False)
     console.print(table_of(verdicts, options))
     return 0 if all(verdict.holds for verdict in verdicts.values()) else 1
 
@@ -61,7 +64,10 @@ async def play(scenario, options, console):
     """Strikes for some seconds under load, waits for the end and judges."""
     luck = Random(f"{options.seed} {scenario.about}")
     stage_of = opened_stage(
-        module=scenario.module, is_proxied=scenario.is_proxied, **scenario.settings
+        is_proxied=scenario.is_proxied,
+        is_skewed=scenario.is_skewed,
+        disk_mb=scenario.disk_mb,
+        **scenario.settings,
     )
     async with stage_of as stage:
         async with Load([stage.target(first) for first in range(SERVERS)]) as load:
@@ -73,6 +79,8 @@ async def play(scenario, options, console):
             await load.settle()
             histories = await load.histories()
             verdict = judge(load.trips, histories, await stage.commit_times(), stage.faults)
+            if scenario.seen is not None:
+                console.print(f"  {await scenario.seen(stage)}", highlight=False, markup=False)
         write(verdict, histories, stage)
         show(verdict, stage, console, keep=options.keep)
     return verdict

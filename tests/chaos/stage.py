@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import subprocess
 import tempfile
 import time
 from collections import defaultdict
@@ -12,12 +13,16 @@ from pathlib import Path
 
 import asyncpg
 
+from tests.chaos.disk import SmallDisk
 from tests.support.postgres import Cluster
-from tests.support.processes import RealProcess, SharedServer, any_of
+from tests.support.processes import PATIENCE_S, RealProcess, SharedServer, any_of
 from tests.support.proxy import freezing_proxy
 
 SERVERS = 3
 WORKERS = 2
+SKEW = "CHAOS_TEST_SKEW"
+"""The variable that says by how many seconds the clock of a process is ahead."""
+_SKEW_SOURCE = Path(__file__).with_name("skew.c")
 _SETTINGS = {
     "fsync": "on",
     "full_page_writes": "on",
@@ -38,6 +43,10 @@ class Fault:
     counts_s: float
 
 
+class CannotPlayError(Exception):
+    """This machine does not allow what a scenario needs; the text says what."""
+
+
 class Stage:
     """The processes, and a record of what was done to them."""
 
@@ -48,6 +57,7 @@ class Stage:
         self.workers = []
         self.faults = []
         self.proxy = None
+        self.disk = None
 
     def target(self, first):
         """All servers, as a client names them that tries the given one first."""
@@ -60,14 +70,18 @@ class Stage:
         yield
         self.faults.append(Fault(began_s, time.time() if of_all else began_s))
 
-    async def start(self, *, module):
-        """Starts all processes. The first server reaches the database through the proxy, if any."""
+    async def start(self, *, skew=None):
+        """Starts all processes, the servers with the library `skew`, if any.
+
+        The first server reaches the database through the proxy, if any."""
         for number in range(SERVERS):
             store = self.cluster.url
             if self.proxy is not None and not number:
                 store = f"postgresql://perdure@{self.proxy.address}/perdure"
             log = self.folder / f"server-{number}.log"
-            self.nodes.append(SharedServer(store, log=log, module=module))
+            self.nodes.append(SharedServer(store, log=log))
+            if skew is not None:
+                self.nodes[-1].set_environment("LD_PRELOAD", str(skew))
         for node in self.nodes:
             await asyncio.to_thread(node.start)
         for number in range(WORKERS):
@@ -83,6 +97,18 @@ class Stage:
             return await connection.fetch(query, *arguments)
         finally:
             await connection.close()
+
+    async def revive(self):
+        """Returns when the database answers; starts it when it has given up."""
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                try:
+                    await self.ask("SELECT 1")
+                except (OSError, asyncpg.PostgresError):
+                    if not await asyncio.to_thread(lambda: self.cluster.is_running):
+                        await asyncio.to_thread(self.cluster.start)
+                else:
+                    return
 
     async def commit_times(self):
         """Returns when each event was committed, in seconds, by workflow id and number.
@@ -103,17 +129,35 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def opened_stage(*, module="perdure_server", is_proxied=False, **settings):
-    """A stage on a database of its own."""
+async def opened_stage(*, is_proxied=False, is_skewed=False, disk_mb=0, **settings):
+    """A stage on a database of its own. Raises CannotPlayError."""
     cluster = Cluster(settings=_SETTINGS | settings)
     folder = Path(tempfile.mkdtemp(prefix="perdure-chaos-"))
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(cluster.remove)
-        await asyncio.to_thread(cluster.create)
         stage = Stage(folder, cluster)
+        if disk_mb:
+            stage.disk = SmallDisk(cluster.folder / "disk", disk_mb, user=cluster.user)
+            stack.callback(stage.disk.close)
+            try:
+                cluster.data.symlink_to(stage.disk.open())
+            except OSError as error:
+                raise CannotPlayError(f"no small disk can be had here: {error}") from error
+        await asyncio.to_thread(cluster.create)
         if is_proxied:
             socket = cluster.folder / ".s.PGSQL.5432"
             stage.proxy = await stack.enter_async_context(freezing_proxy(str(socket)))
         stack.callback(stage.close)
-        await stage.start(module=module)
+        await stage.start(skew=built_skew(folder) if is_skewed else None)
         yield stage
+
+
+def built_skew(folder):
+    """Compiles the library that gives a process a wrong clock. Raises CannotPlayError."""
+    library = folder / "skew.so"
+    command = ["cc", "-shared", "-fPIC", "-O2", "-o", str(library), str(_SKEW_SOURCE)]
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise CannotPlayError(f"a C compiler is needed: {error}") from error
+    return library

@@ -258,6 +258,60 @@ async def test_a_lease_whose_answer_was_lost_ends_soon_after_the_gap(servers, da
     assert [task.workflow_id for task in hand.workflow_tasks] == ["w"]
 
 
+def failing_once(method):
+    """Fails the first call of a method of a store."""
+    refusals = [StoreUnavailable("not now")]
+
+    async def fail(*arguments):
+        if refusals:
+            raise refusals.pop()
+        return await method(*arguments)
+
+    return fail
+
+
+async def test_an_end_that_could_not_be_read_at_once_is_told_all_the_same(servers, database):
+    await servers[0].start()
+    waiting = asyncio.create_task(result_of(servers[2]))
+    await settle()
+    servers[2].store.summarize_run = failing_once(servers[2].store.summarize_run)
+    hand = await servers[1].worker()
+    await hand.command(hand.workflow_tasks[0], complete("7"))
+    await database.advance(2)
+    assert waiting.done()
+    assert (await waiting).result.data == b"7"
+
+
+async def test_a_revoked_key_that_could_not_be_read_at_once_opens_none(servers, database):
+    keys = [rig.engine.keys for rig in servers]
+    made = await keys[0].create(admin.CreateApiKeyRequest())
+    await settle()
+    servers[2].store.list_api_keys = failing_once(servers[2].store.list_api_keys)
+    await keys[1].delete(admin.DeleteApiKeyRequest(prefix=made.prefix))
+    await database.advance(2)
+    assert keys[2].authenticate(made.plaintext) is None
+
+
+async def test_a_session_given_up_without_an_answer_is_given_up(servers, database):
+    hand = await servers[0].worker()
+    await servers[0].start()
+    policy = {"max_attempts": 3, "initial_interval": {"nanos": 1_000_000}}
+    await hand.command(hand.workflow_tasks[0], schedule(retry_policy=policy))
+    other = await servers[1].worker("other")
+    real = servers[0].store.release_session
+
+    async def answerless(session_id):
+        servers[0].store.release_session = real
+        await real(session_id)
+        raise StoreUnavailable("it is not known")
+
+    servers[0].store.release_session = answerless
+    for _ in range(12):
+        await database.advance(1)
+        await other.say(ping=1)
+    assert [task.attempt for task in other.activity_tasks] == [2]
+
+
 async def test_a_sweep_that_hangs_does_not_stop_the_beats(servers, database):
     async def hang(*_, **__):
         await asyncio.Event().wait()

@@ -75,4 +75,5 @@ class Plan:
             random.choice([0, 0, 300, -300, 30_000, -30_000]) * MILLISECOND_US
             for _ in range(random.randint(1, 3))
         ]
+        self.disk.lose = random.choice([0.0, 0.05])
         return len(self.skews_us)

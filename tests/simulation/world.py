@@ -183,7 +183,7 @@ class World:
         self.is_faulty = False
         for server in self.servers:
             disk = server.faults
-            disk.refuse = disk.delay = disk.die_before = disk.die_after = 0.0
+            disk.refuse = disk.lose = disk.delay = disk.die_before = disk.die_after = 0.0
         for worker in self.workers:
             if worker.drains:
                 await worker.crash()

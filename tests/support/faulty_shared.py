@@ -13,6 +13,7 @@ from dataclasses import replace
 from random import Random
 from typing import Any, TypeVar
 
+from perdure_server.core.errors import StoreUnavailable
 from perdure_server.core.model import Lane, Task
 from perdure_server.store.shared import Beat, Hint, Overdue, Taken
 from tests.support.faulty_store import Faults, FaultyStore
@@ -138,7 +139,7 @@ class FaultySharedStore(FaultyStore):
                 await self._pause()
             lost = is_late and self._happens(_GAP)
             self.missed |= lost
-            yield await self._back(Hint(everything=True) if lost else _in_order(hint))
+            yield await self._awake(Hint(everything=True) if lost else _in_order(hint))
         await self._may_die(0.0)
 
     @asynccontextmanager
@@ -150,6 +151,12 @@ class FaultySharedStore(FaultyStore):
             yield
 
     async def _back(self, answer: T) -> T:
+        answer = await self._awake(answer)
+        if self._happens(self.faults.lose):
+            raise StoreUnavailable("the answer of the simulated database was lost")
+        return answer
+
+    async def _awake(self, answer: T) -> T:
         await self._pause()
         while self._thaws_at and left(self._thaws_at):
             await pause(left(self._thaws_at))

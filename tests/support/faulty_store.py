@@ -57,6 +57,8 @@ class Faults:
 
     refuse: float = 0.0
     """The call fails with StoreUnavailable, before anything is done."""
+    lose: float = 0.0
+    """The call is done and its answer lost: StoreUnavailable. Only where the store is shared."""
     delay: float = 0.0
     """The call, or its reply, takes up to `delay_us_max`."""
     delay_us_max: int = 50 * MILLISECOND_US
@@ -110,7 +112,10 @@ class FaultyStore:
         outcomes = await self._inner.commit(changesets)
         await self._may_die(self.faults.die_after)
         await self._pause()
-        return await self._back(outcomes)
+        try:
+            return await self._back(outcomes)
+        except StoreUnavailable as lost:
+            return [lost for _ in changesets]
 
     async def claim_tasks(self, claims: Sequence[ClaimRequest], now_us: int) -> list[list[Task]]:
         """Leases ready tasks, refuses to, or dies around it."""

@@ -81,6 +81,24 @@ class Cluster:
         wait = ("-w", "-t", str(_START_SECONDS), "-l", str(self.folder / "log"))
         self._run("pg_ctl", *wait, "start")
 
+    @property
+    def is_running(self) -> bool:
+        """Whether its first process lives."""
+        try:
+            self._run("pg_ctl", "status")
+        except AssertionError:
+            return False
+        return True
+
+    @property
+    def user(self) -> str | None:
+        """Who runs it; None when that is who runs the tests."""
+        return self._user
+
+    def said(self) -> str:
+        """Returns what it has written to its log."""
+        return (self.folder / "log").read_text(errors="replace")
+
     def stop(self, mode: str = "fast") -> None:
         """Stops it; `immediate` is like a crash."""
         self._run("pg_ctl", "-w", "-t", str(_START_SECONDS), "-m", mode, "stop")

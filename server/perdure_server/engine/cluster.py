@@ -167,11 +167,16 @@ class Cluster(Peers):
         self._beaten_us = self._clock.monotonic_us()
 
     async def _release(self, session_id: str, then: Callable[[bool], None]) -> None:
+        tried = False
         while True:
             try:
                 async with self._ordering:
                     if self._parts.sessions.get(session_id) is not None:
                         return
+                    if tried:
+                        # What was tried may have been done: then nobody has the session.
+                        await self._store.take_orphan(session_id)
+                    tried = True
                     ours = await self._store.release_session(session_id)
             except StoreError as error:
                 _log.warning("a session could not be given up, trying again: %s", error)
@@ -200,7 +205,7 @@ class Cluster(Peers):
         for session_id in hint.sessions:
             parts.sessions.lost(session_id)
         if hint.api_keys or hint.everything:
-            self._background.spawn(self._try(parts.keys.reload), "read API keys")
+            self._background.spawn(self._insist(parts.keys.reload), "read API keys")
         if hint.everything:
             self._audits_due = _AUDITS_AFTER_GAP
             self._background.spawn(self._try(self._sweep), "sweep")
@@ -227,13 +232,15 @@ class Cluster(Peers):
 
     def _look_for_end(self, run_id: str) -> None:
         async def look() -> None:
+            if not self._parts.results.awaited([run_id]):
+                return
             async with self._looking:
                 summary = await self._store.summarize_run(run_id)
             if summary is not None and summary.closed is not None:
                 for next_id in self._parts.results.closed(summary.run, summary.closed):
                     self._look_for_end(next_id)
 
-        self._background.spawn(self._try(look), f"look for the end of {run_id}")
+        self._background.spawn(self._insist(look), f"look for the end of {run_id}")
 
     async def _live(self) -> None:
         while True:
@@ -342,6 +349,17 @@ class Cluster(Peers):
             await job()
         except DomainError as error:
             _log.warning("the database could not be asked about other servers: %s", error)
+
+    async def _insist(self, job: Callable[[], Awaitable[Any]]) -> None:
+        """Does what nothing else would do again, until the store lets it."""
+        while True:
+            try:
+                await job()
+            except StoreError as error:
+                _log.info("what other servers did could not be read, trying again: %s", error)
+                await self._pause(_BEAT_US)
+            else:
+                return
 
     async def _pause(self, wait_us: int) -> None:
         over = asyncio.Event()

@@ -124,5 +124,9 @@ class Polls:
         self._tokens[sink.held.key] = (sink.held.lease, sink.held.token)
 
     def _give_back(self, held: Held) -> None:
+        session = self._dispatcher.holder(held.key)
+        if session is not None:
+            # At once: the next step of the run would give the task to the same poll again.
+            self._dispatcher.withdraw(session)
         self._dispatcher.finished(held.key, held.lease)
         self._lose(held)

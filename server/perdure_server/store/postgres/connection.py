@@ -180,6 +180,7 @@ class Database:
         self.schema = schema
         self.place = f"the schema {schema} of {self.name}"
         self.is_given_up = False
+        self._silence = ""
         self._url = url
         self._queries = queries
         self._sessions: WeakSet[Session] = WeakSet()
@@ -198,11 +199,12 @@ class Database:
             finally:
                 self._attempts.discard(attempt)
 
-    def give_up(self) -> None:
+    def give_up(self, why: str) -> None:
         """Ends every connection and every attempt: whoever waits for an answer is refused.
 
-        Until `take_up`, links refuse all that comes.
+        Until `take_up`, links refuse all that comes. Said again, only the reason is new.
         """
+        self._silence = f"{self.name} does not answer this server ({why})"
         if self.is_given_up:
             return
         self.is_given_up = True
@@ -223,17 +225,13 @@ class Database:
         if fault is None or self.is_given_up:
             return StoreUnavailable(
                 f"{self._silence}, so this server refuses calls until it does; what was under way "
-                "may have been done. Try again, or use another server; look at the network between"
-                " the two"
+                "may have been done. Try again, or use another server; look at the database and at"
+                " the network between the two"
             )
         text = str(fault) or type(fault).__name__
         if isinstance(fault, _POOLED):
             text = _POOL_BY_SESSION
         return StoreUnavailable(f"{self.name} cannot be used: {text}{_advice(fault)}")
-
-    @property
-    def _silence(self) -> str:
-        return f"{self.name} does not answer this server"
 
     async def _connect(self, *, bounded: bool, by_key: bool) -> Session:
         limits = (STATEMENT_SECONDS, LOCK_SECONDS, IDLE_SECONDS) if bounded else (0.0, 0.0, 0.0)

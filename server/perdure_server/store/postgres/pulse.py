@@ -19,6 +19,7 @@ from perdure_server.store.postgres.connection import FAULTS, Database, Link, Ses
 
 T = TypeVar("T")
 
+_NO_WORD: Final = "no word from it for seconds"
 STEP_SECONDS: Final = 1.0
 """Silence is counted in steps, which a process that was stopped misses too: it may look again."""
 
@@ -52,15 +53,15 @@ class Pulse:
                 await asyncio.wait([showing], timeout=STEP_SECONDS)
                 if showing.done():
                     break
-                self._miss(steps)
+                self._miss(steps, _NO_WORD)
             if not showing.done():
-                raise self._database.unavailable(TimeoutError("no answer came"))
+                raise self._database.unavailable(TimeoutError(_NO_WORD))
             answer = await showing
         except StoreUnavailable as refusal:
             if _is_answer(refusal.__cause__):
                 self._heard()
             else:
-                self._miss(steps)
+                self._miss(steps, str(refusal.__cause__ or "") or _NO_WORD)
             raise
         finally:
             showing.cancel()
@@ -79,10 +80,10 @@ class Pulse:
             self._link.drop()
             raise
 
-    def _miss(self, steps: int) -> None:
+    def _miss(self, steps: int, why: str) -> None:
         self._missed += 1
         if self._missed >= steps:
-            self._database.give_up()
+            self._database.give_up(why)
 
     def _heard(self) -> None:
         self._missed = 0
