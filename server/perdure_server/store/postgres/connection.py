@@ -81,6 +81,7 @@ _POOL_BY_SESSION: Final = (
     "a pooler lends its connections by the transaction: let it lend them by the session"
     " (PgBouncer: pool_mode = session), or name the database itself"
 )
+_NOT_FOR_OLDER: Final = ", which are older and could not use it once it is migrated"
 _POOLED: Final = (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError)
 """What such a pooler makes of prepared statements; the driver's text advises what does not help."""
 _ADVICE: Final = {
@@ -346,7 +347,7 @@ async def migrate(database: Database) -> int:
         check_schema(version=version, min_server=min_server)
         pending = [each for each in load_migrations(__package__) if each.number > version]
         if ends_older_servers(pending, version=version):
-            await refuse_servers(session, database.place)
+            await refuse_servers(session, database.place, why=_NOT_FOR_OLDER)
         for migration in pending:
             await _apply(session, migration)
         await session.rows("renew_epoch")
@@ -360,13 +361,13 @@ async def migrate(database: Database) -> int:
     return int(epoch)
 
 
-async def refuse_servers(session: Session, place: str) -> None:
-    """Raises StoreInUse when servers live that use the database."""
+async def refuse_servers(session: Session, place: str, *, why: str = "") -> None:
+    """Raises StoreInUse when servers live that use the database; `why` is said of them."""
     ((alive,),) = await session.rows("count_servers", SERVER_SILENCE_US)
     if alive:
         raise StoreInUse(
-            f"{place} is in use by {alive} of its servers: stop them first; one that was killed"
-            f" counts for {SERVER_SILENCE_US / SECOND_US:g} s more"
+            f"{place} is in use by {alive} of its servers{why}: stop them first; one that was"
+            f" killed counts for {SERVER_SILENCE_US / SECOND_US:g} s more"
         )
 
 
