@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from enum import Enum
-from typing import Any, Literal, NamedTuple, TypedDict
+from enum import Enum, IntEnum
+from pathlib import PurePosixPath
+from typing import Any, Generic, Literal, NamedTuple, Required, TypedDict, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -16,6 +17,8 @@ import pytest
 from perdure.converter import PAYLOAD_BYTES_MAX, Converter
 from perdure.errors import PayloadError
 from perdure.v1.payload_pb2 import Payload
+
+T = TypeVar("T")
 
 
 class Colour(Enum):
@@ -99,6 +102,85 @@ def test_there_and_back(value, kind):
         assert converter.decode(payload, kind) == value
 
 
+@dataclass
+class Cash:
+    cents: int
+    note: str = ""
+
+
+@dataclass
+class Card:
+    number: str
+    note: str = ""
+
+
+class Page(msgspec.Struct, Generic[T]):
+    items: list[T]
+
+
+class Wrapped(pydantic.BaseModel, Generic[T]):
+    item: T
+
+
+class Other(pydantic.BaseModel):
+    name: str
+
+
+class Level(IntEnum):
+    LOW = 1
+
+
+class Partly(TypedDict, total=False):
+    name: Required[str]
+    age: int
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "data"),
+    [
+        (Cash(5), Cash | Card, '{"cents":5,"note":""}'),
+        (Card("7"), Cash | Card, '{"number":"7","note":""}'),
+        (Card("7"), Cash | Card | None, '{"number":"7","note":""}'),
+        (None, Cash | Card | None, "null"),
+        (Other(name="n"), Model | Other, '{"name":"n"}'),
+        ([1], Cash | Card | list[int], "[1]"),
+        (Page([Cash(5)]), Page[Cash], '{"items":[{"cents":5,"note":""}]}'),
+        (Wrapped[int](item=3), Wrapped[int], '{"item":3}'),
+        (Level.LOW, Level, "1"),
+        (Partly(name="n"), Partly, '{"name":"n"}'),
+        (PurePosixPath("a/b"), PurePosixPath, '"a/b"'),
+        (time(1, 2), time, '"01:02:00"'),
+        (datetime(2026, 1, 2, tzinfo=UTC), datetime, '"2026-01-02T00:00:00Z"'),
+        (timedelta(days=1, microseconds=3), timedelta, '"P1DT0.000003S"'),
+        (date(2026, 1, 2), date, '"2026-01-02"'),
+        (Decimal("1.10"), Decimal, '"1.10"'),
+        (UUID(int=1), UUID, '"00000000-0000-0000-0000-000000000001"'),
+        ({Colour.RED: [b"x"]}, dict[Colour, list[bytes]], '{"red":["eA=="]}'),
+        (Point(1, 2), Point, "[1,2]"),
+        (10**30, int, "1" + 30 * "0"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else repr(value)[:40],
+)
+def test_the_bytes_of_each_type_are_the_same_for_ever(value, kind, data):
+    payload = Converter().encode(value)
+    assert payload == Payload(data=data.encode())
+    back = Converter().decode(payload, kind)
+    assert (back, type(back)) == (value, type(value))
+
+
+def test_bytes_may_be_absent():
+    converter = Converter()
+    assert converter.decode(converter.encode(b"raw"), bytes | None) == b"raw"
+    assert converter.decode(None, bytes | None) is None
+
+
+def test_none_of_several_classes_says_why_for_each():
+    with pytest.raises(PayloadError, match=r"as Cash: .*cents.*; as Card: .*number"):
+        Converter().decode(Payload(data=b'{"note":"n"}'), Cash | Card)
+    with pytest.raises(PayloadError, match="as Cash"):
+        Converter().decode(Payload(data=b"3"), Cash | Card)
+
+
 def test_json_is_the_default_and_bytes_travel_as_they_are():
     converter = Converter()
     assert converter.encode({"a": 1}) == Payload(data=b'{"a":1}')
@@ -164,6 +246,7 @@ def test_a_value_beyond_the_bound():
         (Payload(data=b"x", encoding="avro"), str, "no converter for the encoding 'avro'"),
         (None, int, "as int"),
         (Payload(data=b"1"), Order | Model | Holder, "cannot read"),
+        (Payload(data=b"1"), list[Order | Holder], "more than one dataclass"),
     ],
 )
 def test_what_cannot_be_read_says_why(payload, kind, text):

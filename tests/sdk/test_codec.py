@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import sys
 from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
+import typer
 
 from perdure import (
     ActivityError,
@@ -24,6 +26,8 @@ from perdure import (
     signal,
     workflow,
 )
+from perdure._cli.codecs import with_codecs
+from perdure._transport import GrpcTransport
 from perdure.codec import Codecs, payloads_of
 from perdure.converter import PAYLOAD_BYTES_MAX, Converter
 from perdure.errors import RpcError
@@ -33,7 +37,8 @@ from perdure.v1.failure_pb2 import Failure
 from perdure.v1.history_pb2 import HistoryEvent
 from perdure.v1.payload_pb2 import Payload
 from perdure.v1.task_pb2 import WorkflowTask
-from perdure.v1.workflow_service_pb2 import GetWorkflowRequest
+from perdure.v1.watch_service_pb2 import WatchWorkflowRequest
+from perdure.v1.workflow_service_pb2 import GetWorkflowHistoryRequest, GetWorkflowRequest
 
 
 class Turned(Codec):
@@ -278,3 +283,44 @@ async def test_without_codecs_nothing_is_copied():
     assert not codecs
     assert await codecs.encoded(message) is message
     await codecs.decode(message)
+
+
+THEIRS = [Compression(min_bytes=1), Turned()]
+BROKEN = ["not a codec"]
+
+
+async def test_the_command_line_uses_the_codecs_that_are_named(address, monkeypatch):
+    monkeypatch.setitem(sys.modules, "codecs_of_a_test", sys.modules[__name__])
+    async with (
+        Client.connect(address, codecs=THEIRS) as client,
+        Worker(client, "q", *ALL),
+    ):
+        handle = await client.start(fails, Secret("hidden"))
+        with pytest.raises(WorkflowFailedError):
+            await handle.result()
+        for named, word in (("", b""), ("codecs_of_a_test:THEIRS", b"hidden")):
+            monkeypatch.setenv("PERDURE_CODECS", named)
+            transport = with_codecs(GrpcTransport(address))
+            await transport.open()
+            request = GetWorkflowHistoryRequest(workflow_id=handle.workflow_id)
+            answer = await transport.call("WorkflowService/GetWorkflowHistory", request)
+            data = [payload.data for payload in payloads_of(answer)]
+            assert len(data) == 2
+            assert all((word in one) is True for one in data)
+            assert any(b"hidden" in one for one in data) is bool(named)
+
+            async def watched():
+                yield WatchWorkflowRequest(workflow_id=handle.workflow_id)
+
+            seen = transport.stream("WatchService/WatchWorkflow", watched())
+            events = [answer.event async for answer in seen if answer.HasField("event")]
+            assert events == list(answer.history.events)
+            await transport.close()
+
+
+@pytest.mark.parametrize("named", ["nowhere:CODECS", "codecs_of_a_test", "codecs_of_a_test:BROKEN"])
+def test_what_names_no_codecs_is_said(named, monkeypatch):
+    monkeypatch.setitem(sys.modules, "codecs_of_a_test", sys.modules[__name__])
+    monkeypatch.setenv("PERDURE_CODECS", named)
+    with pytest.raises(typer.BadParameter, match=f"PERDURE_CODECS={named}"):
+        with_codecs(GrpcTransport("localhost:1"))

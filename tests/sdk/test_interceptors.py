@@ -23,6 +23,7 @@ from perdure import (
     workflow,
 )
 from perdure.converter import Converter
+from perdure.errors import DeterminismError
 from perdure.interceptors import from_headers
 from perdure.testing import Environment, replay
 from perdure.v1.payload_pb2 import Header, Payload
@@ -245,6 +246,36 @@ async def test_headers_are_kept_by_a_retry_of_the_workflow():
         assert await env.client.execute(fails_once, retry=retry) == "ada"
         tenant.reset(token)
     assert attempts == ["ada", "ada"]
+
+
+async def test_an_interceptor_is_part_of_what_is_replayed():
+    class Audits(WorkflowInterceptor):
+        async def execute_workflow(self, call, proceed):
+            await nothing()
+            return await proceed(call)
+
+        async def schedule_activity(self, call, proceed):
+            if call.name != "nothing":
+                await workflow.sleep(60)
+            return await proceed(call)
+
+    @workflow
+    async def pays() -> str:
+        return await whose("book")
+
+    async with Environment([pays], [whose, nothing], interceptors=[Audits()]) as env:
+        handle = await env.client.start(pays)
+        await handle.result()
+        history = await handle.history()
+    kinds = [event.WhichOneof("event") for event in history.events]
+    assert [kind for kind in kinds if kind.endswith("_scheduled")] == [
+        "activity_scheduled",
+        "timer_scheduled",
+        "activity_scheduled",
+    ]
+    assert replay(history, [pays], interceptors=[Audits()]) == []
+    with pytest.raises(DeterminismError, match="nothing"):
+        replay(history, [pays])
 
 
 def test_a_header_that_is_not_json_stays_a_payload():

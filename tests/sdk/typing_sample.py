@@ -6,7 +6,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import assert_type
 
-from perdure import Client, RetryPolicy, Worker, WorkflowHandle, activity, signal, workflow
+from perdure import (
+    Client,
+    RetryPolicy,
+    Worker,
+    WorkflowHandle,
+    activity,
+    inject,
+    run,
+    signal,
+    workflow,
+)
 
 
 @dataclass
@@ -38,6 +48,14 @@ async def checkout(order: Order) -> Receipt:
     assert_type(await print_label(order), str)
     await charge("no order")  # type: ignore[arg-type]
     return await charge.options(start_to_close=timedelta(seconds=30))(order)
+
+
+class Shelf: ...
+
+
+@activity
+async def store(things: int, *, shelf: Shelf = inject()) -> int:
+    return things
 
 
 @workflow(task_queue="shop")
@@ -77,6 +95,13 @@ async def main() -> None:
         basket = await client.start(Basket, Order("o-3"), id="o-3")
         assert_type(basket, WorkflowHandle[Receipt])
         await basket.signal(Basket.put, "book")
+        assert_type(client.get_handle("o-3", workflow=Basket), WorkflowHandle[Receipt])
+        assert_type(client.get_handle("o-1", workflow=checkout), WorkflowHandle[Receipt])
+        assert_type(run(checkout, Order("o-6"), activities=[charge], path="app.db"), Receipt)
+        assert_type(run(Basket, Order("o-6"), target="localhost:7766"), Receipt)
+        assert_type(run(Empty), int)
+        run(checkout, "no order")  # type: ignore[arg-type]
+        assert_type(await store(3), int)
         await basket.signal(Basket.put, 7)  # type: ignore[misc]
         await basket.signal(Basket.pay)
         await client.start(Basket, "no order")  # type: ignore[misc]

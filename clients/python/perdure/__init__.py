@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from perdure._handles import WorkflowStatus as WorkflowStatus
     from perdure._inject import inject as inject
     from perdure._options import RetryPolicy as RetryPolicy
+    from perdure._run import run as run
     from perdure._search import SearchAttributeKey as SearchAttributeKey
     from perdure._signal import signal as signal
     from perdure._workflow import workflow as workflow
@@ -67,6 +68,7 @@ _HOMES = {
     "WorkflowInterceptor": "interceptors",
     "activity": "_activity",
     "inject": "_inject",
+    "run": "_run",
     "signal": "_signal",
     "workflow": "_workflow",
     **dict.fromkeys(

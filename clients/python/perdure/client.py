@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from functools import partial
@@ -54,6 +54,15 @@ class Runs(Protocol[V_contra, R_co]):
     """A class-based workflow of one value."""
 
     def run(self, value: V_contra, /) -> Coroutine[Any, Any, R_co]:
+        """Is the code."""
+        ...
+
+
+class HasRun(Protocol[R_co]):
+    """A class-based workflow, whatever it takes."""
+
+    @property
+    def run(self) -> Callable[..., Coroutine[Any, Any, R_co]]:
         """Is the code."""
         ...
 
@@ -300,6 +309,14 @@ class Client:
     def get_handle(self, workflow_id: str, *, run_id: str = ...) -> WorkflowHandle[Any]: ...
     @overload
     def get_handle(
+        self, workflow_id: str, *, run_id: str = ..., workflow: Workflow[..., R]
+    ) -> WorkflowHandle[R]: ...
+    @overload
+    def get_handle(
+        self, workflow_id: str, *, run_id: str = ..., workflow: type[HasRun[R]]
+    ) -> WorkflowHandle[R]: ...
+    @overload
+    def get_handle(
         self, workflow_id: str, *, run_id: str = ..., result_type: type[R]
     ) -> WorkflowHandle[R]: ...
     @overload
@@ -307,9 +324,19 @@ class Client:
         self, workflow_id: str, *, run_id: str = ..., result_type: Any
     ) -> WorkflowHandle[Any]: ...
     def get_handle(
-        self, workflow_id: str, *, run_id: str = "", result_type: Any = Any
+        self,
+        workflow_id: str,
+        *,
+        run_id: str = "",
+        result_type: Any = Any,
+        workflow: Workflow[..., Any] | type[Any] | None = None,
     ) -> WorkflowHandle[Any]:
-        """Makes a handle of a workflow; asks nothing of the server."""
+        """Makes a handle of a workflow; asks nothing of the server.
+
+        What its result is decoded to says `workflow`, or `result_type`; without, it is plain JSON.
+        """
+        if workflow is not None:
+            result_type = _result_type(workflow)
         return WorkflowHandle(self.connection, workflow_id, run_id=run_id, result_type=result_type)
 
     async def list(

@@ -1,19 +1,28 @@
 """Owns the way from a Python value to a payload and back.
 
 JSON by msgspec: dataclasses, TypedDict, NamedTuple, msgspec structs, pydantic models, datetime,
-UUID, Decimal, Enum, sets and unions, checked against the type on the way in. Bytes at the top
-level travel as they are. What a payload means to an activity or a workflow is left to
+UUID, Decimal, Enum, Path, sets and unions, checked against the type on the way in; pydantic is
+never imported, its models say how they are read. Bytes at the top level travel as they are. What
+is done to the bytes is left to `codec.py`, what a payload means to an activity or a workflow to
 `_definition.py`.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final, get_origin
+import builtins
+from collections.abc import Callable, Sequence
+from functools import partial
+from operator import itemgetter
+from pathlib import PurePath
+from types import UnionType
+from typing import Any, Final, TypeAlias, Union, get_args, get_origin
 
 import msgspec
 
 from perdure.errors import PayloadError
 from perdure.v1.payload_pb2 import Payload
+
+_Decode: TypeAlias = Callable[[bytes], Any]
 
 JSON: Final = "json/plain"
 BINARY: Final = "binary/plain"
@@ -22,14 +31,14 @@ PAYLOAD_BYTES_MAX: Final = 2 * 1024 * 1024
 
 
 class Converter:
-    """Encodes and decodes user values. Subclass it to encrypt or compress.
+    """Encodes and decodes user values. Subclass it for types that it does not know.
 
-    Both sides must agree.
+    Both sides must agree. To encrypt or compress, there are codecs.
     """
 
     def __init__(self) -> None:
         self._encoder = msgspec.json.Encoder(enc_hook=_encode_other)
-        self._decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
+        self._decoders: dict[Any, _Decode] = {}
 
     def encode(self, value: Any) -> Payload:
         """Encodes a value.
@@ -55,21 +64,27 @@ class Converter:
         encoding = JSON if payload is None else payload.encoding or JSON
         data = b"null" if payload is None else payload.data
         if encoding == BINARY:
-            if type not in {bytes, Any, object}:
+            if type not in {bytes, Any, object} and bytes not in get_args(type):
                 raise PayloadError(f"the value is plain bytes, not {_name(type)}")
             return data
         if encoding != JSON:
             raise PayloadError(f"no converter for the encoding {encoding!r}")
         try:
-            decoder = self._decoders.get(type) or self._make_decoder(type)
-            return decoder.decode(data or b"null")
+            decode = self._decoders.get(type) or self._make_decoder(type)
+            return decode(data or b"null")
         except Exception as error:
             raise PayloadError(f"cannot read the value as {_name(type)}: {error}") from error
 
-    def _make_decoder(self, type: Any) -> msgspec.json.Decoder[Any]:  # noqa: A002
-        decoder = msgspec.json.Decoder(type, dec_hook=_decode_other)
-        self._decoders[type] = decoder
-        return decoder
+    def _make_decoder(self, type: Any) -> _Decode:  # noqa: A002
+        try:
+            decode: _Decode = msgspec.json.Decoder(type, dec_hook=_decode_other).decode
+        except TypeError:
+            arms = get_args(type) if get_origin(type) in {Union, UnionType} else ()
+            if not arms:
+                raise
+            decode = partial(_decode_union, [(arm, self._make_decoder(arm)) for arm in arms])
+        self._decoders[type] = decode
+        return decode
 
     def _find_culprit(self, value: Any, path: str) -> tuple[str, Any]:
         for step, child in _children(value):
@@ -90,6 +105,8 @@ def _fitting(data: bytes) -> bytes:
 
 
 def _encode_other(value: Any) -> Any:
+    if isinstance(value, PurePath):
+        return str(value)
     if hasattr(value, "model_dump_json"):
         return msgspec.Raw(value.model_dump_json().encode())
     raise TypeError("the type has no JSON form")
@@ -97,9 +114,34 @@ def _encode_other(value: Any) -> Any:
 
 def _decode_other(type: Any, value: Any) -> Any:  # noqa: A002
     model = get_origin(type) or type
+    if isinstance(model, builtins.type) and issubclass(model, PurePath):
+        return type(value)
     if hasattr(model, "model_validate_json"):
         return type.model_validate_json(msgspec.json.encode(value))
     raise TypeError(f"{_name(type)} has no JSON form")
+
+
+def _decode_union(arms: Sequence[tuple[Any, _Decode]], data: bytes) -> Any:
+    """Decodes one of several classes, which msgspec does not tell apart: that which fits best."""
+    given, fitting, problem = msgspec.json.decode(data), [], ""
+    for arm, decode in arms:
+        try:
+            fitting.append((len(_keys_beyond(given, arm)), decode(data)))
+        except Exception as error:  # noqa: BLE001 -- a validator of the author may raise anything
+            problem += f"; as {_name(arm)}: {error}"
+    if not fitting:
+        raise ValueError(problem.removeprefix("; "))
+    return min(fitting, key=itemgetter(0))[1]
+
+
+def _keys_beyond(given: Any, arm: Any) -> set[str]:
+    known = _field_names(arm)
+    return set(given) - known if isinstance(given, dict) and known else set()
+
+
+def _field_names(arm: Any) -> set[str]:
+    bases = getattr(get_origin(arm) or arm, "__mro__", ())
+    return {name for base in bases for name in vars(base).get("__annotations__", ())}
 
 
 def _children(value: Any) -> list[tuple[str, Any]]:

@@ -26,14 +26,14 @@ from perdure._activity import Activity
 from perdure._embedded import EmbeddedTransport
 from perdure._replay.replayer import replay
 from perdure._virtual_time import TimeKeeper, VirtualClock, WatchedStore
-from perdure._workflow import AnyWorkflow, workflow_of
+from perdure._workflow import AnyWorkflow
 from perdure.client import Client
 from perdure.codec import Codec
 from perdure.converter import Converter
 from perdure.errors import RpcError
 from perdure.interceptors import Interceptor
 from perdure.v1.failure_pb2 import Failure
-from perdure.worker import Lifespan, Worker, WorkerOptions
+from perdure.worker import Lifespan, Worker, WorkerOptions, queues_of
 from perdure_server.api.errors import to_status
 from perdure_server.app import SystemIds
 from perdure_server.core.errors import StoreUnavailable
@@ -96,7 +96,7 @@ class Environment:
                     lifespan=lifespan,
                 ),
             )
-            for queue in _queues(workflows, activities)
+            for queue in sorted({*queues_of(workflows, activities), "default"})
         ]
         self._open = AsyncExitStack()
 
@@ -170,14 +170,6 @@ class Environment:
 
 def _is_durable(callback: Callable[[], None]) -> bool:
     return isinstance(getattr(callback, "__self__", None), Alarms)
-
-
-def _queues(
-    workflows: Sequence[AnyWorkflow], activities: Sequence[Activity[..., Any]]
-) -> list[str]:
-    named = {workflow_of(workflow).task_queue for workflow in workflows}
-    named.update(activity.task_queue for activity in activities)
-    return sorted({queue for queue in named if queue} | {"default"})
 
 
 def _task_failed(failure: Failure) -> RpcError:

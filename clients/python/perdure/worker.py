@@ -26,7 +26,7 @@ from perdure._connection import CALL_TIMEOUT_S, Connection
 from perdure._definition import registry
 from perdure._inject import missing
 from perdure._link import Link
-from perdure._workflow import AnyWorkflow, Workflow
+from perdure._workflow import AnyWorkflow, Workflow, workflow_of
 from perdure._workflow_runner import WorkflowRunner, WorkflowSurroundings
 from perdure.errors import RpcError
 from perdure.interceptors import ActivityInterceptor, Interceptor, WorkflowInterceptor, of_kind
@@ -108,6 +108,15 @@ class WorkerOptions:
                 activity_tasks=self.max_activities if self.activities else 0,
             ),
         )
+
+
+def queues_of(
+    workflows: Sequence[AnyWorkflow], activities: Sequence[Activity[..., Any]]
+) -> set[str]:
+    """The task queues that definitions name."""
+    named = {workflow_of(workflow).task_queue for workflow in workflows}
+    named.update(activity.task_queue for activity in activities)
+    return {queue for queue in named if queue}
 
 
 class Worker:

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from google.protobuf.message import Message
 
+from perdure._cli.codecs import with_codecs
 from perdure._transport import GrpcTransport, Transport
 
 T = TypeVar("T")
@@ -55,7 +56,7 @@ async def call_once(
 
 @asynccontextmanager
 async def _connection(address: str, api_key: str) -> AsyncIterator[Transport]:
-    transport = GrpcTransport(address, api_key=api_key)
+    transport = with_codecs(GrpcTransport(address, api_key=api_key))
     try:
         yield transport
     finally:
