@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 _FLUSH_S: Final = 2.0
 """How long the last reports of a worker wait for their answers."""
 _LOOK_S: Final = 0.02
+_STOPS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 Lifespan: TypeAlias = Callable[[], AbstractAsyncContextManager[Any]]
@@ -123,7 +125,8 @@ class Worker:
     """Works while it is entered: `async with Worker(client, "shop", [checkout], [charge])`.
 
     Leaving it asks for no more tasks, waits for the running ones and tells their ends. `await
-    worker.run()` does the same until it is cancelled. A server that is away is waited for; when it
+    worker.run()` does the same until it is cancelled, `await worker.serve()` until the process is
+    told to end. A server that is away is waited for; when it
     refuses the worker's API key, the block is cancelled and UnauthenticatedError leaves it.
 
     Attributes:
@@ -256,6 +259,34 @@ class Worker:
         async with self:
             await asyncio.get_running_loop().create_future()
         raise AssertionError("unreachable: the future is never set")
+
+    async def serve(self) -> None:
+        """Works until the process is told to end, by SIGINT or SIGTERM, then leaves as described.
+
+        A second signal cuts the leaving short: what still runs is given back. For the main thread.
+        """
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+        told = asyncio.Event()
+        hurried = False
+
+        def tell() -> None:
+            nonlocal hurried
+            if told.is_set():
+                hurried = task.cancel() or hurried
+            told.set()
+
+        for number in _STOPS:
+            loop.add_signal_handler(number, tell)
+        try:
+            async with self:
+                await told.wait()
+        except asyncio.CancelledError:
+            if not hurried or task.uncancel():
+                raise
+        finally:
+            for number in _STOPS:
+                loop.remove_signal_handler(number)
 
 
 class Shift:

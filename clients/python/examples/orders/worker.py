@@ -7,8 +7,6 @@ killed leaves them to the others.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import signal
 import sys
 
 from activities import charge, refund, release_stock, reserve_stock, ship
@@ -27,11 +25,7 @@ async def main(address: str = "localhost:7766") -> None:
             workflows=[fulfil],
             activities=[reserve_stock, charge, ship, refund, release_stock],
         )
-        working = asyncio.create_task(worker.run())
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, working.cancel)
-        with contextlib.suppress(asyncio.CancelledError):
-            await working
+        await worker.serve()
 
 
 if __name__ == "__main__":

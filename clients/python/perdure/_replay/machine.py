@@ -176,11 +176,11 @@ class Machine:
         if event.seq != self._last_seq + 1:
             raise HistoryError(f"event {event.seq} cannot follow event {self._last_seq}")
         self._last_seq = event.seq
-        if _is_external(event, kind):
-            return
         run = self._run
         run.history_length = event.seq
         run.history_bytes += event.ByteSize()
+        if _is_external(event, kind):
+            return
         run.now_us = event.timestamp.seconds * 1_000_000 + event.timestamp.nanos // 1000
         if kind in COMMAND_EVENTS:
             run.record(run.journal.record(event, kind, self._waits_at))
