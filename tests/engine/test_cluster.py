@@ -326,6 +326,87 @@ async def test_a_sweep_that_hangs_does_not_stop_the_beats(servers, database):
     assert not hand.ended
 
 
+async def test_servers_that_had_no_database_do_not_give_each_other_up(servers, database):
+    """The first that has it back finds the others silent, and waits for them to come back too."""
+    beats = [(rig.store, rig.store.beat) for rig in servers]
+
+    async def fail(*, silent_us):
+        raise StoreUnavailable("the database is away")
+
+    for store, _ in beats:
+        store.beat = fail
+    hand = await servers[1].worker()
+    for _ in range(7):
+        await database.advance(1)
+        await hand.say(ping=1)
+    for store, beat in beats:
+        store.beat = beat
+        await database.advance(1)
+        await hand.say(ping=1)
+    assert len(database.contents.beats) == len(servers)
+    assert not hand.ended
+
+
+async def test_one_that_stays_away_is_given_up_all_the_same(servers, database):
+    await kill(servers[1])
+    beat = servers[0].store.beat
+
+    async def fail(*, silent_us):
+        raise StoreUnavailable("the database is away")
+
+    servers[0].store.beat = fail
+    await kill(servers[2])
+    await database.advance(7)
+    servers[0].store.beat = beat
+    await database.advance(2)
+    assert len(database.contents.beats) == len(servers)
+    await database.advance(4)
+    assert list(database.contents.beats) == [servers[0].store._server_id]
+
+
+async def test_an_end_is_told_though_it_could_not_be_read_when_it_was_heard_of(servers, database):
+    here, there, _ = servers
+    await here.start()
+    waiting = asyncio.create_task(result_of(there))
+    await settle()
+    summarize = there.store.summarize_run
+
+    async def fail(run_id):
+        raise StoreUnavailable("the database is away")
+
+    there.store.summarize_run = fail
+    hand = await here.worker()
+    await hand.command(hand.workflow_tasks[0], complete("7"))
+    await settle()
+    assert not waiting.done()
+    there.store.summarize_run = summarize
+    await database.advance(1.5)
+    assert waiting.done()
+    assert (await waiting).result.data == b"7"
+
+
+async def test_a_poll_that_has_its_answer_takes_nothing_more(servers):
+    here, there, _ = servers
+    found, find = asyncio.Event(), there.store.ready_lanes
+
+    async def find_late(now_us):
+        await found.wait()
+        return await find(now_us)
+
+    there.store.ready_lanes = find_late
+    request = worker.PollWorkflowTaskRequest(task_queue="default", worker_id="p")
+    polling = asyncio.create_task(there.engine.workers.poll_workflow_task(request))
+    await settle()
+    await here.start("a")
+    await here.engine.workflows.terminate(pb.TerminateWorkflowRequest(workflow_id="a"))
+    await settle()
+    run_id = (await here.start("b")).run_id
+    (task,) = (await here.store.load_run(run_id)).tasks.values()
+    assert (task.session_id, task.lease) == (None, 0)
+    found.set()
+    assert worker.PollWorkflowTaskResponse.FromString(await polling).task.workflow_id == "a"
+
+
 async def test_a_server_that_was_given_up_begins_anew(servers, database):
     hand = await servers[0].worker()
     await servers[0].start()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from perdure.v1 import workflow_service_pb2 as pb
 from perdure_server.core.errors import SessionReplaced, ShuttingDown
-from tests.engine.rig import complete, payload, running, schedule
+from tests.engine.rig import complete, payload, running, schedule, settle
 
 
 async def test_a_worker_that_comes_back_keeps_its_tasks(rig):
@@ -205,3 +206,19 @@ async def test_a_workflow_task_whose_worker_dies_three_times_backs_off(rig):
     patient = await rig.worker("patient")
     assert not patient.workflow_tasks or patient.workflow_tasks[0].attempt == 4
     assert (await rig.describe()).pending_workflow_task.attempt == 4
+
+
+async def test_a_run_whose_task_is_lost_is_not_cached(rig):
+    hand = await rig.worker()
+    await rig.start()
+    (task,) = hand.workflow_tasks
+    await hand.cut()
+    await rig.engine.workflows.terminate(pb.TerminateWorkflowRequest(workflow_id="w"))
+    await settle()
+    again = await rig.worker(
+        "s1",
+        held_task_tokens=[task.task_token, "not a token"],
+        cached_runs=[{"run_id": task.run_id, "last_seq": 0}, {"run_id": "other", "last_seq": 3}],
+    )
+    assert list(again.welcome.lost_task_tokens) == [task.task_token, "not a token"]
+    assert rig.engine.sessions.get("s1").cached == {"other": 3}

@@ -341,6 +341,25 @@ class TestFaults:
         await outside.execute("ALTER TABLE lost RENAME TO timers")
         assert await store.due_timers(after=None, limit=1) == []
 
+    async def test_what_the_driver_calls_an_internal_error_is_a_lost_connection(
+        self, store: PostgresStore, monkeypatch: Any
+    ) -> None:
+        """It does when it is asked anything after it has heard that the connection ends."""
+        await store.commit(starts(1))
+        fetched, broken = asyncpg.Connection.fetch, []
+
+        async def fetch(self: asyncpg.Connection, *arguments: Any) -> Any:
+            if not broken:
+                broken.append(self)
+                raise asyncpg.InternalClientError("got result for unknown protocol state 3")
+            assert self not in broken
+            return await fetched(self, *arguments)
+
+        monkeypatch.setattr(asyncpg.Connection, "fetch", fetch)
+        for _ in range(20):
+            assert await store.load_run(a_run(1).run_id) is not None
+        assert broken
+
     @pytest.mark.parametrize("turns", range(12))
     async def test_a_cancelled_read_harms_no_other(self, store: PostgresStore, turns: int) -> None:
         run = replace(a_run(), history_length=1)

@@ -76,8 +76,7 @@ class Polls:
         future: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
         sink = _PollSink(future, self._give_back)
         session = self._session(spec, sink)
-        # From its answer on, while the store is still asked for more, it takes nothing else.
-        future.add_done_callback(lambda _done: self._dispatcher.withdraw(session))
+        future.add_done_callback(lambda _done: self._answered(session))
         self._waiting.add(sink)
         try:
             self._dispatcher.serve(session)
@@ -99,6 +98,10 @@ class Polls:
             self._waiting.discard(sink)
             self._dispatcher.withdraw(session)
             self._remember(sink)
+
+    def _answered(self, session: Session) -> None:
+        """From its answer on, while the store is still asked for more, a poll takes nothing."""
+        self._dispatcher.withdraw(session)
 
     def _session(self, spec: SessionSpec, sink: _PollSink) -> Session:
         return Session(

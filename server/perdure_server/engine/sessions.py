@@ -158,8 +158,11 @@ class Sessions:
         session.heard_us = self._clock.monotonic_us()
         lost = self._reconcile(session, held)
         self._dispatcher.forget(session)
+        # The worker forgets a run whose workflow task it hears it has lost.
+        forgotten = {_workflow_task_of(text) for text in lost}
         for run_id, last_seq in cached.items():
-            self._dispatcher.stick(session, run_id, last_seq)
+            if run_id not in forgotten:
+                self._dispatcher.stick(session, run_id, last_seq)
         return session, lost
 
     def detach(self, session: Session, sink: Sink) -> None:
@@ -311,6 +314,15 @@ def _held(session: Session, text: str) -> Held | None:
         return None
     held = session.held.get((token.run_id, token.kind, token.seq))
     return held if held is not None and held.lease == token.lease else None
+
+
+def _workflow_task_of(text: str) -> str | None:
+    """Returns the run whose workflow task a token is of; None for any other text."""
+    try:
+        token = TaskToken.decode(text)
+    except InvalidTaskToken:
+        return None
+    return token.run_id if token.kind is TaskKind.WORKFLOW else None
 
 
 def _update(session: Session, spec: SessionSpec) -> None:
