@@ -20,7 +20,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import claims, fan_in, postgres, rest, scenarios
+from tests.bench import claims, fan_in, lists, postgres, rest, scenarios
 from tests.bench.scenarios import DOORS, SHAPES, Figures
 
 OUTPUT = Path(".bench")
@@ -54,6 +54,11 @@ BARS: tuple[tuple[str, str, str, float], ...] = (
             ("postgres", "", 256),
             ("postgres", "young_", 256),
         )
+    ),
+    *(
+        (f"lists-{backend}/1000000", figure, "<=", 20.0)
+        for backend in ("sqlite", "postgres")
+        for figure in ("newest_ms", "slowest_ms")
     ),
     ("postgres-idle", "statements_per_s", "<=", 5.0),
     ("rest/one/32", "share", ">=", 0.7),
@@ -114,6 +119,8 @@ def plan() -> dict[str, Callable[[], Awaitable[Figures]]]:
     for backlog in BACKLOGS:
         jobs[f"claims-sqlite/{backlog}"] = _bound(claims.on_sqlite, backlog)
         jobs[f"claims-postgres/{backlog}"] = _bound(claims.on_postgres, backlog)
+    jobs["lists-sqlite/1000000"] = _bound(lists.on_sqlite, 1_000_000)
+    jobs["lists-postgres/1000000"] = _bound(lists.on_postgres, 1_000_000)
     jobs["postgres-idle"] = _bound(postgres.idle, 10.0)
     jobs["rest/one/32"] = _bound(rest.against_unary, 32)
     jobs["rest-hop"] = _bound(rest.hop, 1_000)

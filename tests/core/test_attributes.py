@@ -9,10 +9,14 @@ import pytest
 from perdure.v1.command_pb2 import Command, UpsertSearchAttributes
 from perdure.v1.payload_pb2 import Payload
 from perdure.v1.search_attributes_pb2 import KeywordList, SearchAttribute, SearchAttributes
-from perdure.v1.workflow_service_pb2 import ListWorkflowsRequest, StartWorkflowRequest
+from perdure.v1.workflow_service_pb2 import (
+    CountWorkflowsRequest,
+    ListWorkflowsRequest,
+    StartWorkflowRequest,
+)
 from perdure_server.core.attribute_keys import number_key, string_key
 from perdure_server.core.attributes import check_attributes, encoded, search_keys
-from perdure_server.core.checks import check_list, check_start
+from perdure_server.core.checks import check_count_workflows, check_list, check_start
 from perdure_server.core.errors import (
     InvalidCommand,
     InvalidRequest,
@@ -229,6 +233,9 @@ def test_requests_are_checked() -> None:
         check_start(StartWorkflowRequest(workflow_type="t", memo=memo))
     with pytest.raises(LimitExceeded):
         check_list(ListWorkflowsRequest(search_attributes=attributes(a="x" * 256)))
+    check_count_workflows(CountWorkflowsRequest())
+    with pytest.raises(LimitExceeded, match="namespace"):
+        check_count_workflows(CountWorkflowsRequest(namespace="x" * 256))
 
 
 def test_a_command_without_a_patch_changes_nothing() -> None:

@@ -135,6 +135,38 @@ class TestLooking:
         assert cli(*arguments, "--status", "completed").json == []
         assert cli(*arguments, "--namespace", "other").json == []
 
+    def test_list_and_count_by_attributes(self, cli, name):
+        for number, team in enumerate("aab", 1):
+            ended = cli(
+                *("workflow", "start", "checkout", "--id", f"{name}-{number}"),
+                *("--search-attribute", f"team={team}", "--search-attribute", f"no={number}"),
+                *("--search-attribute", f"of={name}", "--memo", '{"by":1}'),
+                *("--search-attribute", "note:text=A late parcel", "--summary", "An order"),
+            )
+            assert ended.code == 0, ended.err
+        mine = f"of = '{name}' AND note = 'late'"
+        answer = cli(
+            "workflow", "list", "--filter", f"{mine} AND no > 1", "--order-by", "no", "-o", "json"
+        )
+        assert [run["workflow_id"] for run in answer.json] == [f"{name}-2", f"{name}-3"]
+        assert answer.json[0]["search_attributes"] == {
+            "no": 2,
+            "note": "A late parcel",
+            "of": name,
+            "team": "a",
+        }
+        told = cli("workflow", "describe", f"{name}-1").out
+        assert "An order" in told
+        assert '"team": "a"' in told
+        assert cli("workflow", "count", "--filter", mine).out == "3\n"
+        counts = cli("workflow", "count", "--filter", mine, "--group-by", "team").out.splitlines()
+        assert [line.split() for line in counts] == [["TEAM", "RUNS"], ["a", "2"], ["b", "1"]]
+        assert cli("workflow", "list", "--filter", "a =").err.startswith("perdure: ")
+
+    @pytest.mark.parametrize("text", ["team", "=x", "a:fish=x", "a:int=x", "a:datetime=x"])
+    def test_an_attribute_that_cannot_be_read_exits_64(self, cli, text):
+        assert cli("workflow", "start", "t", "--search-attribute", text).code == 64
+
     def test_describe(self, cli, started):
         text = cli("workflow", "describe", started).out
         assert "PENDING" in text

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -12,11 +14,13 @@ from perdure import (
     ApplicationError,
     PayloadError,
     RetryPolicy,
+    SearchAttributeKey,
     Worker,
     WorkerOptions,
     WorkflowAlreadyExistsError,
     WorkflowCancelledError,
     WorkflowFailedError,
+    WorkflowHandle,
     WorkflowNotFoundError,
     WorkflowStatus,
     WorkflowTerminatedError,
@@ -25,7 +29,7 @@ from perdure import (
     workflow,
 )
 from perdure.client import Client
-from perdure.errors import RpcError, UnavailableError
+from perdure.errors import InvalidFilterError, RpcError, UnavailableError
 
 
 @dataclass
@@ -269,3 +273,54 @@ async def test_a_client_that_was_left_says_so(address):
             await call
     with pytest.raises(RuntimeError, match="entered once"):
         await client.__aenter__()
+
+
+async def has_event(handle: WorkflowHandle[Any], kind: str) -> None:
+    """Waits until the history has an event."""
+    async with aclosing(handle.watch()) as events:
+        async for event in events:
+            if event.WhichOneof("event") == kind:
+                return
+
+
+STAGE = SearchAttributeKey.keyword("stage")
+
+
+@workflow(task_queue="shop")
+async def staged(order: Order) -> dict[str, Any]:
+    workflow.upsert_search_attributes({STAGE: "waiting", "amount": order.amount})
+    await approvals.wait()
+    workflow.upsert_search_attributes({STAGE: None, "done": True})
+    return workflow.search_attributes()
+
+
+async def test_runs_are_found_by_what_start_and_code_say(client):
+    order = Order("o-1", 5)
+    found_by = {SearchAttributeKey.keyword("team"): "a", "share": 0.5}
+    async with Worker(client, "shop", [staged], [charge]):
+        handle = await client.start(
+            staged, order, id="o-1", search_attributes=found_by, memo={"by": 1}, summary="first"
+        )
+        other = await client.start(staged, Order("o-2", 7), id="o-2")
+        text = "stage = 'waiting' AND amount > 4"
+        for each in (handle, other):
+            await has_event(each, "workflow_awaiting_signal")
+        runs = [run async for run in client.list(filter=text, order_by="amount DESC")]
+        assert [run.workflow_id for run in runs] == ["o-2", "o-1"]
+        assert runs[1].search_attributes == {
+            "amount": 5,
+            "share": 0.5,
+            "stage": "waiting",
+            "team": "a",
+        }
+        assert runs[1].summary == "first"
+        assert runs[1].message.memo.data == b'{"by":1}'
+        assert await client.count_by("team") == {"a": 1, None: 1}
+        await handle.signal(approvals, True)
+        assert await handle.result() == {"amount": 5, "done": True, "share": 0.5, "team": "a"}
+        await other.terminate()
+    assert await client.count_by("done", filter="status = 'COMPLETED'") == {True: 1}
+    with pytest.raises(InvalidFilterError, match="column 5"):
+        await client.count(filter="a = ")
+    with pytest.raises(TypeError, match="stage"):
+        await client.start(staged, order, search_attributes={STAGE: 1})

@@ -22,7 +22,7 @@ _Datetime: TypeAlias = datetime
 _INT64: Final = 2**63
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SearchAttributeKey(Generic[T]):
     """The name of a search attribute and the type of its values.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -39,7 +39,8 @@ class _Token(msgspec.Struct, array_like=True):
     is_field: bool
     descending: bool
     run_id: str
-    key: str | int | bool | bytes | None
+    key: Any
+    """Bytes for an attribute, which no typed union may hold beside text; `_fits` looks at it."""
 
 
 def place_of(order: Order | None, run: Run) -> Place:
@@ -47,7 +48,8 @@ def place_of(order: Order | None, run: Run) -> Place:
     if order is None or order.by == FIELDS["run_id"]:
         return Place(run.run_id)
     if isinstance(order.by, Field):
-        return Place(run.run_id, getattr(run, order.by.column))
+        key = getattr(run, order.by.column)
+        return Place(run.run_id, str(key) if isinstance(key, str) else key)
     attributes = SearchAttributes.FromString(run.attributes)
     keys = keys_of(attributes.values[order.by]) if order.by in attributes.values else []
     return Place(run.run_id, min(keys, default=None))
@@ -108,7 +110,7 @@ def _sorted_place(text: str, order: Order | None) -> Place:
     return place
 
 
-def _fits(order: Order, key: FieldValue | bytes | None) -> bool:
+def _fits(order: Order, key: object) -> bool:
     """Whether a key is of the type by which a list is sorted."""
     if key is None:
         return True

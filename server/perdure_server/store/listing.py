@@ -194,7 +194,7 @@ class _Query:
             id=relation.id,
             place=place,
             relation=relation.sql,
-            condition=sql_of(self.pieces, condition),
+            condition=sql_of(self.pieces, condition, self._hidden),
             after=bound,
             direction=self._word,
         )
@@ -212,7 +212,7 @@ class _Query:
             limit,
             id=relation.id,
             relation=relation.sql,
-            condition=sql_of(self.pieces, self.condition),
+            condition=sql_of(self.pieces, self.condition, self._hidden),
             after=bound,
             direction=self._word,
         )
@@ -250,6 +250,12 @@ class _Query:
         return "descending" if self.order.descending else "ascending"
 
     @property
+    def _hidden(self) -> frozenset[str]:
+        """The fields by which the runs of a page are not found, since its order is another."""
+        by = self.order.by
+        return _RANGE_INDEXED - {by.name} if isinstance(by, Field) else _RANGE_INDEXED
+
+    @property
     def _word(self) -> Sql:
         return self.pieces.make(f"in_order_by_{self._direction}")
 
@@ -266,33 +272,42 @@ class _Query:
         return _Relation(make("relation_in_order", self.namespace, name), make("id_of_sorted"))
 
 
-def sql_of(pieces: Pieces, condition: Condition | None) -> Sql:
-    """Returns a condition as a piece of a statement about `runs`."""
+def sql_of(
+    pieces: Pieces, condition: Condition | None, hidden: frozenset[str] = frozenset()
+) -> Sql:
+    """Returns a condition as a piece of a statement about `runs`.
+
+    By `hidden` fields no runs are found: a database that does not know how many would walk their
+    index and sort what it finds.
+    """
     make = pieces.make
     match condition:
         case None:
             return make("always")
         case Every(parts):
-            return _joined(pieces, "both", parts)
+            return _joined(pieces, "both", [sql_of(pieces, part, hidden) for part in parts])
         case Some(parts):
-            return _joined(pieces, "either", parts)
+            return _joined(pieces, "either", [sql_of(pieces, part, hidden) for part in parts])
         case Negation(part) if not isinstance(part, Missing):
-            return make("negated", part=sql_of(pieces, part))
-    return _leaf(pieces, condition)
+            return make("negated", part=sql_of(pieces, part, hidden))
+    return _leaf(pieces, condition, hidden)
 
 
-def _joined(pieces: Pieces, name: str, parts: Sequence[Condition]) -> Sql:
-    return reduce(
-        lambda left, right: pieces.make(name, left=left, right=right),
-        [sql_of(pieces, part) for part in parts],
-    )
+def _joined(pieces: Pieces, name: str, parts: Sequence[Sql]) -> Sql:
+    return reduce(lambda left, right: pieces.make(name, left=left, right=right), parts)
 
 
-def _leaf(pieces: Pieces, condition: Compared | Missing | Attribute | Negation) -> Sql:
+def _leaf(
+    pieces: Pieces,
+    condition: Compared | Missing | Attribute | Negation,
+    hidden: frozenset[str],
+) -> Sql:
     make = pieces.make
     match condition:
         case Compared(field, operator, value):
             column = make(f"column_by_{field.name}")
+            if field.name in hidden:
+                column = make("hidden", column=column)
             compared = make(f"compared_by_{operator}", value, column=column)
             return make("present", column=column, part=compared) if field.nullable else compared
         case Missing(field):

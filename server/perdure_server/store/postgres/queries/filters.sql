@@ -137,6 +137,10 @@ NOT {part};
 -- name: missing
 {column} IS NULL;
 
+-- name: hidden
+-- Here statistics tell whether an index is worth it.
+{column};
+
 -- name: present
 ({column} IS NOT NULL AND {part});
 

@@ -119,6 +119,10 @@ NOT {part};
 -- name: missing
 {column} IS NULL;
 
+-- name: hidden
+-- The sign keeps the column from being sought in an index.
++{column};
+
 -- name: present
 ({column} IS NOT NULL AND {part});
 
