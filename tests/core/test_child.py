@@ -4,7 +4,7 @@ import pytest
 
 from perdure.v1.failure_pb2 import Failure, FailureKind
 from perdure.v1.history_pb2 import ChildWorkflowFailed
-from perdure.v1.payload_pb2 import Payload
+from perdure.v1.payload_pb2 import Header, Payload
 from perdure.v1.workflow_pb2 import ParentClosePolicy, ReusePolicy
 from perdure_server.core.errors import InvalidCommand
 from perdure_server.core.model import MessageKind, RunStatus, TimerKind
@@ -36,6 +36,7 @@ def test_a_child_begins_in_the_commit_of_its_parent() -> None:
             priority=1,
             run_timeout=seconds(9),
             retry_policy=attempts(2),
+            headers=[Header(name="trace", value=Payload(data=b"1"))],
         )
     )
     (child,) = life.children
@@ -45,6 +46,7 @@ def test_a_child_begins_in_the_commit_of_its_parent() -> None:
     assert (started.input.data, started.run_timeout.seconds) == (b"7", 9)
     assert (started.parent.workflow_id, started.parent.child_seq) == ("o-1", 1)
     assert started.retry_policy.max_attempts == 2
+    assert [header.name for header in started.headers] == ["trace"]
     assert life.last.child_run_id == child.run_id
     assert life.state.children[1].policy == "TERMINATE"
 
@@ -84,6 +86,7 @@ def test_without_a_number_a_workflow_id_starts_one_child() -> None:
         ("execution_timeout", seconds(-1)),
         ("input", Payload(data=b"x" * (2 * 1024 * 1024 + 1))),
         ("retry_policy", attempts(-1)),
+        ("headers", [Header()]),
     ],
 )
 def test_a_malformed_child_is_refused(field: str, value: object) -> None:

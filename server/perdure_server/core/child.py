@@ -154,6 +154,7 @@ def _check(command: StartChildWorkflow) -> None:
         fields.check_id("workflow_id", command.workflow_id)
     fields.check_id("task_queue", command.task_queue)
     fields.check_payload("input", command.input)
+    fields.check_headers("headers", command.headers)
     fields.check_priority("priority", command.priority)
     fields.check_retry_policy("retry_policy", command.retry_policy)
     for name in ("execution_timeout", "run_timeout"):
@@ -253,6 +254,7 @@ def _open_child(
         first_run_id=new.run_id,
         execution_started_at=to_timestamp(now_us),
         priority=child.run.priority,
+        headers=command.headers,
         parent=ParentLink(workflow_id=parent.workflow_id, run_id=parent.run_id, child_seq=seq),
     )
     for name in ("input", "execution_timeout", "run_timeout"):

@@ -104,7 +104,7 @@ class UpsertSearchAttributes(_message.Message):
     def __init__(self, seq: _Optional[int] = ..., patch: _Optional[_Union[_search_attributes_pb2.SearchAttributes, _Mapping]] = ...) -> None: ...
 
 class StartChildWorkflow(_message.Message):
-    __slots__ = ("seq", "workflow_type", "workflow_id", "task_queue", "input", "parent_close_policy", "reuse_policy", "retry_policy", "execution_timeout", "run_timeout", "priority")
+    __slots__ = ("seq", "workflow_type", "workflow_id", "task_queue", "input", "parent_close_policy", "reuse_policy", "retry_policy", "execution_timeout", "run_timeout", "priority", "headers")
     SEQ_FIELD_NUMBER: _ClassVar[int]
     WORKFLOW_TYPE_FIELD_NUMBER: _ClassVar[int]
     WORKFLOW_ID_FIELD_NUMBER: _ClassVar[int]
@@ -116,6 +116,7 @@ class StartChildWorkflow(_message.Message):
     EXECUTION_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
     RUN_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    HEADERS_FIELD_NUMBER: _ClassVar[int]
     seq: int
     workflow_type: str
     workflow_id: str
@@ -127,7 +128,8 @@ class StartChildWorkflow(_message.Message):
     execution_timeout: _duration_pb2.Duration
     run_timeout: _duration_pb2.Duration
     priority: int
-    def __init__(self, seq: _Optional[int] = ..., workflow_type: _Optional[str] = ..., workflow_id: _Optional[str] = ..., task_queue: _Optional[str] = ..., input: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., parent_close_policy: _Optional[_Union[_workflow_pb2.ParentClosePolicy, str]] = ..., reuse_policy: _Optional[_Union[_workflow_pb2.ReusePolicy, str]] = ..., retry_policy: _Optional[_Union[_retry_policy_pb2.RetryPolicy, _Mapping]] = ..., execution_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., run_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., priority: _Optional[int] = ...) -> None: ...
+    headers: _containers.RepeatedCompositeFieldContainer[_payload_pb2.Header]
+    def __init__(self, seq: _Optional[int] = ..., workflow_type: _Optional[str] = ..., workflow_id: _Optional[str] = ..., task_queue: _Optional[str] = ..., input: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., parent_close_policy: _Optional[_Union[_workflow_pb2.ParentClosePolicy, str]] = ..., reuse_policy: _Optional[_Union[_workflow_pb2.ReusePolicy, str]] = ..., retry_policy: _Optional[_Union[_retry_policy_pb2.RetryPolicy, _Mapping]] = ..., execution_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., run_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., priority: _Optional[int] = ..., headers: _Optional[_Iterable[_Union[_payload_pb2.Header, _Mapping]]] = ...) -> None: ...
 
 class CancelChild(_message.Message):
     __slots__ = ("seq", "workflow_id", "run_id", "reason")
