@@ -71,6 +71,12 @@ CASES: list[tuple[Callable[[Any], None], type[Message], dict[str, Any], dict[str
         {"namespace": LONG, "workflow_type": LONG, "page_size": 1_001, "status": 77, "offset": -1},
     ),
     (
+        checks.check_count_workflows,
+        workflow_service_pb2.CountWorkflowsRequest,
+        {},
+        {"namespace": LONG},
+    ),
+    (
         checks.check_list_children,
         workflow_service_pb2.ListChildrenRequest,
         {"workflow_id": "o"},
