@@ -17,6 +17,7 @@ from perdure.v1.command_pb2 import (
     Command,
     CompleteWorkflow,
     FailWorkflow,
+    RecordSnapshot,
     ScheduleActivity,
     ScheduleTimer,
     SignalWorkflow,
@@ -305,6 +306,11 @@ def await_signal(seq: int = 0, name: str = "go", timer_seq: int = 0) -> Command:
 
 def upsert(seq: int, patch: SearchAttributes) -> Command:
     return Command(upsert_search_attributes=UpsertSearchAttributes(seq=seq, patch=patch))
+
+
+def record_snapshot(data: bytes | None) -> Command:
+    state = None if data is None else Payload(data=data)
+    return Command(record_snapshot=RecordSnapshot(state=state))
 
 
 def complete(result: bytes | None = b"1", unconsumed: tuple[tuple[int, str], ...] = ()) -> Command:

@@ -59,6 +59,18 @@ CASES: list[tuple[Callable[[Any], None], type[Message], dict[str, Any], dict[str
     ),
     (checks.check_get, workflow_service_pb2.GetWorkflowRequest, {"workflow_id": "o"}, NAMES),
     (
+        checks.check_get_snapshot,
+        workflow_service_pb2.GetSnapshotRequest,
+        {"workflow_id": "o"},
+        NAMES,
+    ),
+    (
+        checks.check_get_snapshot_value,
+        workflow_service_pb2.GetSnapshotValueRequest,
+        {"workflow_id": "o", "name": "n"},
+        {**NAMES, "name": ""},
+    ),
+    (
         checks.check_get_result,
         workflow_service_pb2.GetWorkflowResultRequest,
         {"workflow_id": "o"},

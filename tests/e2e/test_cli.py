@@ -238,6 +238,12 @@ class TestTalking:
     def test_cancel(self, cli, started):
         assert "CANCELLED" in cli("workflow", "cancel", started, "--reason", "late").out
 
+    def test_state(self, cli, started):
+        ended = cli("workflow", "state", started)
+        assert ended.code == 1
+        assert "SNAPSHOT_NOT_FOUND" in ended.err
+        assert "SNAPSHOT_NOT_FOUND" in cli("workflow", "state", started, "total").err
+
     def test_terminate(self, cli, started):
         assert cli("workflow", "terminate", started) == Ended(0, "terminated\n", "")
         ended = cli("workflow", "terminate", started)

@@ -44,6 +44,15 @@ async def attributed(flows):
     return {}
 
 
+async def published(flows):
+    """An open run that has published its state."""
+    await started(flows)
+    state = json_payload('{"z": 1.50, "a":[12345678901234567890.5, null], "n":null}')
+    snapshot = Command(record_snapshot={"state": state})
+    await flows.complete_workflow_task(await flows.poll_workflow_task(), snapshot)
+    return {}
+
+
 async def leased(flows):
     """A run whose workflow task a worker `me` holds."""
     await started(flows)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from tests.rest import side_given as given
 from tests.rest.side_case import RETRIES, RETRIES_JSON, Case, Stream, W, value
 
+VALUE = "GET /workflows/{id}/state/{name}"
+NO_STATE = "SNAPSHOT_NOT_FOUND"
 ORDER = {"workflow_id": "o", "workflow_type": "order"}
 ORDER_JSON = '{"workflow_id":"o","workflow_type":"order"}'
 
@@ -164,6 +166,12 @@ READS = (
     Case("result", "GET /workflows/{id}/result", W, given=given.running),
     Case("result of a completed one", "GET /workflows/{id}/result", W, given=given.completed),
     Case("result of a terminated one", "GET /workflows/{id}/result", W, given=given.terminated),
+    Case("state", "GET /workflows/{id}/state", W, given=given.published),
+    Case("no state", "GET /workflows/{id}/state", W, given=given.started, refused=NO_STATE),
+    Case("state of nobody", "GET /workflows/{id}/state", W, refused="WORKFLOW_NOT_FOUND"),
+    Case("a value", VALUE, {**W, "name": "a"}, given=given.published),
+    Case("a null", VALUE, {**W, "name": "n"}, given=given.published),
+    Case("no such value", VALUE, {**W, "name": "b"}, given=given.published, refused=NO_STATE),
     Case("children", "GET /workflows/{id}/children", W, given=given.parent),
     Case("get a child", "GET /workflows/{id}", {"workflow_id": "c"}, given=given.parent),
     Case("history of a parent", "GET /workflows/{id}/events", W, given=given.parent),

@@ -64,7 +64,6 @@ GET /openapi.json
 """
 
 TO_COME = {
-    "state": {"GET /workflows/{id}/state", "GET /workflows/{id}/state/{name}"},
     "query": {"POST /workflows/{id}/query/{name}"},
     "update": {"POST /workflows/{id}/update/{name}"},
     "pause": {"POST /workflows/{id}/pause"},

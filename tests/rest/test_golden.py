@@ -29,6 +29,10 @@ CHILD = (
     '{"worker_id":"w","commands":[{"type":"StartChildWorkflow","workflow_type":"refund",'
     '"workflow_id":"c-1","input":[1]}]}'
 )
+SNAPSHOT = (
+    '{"worker_id":"w","commands":[{"type":"RecordSnapshot","state":{"step":"paid","total":'
+    '12345678901234567890.50,"last":null}}]}'
+)
 FOUND = (
     '{"workflow_type":"order","workflow_id":"o-3","search_attributes":{"team":"a","amount":12,'
     '"share":1.0,"due":"2026-03-29T01:00:00Z","tags":["x","y"]},"memo":{"by":"ann"}}'
@@ -104,6 +108,13 @@ CALLS = (
     ("commands", "POST /workflow-tasks/p-1/commands", CHILD),
     ("children", "GET /workflows/p-1/children", None),
     ("history", "GET /workflows/p-1/events", None),
+    ("start", "POST /workflows", '{"workflow_type":"t","workflow_id":"s-1","task_queue":"p"}'),
+    ("poll_workflow", "POST /workflow-tasks/poll", '{"queue":"p","worker_id":"w"}'),
+    ("commands", "POST /workflow-tasks/s-1/commands", SNAPSHOT),
+    ("state", "GET /workflows/s-1/state", None),
+    ("state", "GET /workflows/p-1/state", None),
+    ("state_value", "GET /workflows/s-1/state/total", None),
+    ("state_value", "GET /workflows/s-1/state/none", None),
 )
 PATHS = {f"{route.verb} {route.path}" for route in routes()} - {"GET /api/v1/openapi.json"}
 

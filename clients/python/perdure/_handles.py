@@ -208,6 +208,31 @@ class WorkflowHandle(Generic[R]):
         description: WorkflowDescription = await self._intercepted("describe", describe)
         return description
 
+    async def state(self, name: str = "", *, type: Any = Any) -> Any:  # noqa: A002
+        """Reads what the code published last, or the value of one of its keys.
+
+        Needs no worker. Raises WorkflowNotFoundError, SnapshotNotFoundError.
+        """
+        last = partial(self._state, type)
+        return await self._intercepted("state", last, name=name)
+
+    async def _state(self, type_: Any, call: ClientCall) -> Any:
+        connection = self._connection
+        where = {
+            "namespace": connection.namespace,
+            "workflow_id": self.workflow_id,
+            "run_id": self.run_id,
+        }
+        if not call.name:
+            request = pb.GetSnapshotRequest(**where)
+            method = "WorkflowService/GetSnapshot"
+            answer = await connection.unary(method, request, pb.GetSnapshotResponse)
+            return connection.converter.decode(answer.state, type_)
+        picked = pb.GetSnapshotValueRequest(**where, name=call.name)
+        method = "WorkflowService/GetSnapshotValue"
+        found = await connection.unary(method, picked, pb.GetSnapshotValueResponse)
+        return connection.converter.decode(found.value, type_)
+
     async def history(self) -> History:
         """Reads the whole history of the run. Raises WorkflowNotFoundError."""
         history = History()

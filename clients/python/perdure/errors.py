@@ -279,6 +279,12 @@ class WorkflowNotFoundError(RpcError):
     REASON = "WORKFLOW_NOT_FOUND"
 
 
+class SnapshotNotFoundError(RpcError):
+    """The run has published no snapshot, or none with this key."""
+
+    REASON = "SNAPSHOT_NOT_FOUND"
+
+
 class ActivityNotFoundError(RpcError):
     """The activity does not exist or is closed."""
 
@@ -399,6 +405,7 @@ RPC_ERRORS: dict[str, type[RpcError]] = {
         RequestIdReusedError,
         CursorExpiredError,
         WorkflowNotFoundError,
+        SnapshotNotFoundError,
         ActivityNotFoundError,
         WorkflowAlreadyExistsError,
         WorkflowClosedError,

@@ -26,6 +26,7 @@ STATUS_CODES: Final = MappingProxyType(
         domain.InvalidFilter: grpc.StatusCode.INVALID_ARGUMENT,
         domain.RequestIdReused: grpc.StatusCode.INVALID_ARGUMENT,
         domain.WorkflowNotFound: grpc.StatusCode.NOT_FOUND,
+        domain.SnapshotNotFound: grpc.StatusCode.NOT_FOUND,
         domain.ActivityNotFound: grpc.StatusCode.NOT_FOUND,
         domain.WorkerNotFound: grpc.StatusCode.NOT_FOUND,
         domain.NamespaceNotFound: grpc.StatusCode.NOT_FOUND,

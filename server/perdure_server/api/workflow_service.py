@@ -62,6 +62,16 @@ class WorkflowService:
         checks.check_get_history(request)
         return await self._workflows.get_history(request)
 
+    async def GetSnapshot(self, request: pb.GetSnapshotRequest) -> Answer:
+        """Returns what a run published last."""
+        checks.check_get_snapshot(request)
+        return await self._workflows.get_snapshot(request)
+
+    async def GetSnapshotValue(self, request: pb.GetSnapshotValueRequest) -> Answer:
+        """Returns one value of what a run published last."""
+        checks.check_get_snapshot_value(request)
+        return await self._workflows.get_snapshot_value(request)
+
     async def SignalWorkflow(self, request: pb.SignalWorkflowRequest) -> Answer:
         """Delivers a signal."""
         checks.check_signal(request)

@@ -15,6 +15,8 @@ from perdure.v1.workflow_service_pb2 import (
     CountWorkflowsRequest,
     ExecuteWorkflowRequest,
     GetActivityRequest,
+    GetSnapshotRequest,
+    GetSnapshotValueRequest,
     GetWorkflowHistoryRequest,
     GetWorkflowRequest,
     GetWorkflowResultRequest,
@@ -132,6 +134,18 @@ def check_get_history(request: GetWorkflowHistoryRequest) -> None:
     check_page_size(request.page_size)
     if request.order not in HistoryOrder.values():
         raise InvalidRequest(f"is {request.order}, an unknown order", "order")
+
+
+def check_get_snapshot(request: GetSnapshotRequest) -> None:
+    """Checks GetSnapshot."""
+    _check_names(request)
+
+
+def check_get_snapshot_value(request: GetSnapshotValueRequest) -> None:
+    """Checks GetSnapshotValue."""
+    _check_names(request)
+    if not request.name:
+        raise InvalidRequest("is required", "name")
 
 
 def check_signal(request: SignalWorkflowRequest) -> None:

@@ -29,6 +29,7 @@ from perdure_server.core import (
     fields,
     messages,
     signal,
+    snapshot,
     timer,
     workflow_task,
 )
@@ -83,6 +84,7 @@ _COMMANDS: Final[dict[str, Callable[[CommandBatch, Any], None]]] = {
     "cancel_timer": timer.cancel,
     "wait_for_signal": signal.wait,
     "upsert_search_attributes": attributes.upsert,
+    "record_snapshot": snapshot.record,
     "start_child_workflow": child.start,
     "cancel_child": messages.send_cancel,
     "signal_workflow": messages.send_signal,

@@ -13,6 +13,7 @@ DomainError
 ├── NamespaceNotFound         ├── ApiKeyNotFound
 ├── NamespaceAlreadyExists    ├── Unauthenticated
 ├── NamespaceInUse            ├── RunContended
+├── SnapshotNotFound          │
 ├── WatcherTooSlow            └── StoreError
 ├── ShuttingDown                  │
 └── (store only) StaleVersion     ├── StoreBusy
@@ -106,6 +107,12 @@ class WorkflowNotFound(DomainError):
     """No run has this workflow id or run id; for cancel and terminate, also no open one."""
 
     reason = "WORKFLOW_NOT_FOUND"
+
+
+class SnapshotNotFound(DomainError):
+    """The run has published no snapshot, or none with this key."""
+
+    reason = "SNAPSHOT_NOT_FOUND"
 
 
 class ActivityNotFound(DomainError):

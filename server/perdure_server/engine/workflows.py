@@ -41,6 +41,7 @@ from perdure_server.engine.requests import (
 from perdure_server.engine.results import Results, Ticket, result_of
 from perdure_server.engine.roster import Roster
 from perdure_server.engine.runs import Runs
+from perdure_server.engine.snapshots import read_snapshot, read_value
 from perdure_server.engine.starts import Starts
 from perdure_server.engine.stimuli import answer_as, stimulus_of
 from perdure_server.store.contract import RunSummary, Store
@@ -130,6 +131,16 @@ class Workflows:
     async def get_history(self, request: pb.GetWorkflowHistoryRequest) -> bytes:
         """Returns an encoded page of the history of one run."""
         return await self._lists.history(await self._find(request), request)
+
+    async def get_snapshot(self, request: pb.GetSnapshotRequest) -> pb.GetSnapshotResponse:
+        """Returns what a run published last. Raises WorkflowNotFound and SnapshotNotFound."""
+        return await read_snapshot(self._store, await self._find(request))
+
+    async def get_snapshot_value(
+        self, request: pb.GetSnapshotValueRequest
+    ) -> pb.GetSnapshotValueResponse:
+        """Returns one value of it. Raises WorkflowNotFound and SnapshotNotFound."""
+        return await read_value(self._store, await self._find(request), request.name)
 
     async def schedule_activity(
         self, request: pb.ScheduleActivityRequest

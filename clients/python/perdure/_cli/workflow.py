@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from perdure._cli import show
+from perdure._cli.ask import state
 from perdure._cli.calls import ask, call_once, talk
 from perdure._cli.description import print_description
 from perdure._cli.events import (
@@ -52,6 +53,7 @@ app = typer.Typer(no_args_is_help=True, help="Start workflows, talk to them, loo
 
 
 app.command()(count)
+app.command()(state)
 
 
 class Status(StrEnum):

@@ -18,13 +18,14 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Command(_message.Message):
-    __slots__ = ("schedule_activity", "cancel_activity", "schedule_timer", "cancel_timer", "wait_for_signal", "upsert_search_attributes", "start_child_workflow", "cancel_child", "signal_workflow", "complete_workflow", "fail_workflow", "cancel_workflow", "source")
+    __slots__ = ("schedule_activity", "cancel_activity", "schedule_timer", "cancel_timer", "wait_for_signal", "upsert_search_attributes", "record_snapshot", "start_child_workflow", "cancel_child", "signal_workflow", "complete_workflow", "fail_workflow", "cancel_workflow", "source")
     SCHEDULE_ACTIVITY_FIELD_NUMBER: _ClassVar[int]
     CANCEL_ACTIVITY_FIELD_NUMBER: _ClassVar[int]
     SCHEDULE_TIMER_FIELD_NUMBER: _ClassVar[int]
     CANCEL_TIMER_FIELD_NUMBER: _ClassVar[int]
     WAIT_FOR_SIGNAL_FIELD_NUMBER: _ClassVar[int]
     UPSERT_SEARCH_ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
+    RECORD_SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
     START_CHILD_WORKFLOW_FIELD_NUMBER: _ClassVar[int]
     CANCEL_CHILD_FIELD_NUMBER: _ClassVar[int]
     SIGNAL_WORKFLOW_FIELD_NUMBER: _ClassVar[int]
@@ -38,6 +39,7 @@ class Command(_message.Message):
     cancel_timer: CancelTimer
     wait_for_signal: WaitForSignal
     upsert_search_attributes: UpsertSearchAttributes
+    record_snapshot: RecordSnapshot
     start_child_workflow: StartChildWorkflow
     cancel_child: CancelChild
     signal_workflow: SignalWorkflow
@@ -45,7 +47,7 @@ class Command(_message.Message):
     fail_workflow: FailWorkflow
     cancel_workflow: CancelWorkflow
     source: str
-    def __init__(self, schedule_activity: _Optional[_Union[ScheduleActivity, _Mapping]] = ..., cancel_activity: _Optional[_Union[CancelActivity, _Mapping]] = ..., schedule_timer: _Optional[_Union[ScheduleTimer, _Mapping]] = ..., cancel_timer: _Optional[_Union[CancelTimer, _Mapping]] = ..., wait_for_signal: _Optional[_Union[WaitForSignal, _Mapping]] = ..., upsert_search_attributes: _Optional[_Union[UpsertSearchAttributes, _Mapping]] = ..., start_child_workflow: _Optional[_Union[StartChildWorkflow, _Mapping]] = ..., cancel_child: _Optional[_Union[CancelChild, _Mapping]] = ..., signal_workflow: _Optional[_Union[SignalWorkflow, _Mapping]] = ..., complete_workflow: _Optional[_Union[CompleteWorkflow, _Mapping]] = ..., fail_workflow: _Optional[_Union[FailWorkflow, _Mapping]] = ..., cancel_workflow: _Optional[_Union[CancelWorkflow, _Mapping]] = ..., source: _Optional[str] = ...) -> None: ...
+    def __init__(self, schedule_activity: _Optional[_Union[ScheduleActivity, _Mapping]] = ..., cancel_activity: _Optional[_Union[CancelActivity, _Mapping]] = ..., schedule_timer: _Optional[_Union[ScheduleTimer, _Mapping]] = ..., cancel_timer: _Optional[_Union[CancelTimer, _Mapping]] = ..., wait_for_signal: _Optional[_Union[WaitForSignal, _Mapping]] = ..., upsert_search_attributes: _Optional[_Union[UpsertSearchAttributes, _Mapping]] = ..., record_snapshot: _Optional[_Union[RecordSnapshot, _Mapping]] = ..., start_child_workflow: _Optional[_Union[StartChildWorkflow, _Mapping]] = ..., cancel_child: _Optional[_Union[CancelChild, _Mapping]] = ..., signal_workflow: _Optional[_Union[SignalWorkflow, _Mapping]] = ..., complete_workflow: _Optional[_Union[CompleteWorkflow, _Mapping]] = ..., fail_workflow: _Optional[_Union[FailWorkflow, _Mapping]] = ..., cancel_workflow: _Optional[_Union[CancelWorkflow, _Mapping]] = ..., source: _Optional[str] = ...) -> None: ...
 
 class ScheduleActivity(_message.Message):
     __slots__ = ("seq", "name", "task_queue", "input", "options", "priority", "headers")
@@ -102,6 +104,12 @@ class UpsertSearchAttributes(_message.Message):
     seq: int
     patch: _search_attributes_pb2.SearchAttributes
     def __init__(self, seq: _Optional[int] = ..., patch: _Optional[_Union[_search_attributes_pb2.SearchAttributes, _Mapping]] = ...) -> None: ...
+
+class RecordSnapshot(_message.Message):
+    __slots__ = ("state",)
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    state: _payload_pb2.Payload
+    def __init__(self, state: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ...) -> None: ...
 
 class StartChildWorkflow(_message.Message):
     __slots__ = ("seq", "workflow_type", "workflow_id", "task_queue", "input", "parent_close_policy", "reuse_policy", "retry_policy", "execution_timeout", "run_timeout", "priority", "headers")

@@ -78,6 +78,16 @@ class WorkflowServiceStub:
                 request_serializer=perdure_dot_v1_dot_workflow__service__pb2.GetWorkflowHistoryRequest.SerializeToString,
                 response_deserializer=perdure_dot_v1_dot_workflow__service__pb2.GetWorkflowHistoryResponse.FromString,
                 _registered_method=True)
+        self.GetSnapshot = channel.unary_unary(
+                '/perdure.v1.WorkflowService/GetSnapshot',
+                request_serializer=perdure_dot_v1_dot_workflow__service__pb2.GetSnapshotRequest.SerializeToString,
+                response_deserializer=perdure_dot_v1_dot_workflow__service__pb2.GetSnapshotResponse.FromString,
+                _registered_method=True)
+        self.GetSnapshotValue = channel.unary_unary(
+                '/perdure.v1.WorkflowService/GetSnapshotValue',
+                request_serializer=perdure_dot_v1_dot_workflow__service__pb2.GetSnapshotValueRequest.SerializeToString,
+                response_deserializer=perdure_dot_v1_dot_workflow__service__pb2.GetSnapshotValueResponse.FromString,
+                _registered_method=True)
         self.SignalWorkflow = channel.unary_unary(
                 '/perdure.v1.WorkflowService/SignalWorkflow',
                 request_serializer=perdure_dot_v1_dot_workflow__service__pb2.SignalWorkflowRequest.SerializeToString,
@@ -194,6 +204,24 @@ class WorkflowServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetSnapshot(self, request, context):
+        """Returns what the code of one run published last. Changes nothing; works without any worker and after the end.
+
+        Errors: NOT_FOUND / WORKFLOW_NOT_FOUND, NOT_FOUND / SNAPSHOT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSnapshotValue(self, request, context):
+        """Returns one value of what the code of one run published last, which must be a JSON object. Changes nothing.
+
+        Errors: NOT_FOUND / WORKFLOW_NOT_FOUND, NOT_FOUND / SNAPSHOT_NOT_FOUND, also when the object has no such key.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SignalWorkflow(self, request, context):
         """Delivers a signal. It is durable and ordered when the call returns.
 
@@ -301,6 +329,16 @@ def add_WorkflowServiceServicer_to_server(servicer, server):
                     servicer.GetWorkflowHistory,
                     request_deserializer=perdure_dot_v1_dot_workflow__service__pb2.GetWorkflowHistoryRequest.FromString,
                     response_serializer=perdure_dot_v1_dot_workflow__service__pb2.GetWorkflowHistoryResponse.SerializeToString,
+            ),
+            'GetSnapshot': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSnapshot,
+                    request_deserializer=perdure_dot_v1_dot_workflow__service__pb2.GetSnapshotRequest.FromString,
+                    response_serializer=perdure_dot_v1_dot_workflow__service__pb2.GetSnapshotResponse.SerializeToString,
+            ),
+            'GetSnapshotValue': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSnapshotValue,
+                    request_deserializer=perdure_dot_v1_dot_workflow__service__pb2.GetSnapshotValueRequest.FromString,
+                    response_serializer=perdure_dot_v1_dot_workflow__service__pb2.GetSnapshotValueResponse.SerializeToString,
             ),
             'SignalWorkflow': grpc.unary_unary_rpc_method_handler(
                     servicer.SignalWorkflow,
@@ -553,6 +591,60 @@ class WorkflowService:
             '/perdure.v1.WorkflowService/GetWorkflowHistory',
             perdure_dot_v1_dot_workflow__service__pb2.GetWorkflowHistoryRequest.SerializeToString,
             perdure_dot_v1_dot_workflow__service__pb2.GetWorkflowHistoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSnapshot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/perdure.v1.WorkflowService/GetSnapshot',
+            perdure_dot_v1_dot_workflow__service__pb2.GetSnapshotRequest.SerializeToString,
+            perdure_dot_v1_dot_workflow__service__pb2.GetSnapshotResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSnapshotValue(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/perdure.v1.WorkflowService/GetSnapshotValue',
+            perdure_dot_v1_dot_workflow__service__pb2.GetSnapshotValueRequest.SerializeToString,
+            perdure_dot_v1_dot_workflow__service__pb2.GetSnapshotValueResponse.FromString,
             options,
             channel_credentials,
             insecure,

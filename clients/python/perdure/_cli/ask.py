@@ -1,0 +1,50 @@
+"""Owns the commands that ask the code of a workflow something."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from perdure._cli import show
+from perdure._cli.calls import ask
+from perdure._cli.options import (
+    DEFAULT_ADDRESS,
+    DEFAULT_NAMESPACE,
+    Address,
+    ApiKey,
+    Namespace,
+    Output,
+    OutputOption,
+    RunId,
+    WorkflowId,
+)
+from perdure.v1 import workflow_service_pb2 as pb
+from perdure.v1.payload_pb2 import Payload
+
+
+def state(
+    workflow_id: WorkflowId,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="One key of it only.")] = "",
+    *,
+    run_id: RunId = "",
+    address: Address = DEFAULT_ADDRESS,
+    api_key: ApiKey = "",
+    namespace: Namespace = DEFAULT_NAMESPACE,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Prints what the code published last; needs no worker."""
+    answer: pb.GetSnapshotResponse | pb.GetSnapshotValueResponse
+    if name:
+        request = pb.GetSnapshotValueRequest(
+            namespace=namespace, workflow_id=workflow_id, run_id=run_id, name=name
+        )
+        method = "WorkflowService/GetSnapshotValue"
+        answer = ask(address, method, request, pb.GetSnapshotValueResponse, api_key=api_key)
+        value: Payload = answer.value
+    else:
+        whole = pb.GetSnapshotRequest(namespace=namespace, workflow_id=workflow_id, run_id=run_id)
+        method = "WorkflowService/GetSnapshot"
+        answer = ask(address, method, whole, pb.GetSnapshotResponse, api_key=api_key)
+        value = answer.state
+    show.print_json(show.to_json(answer if output is Output.JSON else value))
