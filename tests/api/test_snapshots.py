@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from perdure.v1 import workflow_service_pb2 as pb
+from perdure.v1 import interaction_pb2 as asking
 from perdure.v1.command_pb2 import Command
 from tests.api.flows import complete_workflow, json_payload, refused, wait_for
 
@@ -19,12 +19,12 @@ async def published(flows, *commands):
 
 
 async def snapshot(flows, workflow_id="w"):
-    request = pb.GetSnapshotRequest(workflow_id=workflow_id)
+    request = asking.GetSnapshotRequest(workflow_id=workflow_id)
     return await flows.call("WorkflowService/GetSnapshot", request)
 
 
 async def value(flows, name, workflow_id="w"):
-    request = pb.GetSnapshotValueRequest(workflow_id=workflow_id, name=name)
+    request = asking.GetSnapshotValueRequest(workflow_id=workflow_id, name=name)
     return await flows.call("WorkflowService/GetSnapshotValue", request)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from google.protobuf.message import Message
 
-from perdure.v1 import watch_service_pb2, worker_service_pb2, workflow_service_pb2
+from perdure.v1 import interaction_pb2, watch_service_pb2, worker_service_pb2, workflow_service_pb2
 from perdure.v1.activity_pb2 import ActivityOptions
 from perdure.v1.command_pb2 import Command
 from perdure.v1.payload_pb2 import Header, Payload
@@ -60,13 +60,13 @@ CASES: list[tuple[Callable[[Any], None], type[Message], dict[str, Any], dict[str
     (checks.check_get, workflow_service_pb2.GetWorkflowRequest, {"workflow_id": "o"}, NAMES),
     (
         checks.check_get_snapshot,
-        workflow_service_pb2.GetSnapshotRequest,
+        interaction_pb2.GetSnapshotRequest,
         {"workflow_id": "o"},
         NAMES,
     ),
     (
         checks.check_get_snapshot_value,
-        workflow_service_pb2.GetSnapshotValueRequest,
+        interaction_pb2.GetSnapshotValueRequest,
         {"workflow_id": "o", "name": "n"},
         {**NAMES, "name": ""},
     ),

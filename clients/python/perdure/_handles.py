@@ -19,6 +19,7 @@ from perdure._signal import Signal
 from perdure._times import instant_of, to_datetime, to_duration
 from perdure.errors import UnavailableError
 from perdure.interceptors import ClientCall, Proceed
+from perdure.v1 import interaction_pb2 as asking
 from perdure.v1 import watch_service_pb2 as watching
 from perdure.v1 import workflow_pb2
 from perdure.v1 import workflow_service_pb2 as pb
@@ -224,13 +225,13 @@ class WorkflowHandle(Generic[R]):
             "run_id": self.run_id,
         }
         if not call.name:
-            request = pb.GetSnapshotRequest(**where)
+            request = asking.GetSnapshotRequest(**where)
             method = "WorkflowService/GetSnapshot"
-            answer = await connection.unary(method, request, pb.GetSnapshotResponse)
+            answer = await connection.unary(method, request, asking.GetSnapshotResponse)
             return connection.converter.decode(answer.state, type_)
-        picked = pb.GetSnapshotValueRequest(**where, name=call.name)
+        picked = asking.GetSnapshotValueRequest(**where, name=call.name)
         method = "WorkflowService/GetSnapshotValue"
-        found = await connection.unary(method, picked, pb.GetSnapshotValueResponse)
+        found = await connection.unary(method, picked, asking.GetSnapshotValueResponse)
         return connection.converter.decode(found.value, type_)
 
     async def history(self) -> History:

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from google.protobuf.descriptor import ServiceDescriptor
 
+from perdure.v1 import interaction_pb2 as asking
 from perdure.v1 import workflow_service_pb2 as pb
 from perdure_server.api.errors import to_status
 from perdure_server.api.rpcs import Answer, Answers
@@ -62,12 +63,12 @@ class WorkflowService:
         checks.check_get_history(request)
         return await self._workflows.get_history(request)
 
-    async def GetSnapshot(self, request: pb.GetSnapshotRequest) -> Answer:
+    async def GetSnapshot(self, request: asking.GetSnapshotRequest) -> Answer:
         """Returns what a run published last."""
         checks.check_get_snapshot(request)
         return await self._workflows.get_snapshot(request)
 
-    async def GetSnapshotValue(self, request: pb.GetSnapshotValueRequest) -> Answer:
+    async def GetSnapshotValue(self, request: asking.GetSnapshotValueRequest) -> Answer:
         """Returns one value of what a run published last."""
         checks.check_get_snapshot_value(request)
         return await self._workflows.get_snapshot_value(request)

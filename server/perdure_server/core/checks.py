@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from perdure.v1.interaction_pb2 import GetSnapshotRequest, GetSnapshotValueRequest
 from perdure.v1.workflow_pb2 import ConflictPolicy, ReusePolicy, WorkflowStatus
 from perdure.v1.workflow_service_pb2 import (
     CancelWorkflowRequest,
     CountWorkflowsRequest,
     ExecuteWorkflowRequest,
     GetActivityRequest,
-    GetSnapshotRequest,
-    GetSnapshotValueRequest,
     GetWorkflowHistoryRequest,
     GetWorkflowRequest,
     GetWorkflowResultRequest,

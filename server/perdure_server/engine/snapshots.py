@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from perdure.v1.interaction_pb2 import GetSnapshotResponse, GetSnapshotValueResponse
 from perdure.v1.payload_pb2 import Payload
-from perdure.v1.workflow_service_pb2 import GetSnapshotResponse, GetSnapshotValueResponse
 from perdure_server.core.errors import SnapshotNotFound
 from perdure_server.core.snapshot import value_of
 from perdure_server.core.times import to_timestamp

@@ -9,6 +9,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
+from perdure.v1 import interaction_pb2 as asking
 from perdure.v1 import workflow_service_pb2 as pb
 from perdure_server.core import decide, limits
 from perdure_server.core.draft import Draft
@@ -132,13 +133,13 @@ class Workflows:
         """Returns an encoded page of the history of one run."""
         return await self._lists.history(await self._find(request), request)
 
-    async def get_snapshot(self, request: pb.GetSnapshotRequest) -> pb.GetSnapshotResponse:
+    async def get_snapshot(self, request: asking.GetSnapshotRequest) -> asking.GetSnapshotResponse:
         """Returns what a run published last. Raises WorkflowNotFound and SnapshotNotFound."""
         return await read_snapshot(self._store, await self._find(request))
 
     async def get_snapshot_value(
-        self, request: pb.GetSnapshotValueRequest
-    ) -> pb.GetSnapshotValueResponse:
+        self, request: asking.GetSnapshotValueRequest
+    ) -> asking.GetSnapshotValueResponse:
         """Returns one value of it. Raises WorkflowNotFound and SnapshotNotFound."""
         return await read_value(self._store, await self._find(request), request.name)
 

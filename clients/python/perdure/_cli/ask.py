@@ -19,7 +19,7 @@ from perdure._cli.options import (
     RunId,
     WorkflowId,
 )
-from perdure.v1 import workflow_service_pb2 as pb
+from perdure.v1 import interaction_pb2 as asking
 from perdure.v1.payload_pb2 import Payload
 
 
@@ -34,17 +34,19 @@ def state(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Prints what the code published last; needs no worker."""
-    answer: pb.GetSnapshotResponse | pb.GetSnapshotValueResponse
+    answer: asking.GetSnapshotResponse | asking.GetSnapshotValueResponse
     if name:
-        request = pb.GetSnapshotValueRequest(
+        request = asking.GetSnapshotValueRequest(
             namespace=namespace, workflow_id=workflow_id, run_id=run_id, name=name
         )
         method = "WorkflowService/GetSnapshotValue"
-        answer = ask(address, method, request, pb.GetSnapshotValueResponse, api_key=api_key)
+        answer = ask(address, method, request, asking.GetSnapshotValueResponse, api_key=api_key)
         value: Payload = answer.value
     else:
-        whole = pb.GetSnapshotRequest(namespace=namespace, workflow_id=workflow_id, run_id=run_id)
+        whole = asking.GetSnapshotRequest(
+            namespace=namespace, workflow_id=workflow_id, run_id=run_id
+        )
         method = "WorkflowService/GetSnapshot"
-        answer = ask(address, method, whole, pb.GetSnapshotResponse, api_key=api_key)
+        answer = ask(address, method, whole, asking.GetSnapshotResponse, api_key=api_key)
         value = answer.state
     show.print_json(show.to_json(answer if output is Output.JSON else value))

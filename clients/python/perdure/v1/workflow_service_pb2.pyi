@@ -2,11 +2,11 @@ import datetime
 
 from google.api import annotations_pb2 as _annotations_pb2
 from google.protobuf import duration_pb2 as _duration_pb2
-from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.rpc import status_pb2 as _status_pb2
 from perdure.v1 import activity_pb2 as _activity_pb2
 from perdure.v1 import failure_pb2 as _failure_pb2
 from perdure.v1 import history_pb2 as _history_pb2
+from perdure.v1 import interaction_pb2 as _interaction_pb2
 from perdure.v1 import payload_pb2 as _payload_pb2
 from perdure.v1 import rest_pb2 as _rest_pb2
 from perdure.v1 import retry_policy_pb2 as _retry_policy_pb2
@@ -247,48 +247,6 @@ class GetWorkflowHistoryResponse(_message.Message):
     next_page_token: str
     run_id: str
     def __init__(self, history: _Optional[_Union[_history_pb2.History, _Mapping]] = ..., next_page_token: _Optional[str] = ..., run_id: _Optional[str] = ...) -> None: ...
-
-class GetSnapshotRequest(_message.Message):
-    __slots__ = ("namespace", "workflow_id", "run_id")
-    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
-    WORKFLOW_ID_FIELD_NUMBER: _ClassVar[int]
-    RUN_ID_FIELD_NUMBER: _ClassVar[int]
-    namespace: str
-    workflow_id: str
-    run_id: str
-    def __init__(self, namespace: _Optional[str] = ..., workflow_id: _Optional[str] = ..., run_id: _Optional[str] = ...) -> None: ...
-
-class GetSnapshotResponse(_message.Message):
-    __slots__ = ("state", "event_seq", "created_at")
-    STATE_FIELD_NUMBER: _ClassVar[int]
-    EVENT_SEQ_FIELD_NUMBER: _ClassVar[int]
-    CREATED_AT_FIELD_NUMBER: _ClassVar[int]
-    state: _payload_pb2.Payload
-    event_seq: int
-    created_at: _timestamp_pb2.Timestamp
-    def __init__(self, state: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., event_seq: _Optional[int] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
-
-class GetSnapshotValueRequest(_message.Message):
-    __slots__ = ("namespace", "workflow_id", "run_id", "name")
-    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
-    WORKFLOW_ID_FIELD_NUMBER: _ClassVar[int]
-    RUN_ID_FIELD_NUMBER: _ClassVar[int]
-    NAME_FIELD_NUMBER: _ClassVar[int]
-    namespace: str
-    workflow_id: str
-    run_id: str
-    name: str
-    def __init__(self, namespace: _Optional[str] = ..., workflow_id: _Optional[str] = ..., run_id: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
-
-class GetSnapshotValueResponse(_message.Message):
-    __slots__ = ("value", "event_seq", "created_at")
-    VALUE_FIELD_NUMBER: _ClassVar[int]
-    EVENT_SEQ_FIELD_NUMBER: _ClassVar[int]
-    CREATED_AT_FIELD_NUMBER: _ClassVar[int]
-    value: _payload_pb2.Payload
-    event_seq: int
-    created_at: _timestamp_pb2.Timestamp
-    def __init__(self, value: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., event_seq: _Optional[int] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class SignalWorkflowRequest(_message.Message):
     __slots__ = ("namespace", "workflow_id", "run_id", "signal_name", "payload", "request_id")

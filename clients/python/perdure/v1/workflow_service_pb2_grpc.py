@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from perdure.v1 import interaction_pb2 as perdure_dot_v1_dot_interaction__pb2
 from perdure.v1 import workflow_service_pb2 as perdure_dot_v1_dot_workflow__service__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -80,13 +81,13 @@ class WorkflowServiceStub:
                 _registered_method=True)
         self.GetSnapshot = channel.unary_unary(
                 '/perdure.v1.WorkflowService/GetSnapshot',
-                request_serializer=perdure_dot_v1_dot_workflow__service__pb2.GetSnapshotRequest.SerializeToString,
-                response_deserializer=perdure_dot_v1_dot_workflow__service__pb2.GetSnapshotResponse.FromString,
+                request_serializer=perdure_dot_v1_dot_interaction__pb2.GetSnapshotRequest.SerializeToString,
+                response_deserializer=perdure_dot_v1_dot_interaction__pb2.GetSnapshotResponse.FromString,
                 _registered_method=True)
         self.GetSnapshotValue = channel.unary_unary(
                 '/perdure.v1.WorkflowService/GetSnapshotValue',
-                request_serializer=perdure_dot_v1_dot_workflow__service__pb2.GetSnapshotValueRequest.SerializeToString,
-                response_deserializer=perdure_dot_v1_dot_workflow__service__pb2.GetSnapshotValueResponse.FromString,
+                request_serializer=perdure_dot_v1_dot_interaction__pb2.GetSnapshotValueRequest.SerializeToString,
+                response_deserializer=perdure_dot_v1_dot_interaction__pb2.GetSnapshotValueResponse.FromString,
                 _registered_method=True)
         self.SignalWorkflow = channel.unary_unary(
                 '/perdure.v1.WorkflowService/SignalWorkflow',
@@ -332,13 +333,13 @@ def add_WorkflowServiceServicer_to_server(servicer, server):
             ),
             'GetSnapshot': grpc.unary_unary_rpc_method_handler(
                     servicer.GetSnapshot,
-                    request_deserializer=perdure_dot_v1_dot_workflow__service__pb2.GetSnapshotRequest.FromString,
-                    response_serializer=perdure_dot_v1_dot_workflow__service__pb2.GetSnapshotResponse.SerializeToString,
+                    request_deserializer=perdure_dot_v1_dot_interaction__pb2.GetSnapshotRequest.FromString,
+                    response_serializer=perdure_dot_v1_dot_interaction__pb2.GetSnapshotResponse.SerializeToString,
             ),
             'GetSnapshotValue': grpc.unary_unary_rpc_method_handler(
                     servicer.GetSnapshotValue,
-                    request_deserializer=perdure_dot_v1_dot_workflow__service__pb2.GetSnapshotValueRequest.FromString,
-                    response_serializer=perdure_dot_v1_dot_workflow__service__pb2.GetSnapshotValueResponse.SerializeToString,
+                    request_deserializer=perdure_dot_v1_dot_interaction__pb2.GetSnapshotValueRequest.FromString,
+                    response_serializer=perdure_dot_v1_dot_interaction__pb2.GetSnapshotValueResponse.SerializeToString,
             ),
             'SignalWorkflow': grpc.unary_unary_rpc_method_handler(
                     servicer.SignalWorkflow,
@@ -616,8 +617,8 @@ class WorkflowService:
             request,
             target,
             '/perdure.v1.WorkflowService/GetSnapshot',
-            perdure_dot_v1_dot_workflow__service__pb2.GetSnapshotRequest.SerializeToString,
-            perdure_dot_v1_dot_workflow__service__pb2.GetSnapshotResponse.FromString,
+            perdure_dot_v1_dot_interaction__pb2.GetSnapshotRequest.SerializeToString,
+            perdure_dot_v1_dot_interaction__pb2.GetSnapshotResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -643,8 +644,8 @@ class WorkflowService:
             request,
             target,
             '/perdure.v1.WorkflowService/GetSnapshotValue',
-            perdure_dot_v1_dot_workflow__service__pb2.GetSnapshotValueRequest.SerializeToString,
-            perdure_dot_v1_dot_workflow__service__pb2.GetSnapshotValueResponse.FromString,
+            perdure_dot_v1_dot_interaction__pb2.GetSnapshotValueRequest.SerializeToString,
+            perdure_dot_v1_dot_interaction__pb2.GetSnapshotValueResponse.FromString,
             options,
             channel_credentials,
             insecure,
