@@ -187,6 +187,9 @@ runs.task_queue;
 -- name: column_by_status
 runs.status;
 
+-- name: column_by_parent_run_id
+runs.parent_run_id;
+
 -- name: column_by_attempt
 runs.attempt;
 
