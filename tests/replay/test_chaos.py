@@ -136,8 +136,39 @@ async def generated(rng, log, depth):
             break
 
 
+async def conditioned(rng, log, depth):
+    box: list[int] = []
+
+    async def fill(times):
+        for n in range(times):
+            box.append(await step(n))  # noqa: PERF401 -- one by one, that is the point
+
+    filling = [asyncio.create_task(fill(rng.randint(1, 2))) for _ in range(2)]
+    try:
+        for count in (1, 3):
+            await workflow.wait_condition(lambda count=count: len(box) >= count, timeout=30)
+    finally:
+        log.append(f"{box}")
+        for task in filling:
+            task.cancel()
+
+
+async def scoped(rng, log, depth):
+    async with workflow.scope() as scope:
+        stop = asyncio.get_running_loop().call_later(rng.choice([0, 1, 5]), scope.cancel)
+        await do_some(Random(rng.random()), log, depth)
+    stop.cancel()
+    log.append(f"cancelled: {scope.cancelled}")
+
+
+async def in_turn(rng, log, depth):
+    for one in workflow.as_completed([step(n) for n in range(4)], timeout=rng.choice([5, 60])):
+        log.append(str(await one))
+
+
 SIMPLE = [call, pause, listen, hurry]
 NESTED = [bounded, queued, together, grouped, racing, guarded, shielded, generated]
+NESTED += [conditioned, scoped, in_turn]
 
 
 def live(seed: int, steps: int = 60) -> Rig:
