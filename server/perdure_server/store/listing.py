@@ -35,7 +35,7 @@ Row = Sequence[Any]
 Ask = Callable[[Sql], Awaitable[list[Row]]]
 """Runs a statement and returns its rows."""
 
-FEW: Final = 1_000
+FEW: Final = 2_000
 """Runs that are sorted rather than walked past: as many take a few milliseconds."""
 _SOURCES_MAX: Final = 4
 """Sources that are counted before a list: each is a statement."""
