@@ -31,6 +31,7 @@ from perdure_server.api.interceptors import Interceptors, unguarded
 from perdure_server.api.namespace_service import NamespaceService
 from perdure_server.api.reflection import reflection_rpc
 from perdure_server.api.rpcs import Rpc, rpcs_by_service, rpcs_of
+from perdure_server.api.schedule_service import ScheduleService
 from perdure_server.api.watch_service import WatchService
 from perdure_server.api.worker_service import WorkerService
 from perdure_server.api.workflow_service import WorkflowService
@@ -105,6 +106,7 @@ def rpcs_of_engine(engine: Engine) -> list[Rpc]:
             WorkerService(engine),
             WatchService(engine),
             NamespaceService(engine),
+            ScheduleService(engine),
             AdminService(engine, _about()),
         ]
     )

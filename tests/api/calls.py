@@ -13,6 +13,7 @@ from google.rpc.status_pb2 import Status
 from perdure.v1 import (
     admin_service_pb2,
     namespace_service_pb2,
+    schedule_service_pb2,
     watch_service_pb2,
     worker_service_pb2,
     workflow_service_pb2,
@@ -25,6 +26,7 @@ METHODS = {
         worker_service_pb2,
         watch_service_pb2,
         namespace_service_pb2,
+        schedule_service_pb2,
         admin_service_pb2,
     )
     for service in file.DESCRIPTOR.services_by_name.values()

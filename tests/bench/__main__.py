@@ -20,7 +20,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import claims, fan_in, lists, postgres, rest, scenarios
+from tests.bench import claims, fan_in, lists, postgres, rest, scenarios, schedules
 from tests.bench.scenarios import DOORS, SHAPES, Figures
 
 OUTPUT = Path(".bench")
@@ -60,6 +60,8 @@ BARS: tuple[tuple[str, str, str, float], ...] = (
         for backend in ("sqlite", "postgres")
         for figure in ("newest_ms", "slowest_ms")
     ),
+    ("schedules-sqlite/10000", "seconds", "<=", 5.0),
+    ("schedules-postgres/10000", "seconds", "<=", 5.0),
     ("postgres-idle", "statements_per_s", "<=", 5.0),
     ("rest/one/32", "share", ">=", 0.7),
     ("sse/20000", "events", ">=", 20_000),
@@ -121,6 +123,8 @@ def plan() -> dict[str, Callable[[], Awaitable[Figures]]]:
         jobs[f"claims-postgres/{backlog}"] = _bound(claims.on_postgres, backlog)
     jobs["lists-sqlite/1000000"] = _bound(lists.on_sqlite, 1_000_000)
     jobs["lists-postgres/1000000"] = _bound(lists.on_postgres, 1_000_000)
+    jobs["schedules-sqlite/10000"] = _bound(schedules.on_sqlite, 10_000)
+    jobs["schedules-postgres/10000"] = _bound(schedules.on_postgres, 10_000)
     jobs["postgres-idle"] = _bound(postgres.idle, 10.0)
     jobs["rest/one/32"] = _bound(rest.against_unary, 32)
     jobs["rest-hop"] = _bound(rest.hop, 1_000)

@@ -79,6 +79,8 @@ async def play(scenario, options, console):
             await load.settle()
             histories = await load.histories()
             verdict = judge(load.trips, histories, await stage.commit_times(), stage.faults)
+            started = await load.clockwork.judge(verdict)
+            console.print(f"[dim]schedules started {started} workflows[/dim]")
             if scenario.seen is not None:
                 console.print(f"  {await scenario.seen(stage)}", highlight=False, markup=False)
         write(verdict, histories, stage)
@@ -92,7 +94,7 @@ def write(verdict, histories, stage):
         verdict.slow.append(str(fault))
     (stage.folder / "slow").write_text("\n".join(verdict.slow) + "\n")
     for name in {*verdict.lost, *verdict.doubled, *verdict.stranded}:
-        (stage.folder / f"{name}.history").write_text(str(histories[name]))
+        (stage.folder / f"{name}.history").write_text(str(histories.get(name, "")))
 
 
 def show(verdict, stage, console, *, keep):

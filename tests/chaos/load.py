@@ -10,6 +10,7 @@ from itertools import count
 
 from perdure import Client
 from perdure.errors import PerdureError
+from tests.chaos.clockwork import Clockwork
 from tests.chaos.flows import QUEUE, SIGNALS, trip, word
 
 LANES = 32
@@ -46,10 +47,12 @@ class Load:
         self._numbers = count(1)
         self._is_over = asyncio.Event()
         self.trips = []
+        self.clockwork = Clockwork(self._clients[0])
 
     async def __aenter__(self):
         for client in self._clients:
             await client.__aenter__()
+        await self.clockwork.start()
         self._lanes = [asyncio.create_task(self._lane(lane)) for lane in range(LANES)]
         return self
 
@@ -64,6 +67,7 @@ class Load:
         """Starts nothing more and waits for what is under way, within bounds."""
         self._is_over.set()
         await asyncio.wait(self._lanes, timeout=SETTLE_S)
+        await self.clockwork.stop()
 
     async def histories(self):
         """Reads the histories of all that was acknowledged, some at a time, by workflow id."""

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from perdure_server.core.changeset import Changeset
-from perdure_server.core.model import Lane, TaskKind
+from perdure_server.core.changeset import Changeset, ScheduleChange
+from perdure_server.core.model import Lane, RequestRecord, ScheduleRow, TaskKind
 from tests.core.life import Life, complete, schedule
 
 LANE = Lane("main", "default", TaskKind.WORKFLOW, "checkout")
@@ -26,3 +26,11 @@ def test_a_run_that_closes_leaves_no_task() -> None:
     life = Life()
     life.work(complete())
     assert Changeset([life.draft.change()]).lanes() == set()
+
+
+def test_one_takes_over_what_stands_beside_the_runs_of_another() -> None:
+    request = RequestRecord("main", "w", "A", "r", b"", b"", 1)
+    change = ScheduleChange(ScheduleRow("main", "s", 2, None, False, b""), 1)
+    one, other = Changeset(), Changeset(requests=[request], schedules=[change])
+    one.absorb(other)
+    assert (one.requests, one.schedules) == ([request], [change])

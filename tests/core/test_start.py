@@ -10,7 +10,7 @@ from perdure_server.core.errors import WorkflowAlreadyExists, WorkflowNotFound
 from perdure_server.core.limits import SECOND_US
 from perdure_server.core.model import RunStatus, TaskKind, TimerKind
 from perdure_server.core.retry import resolve_policy
-from perdure_server.core.start import TakenId
+from perdure_server.core.start import Occasion, TakenId, decide_start
 from perdure_server.core.times import to_timestamp
 from tests.core.life import START_US, Life, attempts, seconds
 
@@ -149,3 +149,12 @@ def test_a_replacement_ends_one_run_and_opens_the_next() -> None:
     assert following.change().put_tasks
     with pytest.raises(WorkflowNotFound):
         decide_replacement(draft, request, new=new, now_us=life.now_us)
+
+
+def test_the_start_for_a_schedule_says_so() -> None:
+    request = StartWorkflowRequest(workflow_type="t", workflow_id="w", namespace="main")
+    occasion = Occasion("nightly", 1_000_000)
+    started = decide_start(
+        request, new=NextRun("r", 1), generation=1, now_us=2_000_000, occasion=occasion
+    ).started()
+    assert (started.schedule_name, started.schedule_due_at.seconds) == ("nightly", 1)

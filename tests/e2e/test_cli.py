@@ -286,3 +286,54 @@ def test_a_server_that_is_not_there_is_told_in_one_line(cli):
     assert (ended.code, ended.out) == (1, "")
     assert "does a server run there?" in ended.err
     assert ended.err.count("\n") == 1
+
+
+class TestSchedules:
+    """`perdure schedule …`."""
+
+    def test_a_schedule_from_its_creation_to_its_end(self, cli, name):
+        made = ("create", name, "report", "--cron", "30 2 * * *", "--timezone", "Europe/Berlin")
+        ended = cli("schedule", *made, "--overlap", "allow_all", "--note", "hi", "--input", "[1]")
+        assert ended.code == 0, ended.err
+        assert "30 2 * * * Europe/Berlin" in ended.out
+        shown = cli("schedule", "show", name, "-o", "json").json
+        assert (shown["name"], shown["note"], shown["spec"]["input"]) == (name, "hi", [1])
+        assert name in cli("schedule", "list").out
+        assert name in [each["name"] for each in cli("schedule", "list", "-o", "json").json]
+        changed = cli("schedule", "update", name, "--every", "2h", "--offset", "90", "-o", "json")
+        assert changed.json["spec"]["interval"] == 7200
+        assert changed.json["spec"]["cron_expr"] is None
+        assert cli("schedule", "pause", name, "--note", "holidays").out == f"paused {name}\n"
+        assert "holidays" in cli("schedule", "show", name).out
+        assert cli("schedule", "resume", name).out.startswith(f"resumed {name}; next at 20")
+        assert cli("schedule", "trigger", name).out.startswith(f"started {name}-")
+        assert cli("schedule", "delete", name).out == f"deleted {name}\n"
+        gone = cli("schedule", "show", name)
+        assert (gone.code, gone.out) == (1, "")
+        assert "SCHEDULE_NOT_FOUND" in gone.err
+
+    def test_instants(self, cli, name):
+        cli("schedule", "create", name, "report", "--cron", "@daily", "--paused")
+        after = ("--after", "2026-01-01T12:00", "--count", "2")
+        assert cli("schedule", "preview", name, *after).out.split("\n") == [
+            "2026-01-02 00:00:00.000Z",
+            "2026-01-03 00:00:00.000Z",
+            "",
+        ]
+        assert cli("schedule", "preview", name, *after, "-o", "json").json == [
+            "2026-01-02T00:00:00Z",
+            "2026-01-03T00:00:00Z",
+        ]
+        span = ("2026-01-01T00:00Z", "2026-01-02T01:00+01:00")
+        first = cli("schedule", "backfill", name, *span, "-o", "json").json
+        assert [run["workflow_id"] for run in first] == [
+            f"{name}-2026-01-01T00:00:00Z",
+            f"{name}-2026-01-02T00:00:00Z",
+        ]
+        assert cli("schedule", "backfill", name, *span).out.count("ran before") == 2
+
+    def test_what_cannot_be_read_is_wrong_usage_or_refused(self, cli, name):
+        assert cli("schedule", "backfill", name, "yesterday", "today").code == 64
+        refused = cli("schedule", "create", name, "report", "--cron", "whenever")
+        assert (refused.code, refused.out) == (1, "")
+        assert "INVALID_SCHEDULE" in refused.err

@@ -33,6 +33,7 @@ TABLES = {
     "requests",
     "runs",
     "search_attributes",
+    "schedules",
     "snapshots",
     "tasks",
     "timers",

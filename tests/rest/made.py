@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 from perdure.v1 import (
     admin_service_pb2,
     namespace_service_pb2,
+    schedule_service_pb2,
     task_pb2,
     watch_service_pb2,
     worker_service_pb2,
@@ -69,6 +70,7 @@ def routes() -> list[Route]:
         watch_service_pb2,
         admin_service_pb2,
         namespace_service_pb2,
+        schedule_service_pb2,
     )
     return routes_of(s for file in files for s in file.DESCRIPTOR.services_by_name.values())
 

@@ -6,6 +6,7 @@ from contextlib import aclosing
 
 from perdure.v1 import admin_service_pb2 as admin
 from perdure.v1 import namespace_service_pb2 as namespaces
+from perdure.v1 import schedule_service_pb2 as schedules
 from perdure.v1 import watch_service_pb2 as watch
 from perdure.v1 import worker_service_pb2 as worker
 from perdure.v1.command_pb2 import Command
@@ -194,3 +195,27 @@ async def finish(flows):
 
 async def outside_again(flows):
     await flows.schedule_outside(seq=7)
+
+
+async def nightly(flows):
+    """A schedule that starts a workflow each night."""
+    spec = {"workflow_type": "report", "cron_expr": "30 3 * * *", "input": json_payload("[1]")}
+    request = schedules.CreateScheduleRequest(name="nightly", spec=spec)
+    await flows.call("ScheduleService/CreateSchedule", request)
+    return {}
+
+
+async def paused_nightly(flows):
+    """The same, paused."""
+    await nightly(flows)
+    request = schedules.PauseScheduleRequest(name="nightly", note="holidays")
+    await flows.call("ScheduleService/PauseSchedule", request)
+    return {}
+
+
+async def busy_nightly(flows):
+    """The same, with a workflow that is open."""
+    await nightly(flows)
+    request = schedules.TriggerScheduleRequest(name="nightly")
+    await flows.call("ScheduleService/TriggerSchedule", request)
+    return {}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from perdure.v1 import admin_service_pb2 as admin
 from perdure.v1 import namespace_service_pb2 as namespaces
+from perdure.v1 import schedule_service_pb2 as schedules
 from perdure.v1 import worker_service_pb2 as worker
 from perdure.v1 import workflow_service_pb2 as workflow
 from perdure_server.app import listening, running_engine
@@ -121,7 +122,7 @@ async def running_twins() -> AsyncIterator[Twins]:
 def rows_of(store: ModelStore) -> list[str]:
     """Returns each row of a store as text: cheap to keep, and to tell where two stores part."""
     disk = store._disk
-    tables = (disk.requests, disk.namespaces, disk.keys)
+    tables = (disk.requests, disk.namespaces, disk.keys, disk.schedules)
     items = [item for table in tables for item in table.items()]
     return [repr(row) for row in (*disk.runs.values(), *disk.log, *items, disk.last)]
 
@@ -131,6 +132,7 @@ def _lists():
         ("WorkerService/ListWorkers", worker.ListWorkersRequest(page_size=ALL)),
         ("AdminService/ListQueues", admin.ListQueuesRequest(page_size=ALL)),
         ("AdminService/ListApiKeys", admin.ListApiKeysRequest(page_size=ALL)),
+        ("ScheduleService/ListSchedules", schedules.ListSchedulesRequest(page_size=ALL)),
         ("NamespaceService/ListNamespaces", namespaces.ListNamespacesRequest(page_size=ALL)),
     )
 

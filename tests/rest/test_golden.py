@@ -37,6 +37,11 @@ FOUND = (
     '{"workflow_type":"order","workflow_id":"o-3","search_attributes":{"team":"a","amount":12,'
     '"share":1.0,"due":"2026-03-29T01:00:00Z","tags":["x","y"]},"memo":{"by":"ann"}}'
 )
+NIGHTLY = (
+    '{"name":"nightly","workflow_type":"report","cron_expr":"30 3 * * *",'
+    '"timezone":"Europe/Berlin","input":{"z":1}}'
+)
+BACKFILL = '{"start_at":1699900000,"end_at":1700000000}'
 
 # Each call with the name of its file. {activity} and {key} stand for what an earlier answer told.
 CALLS = (
@@ -115,6 +120,21 @@ CALLS = (
     ("state", "GET /workflows/p-1/state", None),
     ("state_value", "GET /workflows/s-1/state/total", None),
     ("state_value", "GET /workflows/s-1/state/none", None),
+    ("create_schedule", "POST /schedules", NIGHTLY),
+    ("create_schedule", "POST /schedules", NIGHTLY),
+    ("create_schedule", "POST /schedules", '{"name":"s","workflow_type":"t","cron_expr":"* * *"}'),
+    ("list_schedules", "GET /schedules", None),
+    ("trigger_schedule", "POST /schedules/nightly/trigger", None),
+    ("get_schedule", "GET /schedules/nightly", None),
+    ("get_schedule", "GET /schedules/nobody", None),
+    ("update_schedule", "PATCH /schedules/nightly", '{"cron_expr":"0 4 * * *"}'),
+    ("update_schedule", "PATCH /schedules/nightly", '{"timezone":"Nowhere"}'),
+    ("preview_schedule", "GET /schedules/nightly/preview?limit=2", None),
+    ("backfill_schedule", "POST /schedules/nightly/backfill", BACKFILL),
+    ("pause_schedule", "POST /schedules/nightly/pause", '{"note":"holidays"}'),
+    ("resume_schedule", "POST /schedules/nightly/resume", None),
+    ("delete_schedule", "DELETE /schedules/nightly", None),
+    ("delete_schedule", "DELETE /schedules/nightly", None),
 )
 PATHS = {f"{route.verb} {route.path}" for route in routes()} - {"GET /api/v1/openapi.json"}
 

@@ -18,11 +18,11 @@ from perdure_server.rest.codec import RouteCodec
 from perdure_server.rest.sse import NO_IDS
 from perdure_server.rest.statuses import http_status
 from tests.api.calls import Refused
-from tests.rest import side_workers, side_workflows
+from tests.rest import side_schedules, side_workers, side_workflows
 from tests.rest.routes import routes, row_of
 from tests.rest.side_twins import running_twins
 
-CASES = (*side_workflows.CASES, *side_workers.CASES)
+CASES = (*side_workflows.CASES, *side_workers.CASES, *side_schedules.CASES)
 STREAMS = (*side_workflows.STREAMS, *side_workers.STREAMS)
 ROUTES = {row_of(route): route for route in routes()}
 

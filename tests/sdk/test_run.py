@@ -77,6 +77,15 @@ async def test_at_a_server(address):
 SAID = {
     "basket": ["Ada paid 200 for a book, a pen"],
     "codecs": ["60000 characters", "signed/hmac-sha256, under 1000 bytes: True"],
+    "nightly": [
+        "March 28, 01:30",
+        "March 29, 01:00",
+        "March 30, 00:30",
+        "hamburg: 7 orders",
+        "berlin: 6 orders",
+        "7 nights STARTED",
+        "7 nights RAN_BEFORE",
+    ],
     "resources": ["2 lines, closing the book", "['42.00 EUR', '0.99 EUR']"],
     "script": ["loading page 1", "loading page 2", "loading page 3", "60"],
     "tenants": [

@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
-from perdure_server.core.changeset import Changeset, RunChange, TaskFence
+from perdure_server.core.changeset import Changeset, RunChange, ScheduleChange, TaskFence
 from perdure_server.core.model import (
     ApiKey,
     Lane,
     Namespace,
     RequestRecord,
     RunStatus,
+    ScheduleRow,
     TaskKind,
     TimerKind,
 )
@@ -83,6 +84,10 @@ EXPECTED = {
     "insert key TAKEN",
     "delete key",
     "workers",
+    "schedule Committed",
+    "schedule StaleVersion",
+    "schedule WorkflowAlreadyExists",
+    "delete schedules",
 }
 
 Operation = Callable[[Store], Awaitable[Any]]
@@ -128,6 +133,7 @@ class Stream:
             "insert namespace": lambda store: store.insert_namespace(Namespace(namespace, number)),
             "delete namespace": lambda store: store.delete_namespace(namespace),
             "insert key": lambda store: store.insert_api_key(key, **conditions),
+            "delete schedules": lambda store: store.delete_schedules(namespace, limit=2),
             "delete key": lambda store: store.delete_api_key(key.prefix),
             "workers": self._workers(),
         }
@@ -166,9 +172,12 @@ class Stream:
         return lambda store: store.claim_tasks(claims, now_us)
 
     async def _changeset(self) -> tuple[str, Changeset]:
-        kind = self._random.choice(["start", "change", "change", "close", "several"])
+        kind = self._random.choice(["start", "change", "change", "close", "several", "schedule"])
         states = [await self._model.load_run(run_id) for run_id in self.run_ids]
         is_open = [state for state in states if state and state.run.closed_at_us is None]
+        if kind == "schedule":
+            starts = [self._start()] if self._happens(0.5) else []
+            return kind, Changeset(starts, schedules=[self._schedule()])
         if kind == "start" or len(is_open) < 3:
             return "start", Changeset([self._start()], self._request())
         if kind == "several":
@@ -219,6 +228,15 @@ class Stream:
             timer = a_timer(run, seq, kind=random.choice([*TimerKind]), due_us=random.randint(1, 9))
             change.put_timers[timer.kind, seq] = timer
 
+    def _schedule(self) -> ScheduleChange:
+        random = self._random
+        key = (random.choice(NAMESPACES), random.choice("abcd"))
+        stored = self._model.stored_schedules.get(key)
+        version = stored.version if stored and self._happens(0.8) else random.randint(0, 1)
+        serve_at_us = random.choice([None, random.randint(1, 5)])
+        row = ScheduleRow(*key, version + 1, serve_at_us, self._happens(0.3), random.randbytes(3))
+        return ScheduleChange(row, version, deletes=bool(version) and self._happens(0.2))
+
     def _request(self) -> list[RequestRecord]:
         if self._happens(0.5):
             return []
@@ -245,11 +263,16 @@ async def contents(store: Store, stream: Stream) -> dict[str, Any]:
     for queue in (None, "shop"):
         listed = await store.list_workers(NAMESPACES[0], queue=queue, now_us=stream.now_us)
         found[f"workers {queue}"] = sorted(map(repr, listed))
+    found["due schedules"] = await store.due_schedules(after=None, limit=99)
+    found["waiting schedules"] = await store.waiting_schedules(after=None, limit=99)
     for key in stream.some_requests:
         found[f"request {key}"] = await store.find_request(*key)
     for namespace in NAMESPACES:
         found[f"counts {namespace}"] = await store.count_runs(namespace)
         found[f"queues {namespace}"] = await store.queue_depths(namespace, stream.now_us)
+        found[f"schedules {namespace}"] = await store.list_schedules(namespace, after="", limit=9)
+        workflows = [(namespace, f"order-{number}") for number in range(1, 21)]
+        found[f"latest {namespace}"] = await store.latest_runs(workflows)
         failed = await store.run_ids(namespace, RunStatus.FAILED, limit=5)
         found[f"failed {namespace}"] = failed
     log = await log_of(store)
@@ -278,17 +301,20 @@ def succeeded(kinds: list[str], answer: Any) -> set[str]:
     return {f"{kind} {type(outcome).__name__}" for kind, outcome in zip(kinds, answer, strict=True)}
 
 
-async def plain(store: Store, answer: Any) -> Any:
+async def plain(store: Store, kinds: list[str], answer: Any) -> Any:
     """Makes answers comparable.
 
-    Two errors are the same when their types are, two commits when the same event stands first.
+    Two errors are the same when their types are, two commits when the same event stands first;
+    commits that may have no event, when both are.
     """
     if not isinstance(answer, list) or not isinstance(answer[0], Committed | Exception):
         return answer
     events = {event.position: (event.run_id, event.row.seq) for event in await log_of(store)}
     return [
-        events[outcome.first] if isinstance(outcome, Committed) else type(outcome)
-        for outcome in answer
+        events[outcome.first]
+        if isinstance(outcome, Committed) and kind != "schedule"
+        else type(outcome)
+        for kind, outcome in zip(kinds, answer, strict=True)
     ]
 
 
@@ -313,7 +339,8 @@ async def test_a_backend_does_what_the_model_does(backend: Store, seed: int) -> 
             kinds, operation = await stream.next()
             expected, answer = await operation(model), await operation(backend)
             step = f"seed {seed}, step {steps}: {kinds}"
-            assert await plain(backend, answer) == await plain(model, expected), step
+            told = await plain(backend, kinds, answer)
+            assert told == await plain(model, kinds, expected), step
             if not steps % COMPARED_EVERY:
                 assert await contents(backend, stream) == await contents(model, stream), step
             seen |= succeeded(kinds, expected)

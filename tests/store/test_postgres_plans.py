@@ -43,6 +43,7 @@ FILTERED = {
     "flush": {"version", "lease", "namespace"},
     "extend_lease": {"lease"},
     "find_latest_run": {"namespace"},
+    "latest_runs": {"namespace"},
     "delete_requests": {"namespace"},
     "leases_here": {"session_id"},
     "closed_runs": {"closed_at_us"},

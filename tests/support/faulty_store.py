@@ -24,6 +24,8 @@ from perdure_server.core.model import (
     Namespace,
     RequestRecord,
     RunStatus,
+    ScheduleKey,
+    ScheduleRow,
     Snapshot,
     Task,
     Timer,
@@ -37,6 +39,7 @@ from perdure_server.store.contract import (
     Heard,
     KeyInserted,
     LaneDepth,
+    LatestRun,
     ListedWorker,
     ListFilter,
     Place,
@@ -282,6 +285,46 @@ class FaultyStore:
         """Returns the queues of a namespace that have tasks."""
         await self._arrive()
         return await self._back(await self._inner.queue_depths(namespace, now_us))
+
+    async def load_schedules(self, keys: Sequence[ScheduleKey]) -> list[ScheduleRow]:
+        """Returns those of some schedules that exist."""
+        await self._arrive()
+        return await self._back(await self._inner.load_schedules(keys))
+
+    async def list_schedules(self, namespace: str, *, after: str, limit: int) -> list[ScheduleRow]:
+        """Returns schedules by name."""
+        await self._arrive()
+        found = await self._inner.list_schedules(namespace, after=after, limit=limit)
+        return await self._back(found)
+
+    async def due_schedules(self, *, after: ScheduleRow | None, limit: int) -> list[ScheduleRow]:
+        """Returns the schedules to be served first."""
+        await self._arrive()
+        return await self._back(await self._inner.due_schedules(after=after, limit=limit))
+
+    async def waiting_schedules(
+        self, *, after: ScheduleKey | None, limit: int
+    ) -> list[ScheduleRow]:
+        """Returns schedules that wait."""
+        await self._arrive()
+        return await self._back(await self._inner.waiting_schedules(after=after, limit=limit))
+
+    async def count_schedules(self, namespace: str) -> int:
+        """Returns how many schedules a namespace has."""
+        await self._arrive()
+        return await self._back(await self._inner.count_schedules(namespace))
+
+    async def delete_schedules(self, namespace: str, *, limit: int) -> int:
+        """Deletes schedules of a namespace."""
+        await self._arrive()
+        return await self._back(await self._inner.delete_schedules(namespace, limit=limit))
+
+    async def latest_runs(
+        self, workflows: Sequence[tuple[str, str]]
+    ) -> Mapping[tuple[str, str], LatestRun]:
+        """Returns the newest run of each of several workflows."""
+        await self._arrive()
+        return await self._back(await self._inner.latest_runs(workflows))
 
     async def insert_api_key(
         self, key: ApiKey, *, only_first: bool, unless_label: bool

@@ -18,6 +18,8 @@ from perdure_server.core.model import (
     Namespace,
     RequestRecord,
     Run,
+    ScheduleKey,
+    ScheduleRow,
     SearchKey,
     Snapshot,
     Task,
@@ -72,6 +74,7 @@ class Contents:
     namespaces: dict[str, Namespace] = field(default_factory=lambda: {"main": Namespace("main", 0)})
     keys: dict[str, ApiKey] = field(default_factory=dict)
     workers: WorkerTable = field(default_factory=WorkerTable)
+    schedules: dict[ScheduleKey, ScheduleRow] = field(default_factory=dict)
 
     def tasks(self) -> Iterator[Task]:
         """Every task, in no order that means anything."""

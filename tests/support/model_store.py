@@ -32,6 +32,8 @@ from perdure_server.core.model import (
     RequestRecord,
     Run,
     RunStatus,
+    ScheduleKey,
+    ScheduleRow,
     Snapshot,
     Task,
     Timer,
@@ -66,9 +68,10 @@ from tests.support.model_contents import (
     watched,
 )
 from tests.support.model_lists import groups_of, matches, page_of
+from tests.support.model_schedules import ModelSchedules
 
 
-class ModelStore:
+class ModelStore(ModelSchedules):
     """A store in memory. `Store` says what each method promises."""
 
     def __init__(self, contents: Contents | None = None) -> None:
@@ -376,6 +379,16 @@ class ModelStore:
         await asyncio.sleep(timeout_us / SECOND_US)
 
     @property
+    def stored_schedules(self) -> dict[ScheduleKey, ScheduleRow]:
+        """The schedules on the disk."""
+        return self._contents.schedules
+
+    @property
+    def stored_runs(self) -> list[Run]:
+        """The runs on the disk."""
+        return [stored.run for stored in self._contents.runs.values()]
+
+    @property
     def _contents(self) -> Contents:
         if not self._is_open:
             raise StoreUnavailable("the model is not open")
@@ -396,6 +409,8 @@ class ModelStore:
             return StaleVersion("a run of this changeset has changed")
         if not self._disk.inbox.keys() >= set(changeset.taken):
             return MessageTaken("a message of this changeset was recorded before")
+        if not all(self.is_current_schedule(change) for change in changeset.schedules):
+            return StaleVersion("a schedule of this changeset has changed")
         return None
 
     def _is_taken(self, run: Run) -> bool:
@@ -420,6 +435,8 @@ class ModelStore:
         self._disk.requests |= {request_key(request): request for request in changeset.requests}
         for key in changeset.taken:
             del self._disk.inbox[key]
+        for schedule in changeset.schedules:
+            self.change_schedule(schedule)
         index = position.index
         for change in changeset.changes:
             run = copy(change.run)

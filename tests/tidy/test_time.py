@@ -32,6 +32,7 @@ EDGES: dict[str, str] = {
     "server/perdure_server/app.py": "builds the clock and the ids that all others are given",
     "clients/python/perdure/_connection.py": "spreads reconnects of many clients",
     "clients/python/perdure/_handles.py": "makes request ids",
+    "clients/python/perdure/_schedules.py": "makes request ids",
     "clients/python/perdure/_stream.py": "spreads reconnects of many clients",
     "clients/python/perdure/client.py": "makes workflow ids and request ids",
     "clients/python/perdure/worker.py": "makes the id of its session",

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from perdure._inject import inject as inject
     from perdure._options import RetryPolicy as RetryPolicy
     from perdure._run import run as run
+    from perdure._schedules import ScheduleDescription as ScheduleDescription
+    from perdure._schedules import ScheduledRun as ScheduledRun
+    from perdure._schedules import ScheduleHandle as ScheduleHandle
     from perdure._search import SearchAttributeKey as SearchAttributeKey
     from perdure._signal import signal as signal
     from perdure._workflow import workflow as workflow
@@ -60,6 +63,9 @@ _HOMES = {
     "Converter": "converter",
     "RetryPolicy": "_options",
     "SearchAttributeKey": "_search",
+    "ScheduleDescription": "_schedules",
+    "ScheduleHandle": "_schedules",
+    "ScheduledRun": "_schedules",
     "Worker": "worker",
     "WorkerOptions": "worker",
     "WorkflowDescription": "_handles",

@@ -120,6 +120,11 @@ class Connection:
                 await self.codecs.decode(reply)
                 return reply
 
+    def queue_of_own_worker(self, name: str) -> str | None:
+        """Where the one worker of this client serves the type; None when that is not clear."""
+        queues = self.task_queues.get(name, set())
+        return next(iter(queues)) if len(queues) == 1 else None
+
     async def unary(
         self,
         method: str,

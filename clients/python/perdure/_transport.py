@@ -23,6 +23,7 @@ from perdure.errors import RpcError, from_reason
 from perdure.v1 import (
     admin_service_pb2,
     namespace_service_pb2,
+    schedule_service_pb2,
     watch_service_pb2,
     worker_service_pb2,
     workflow_service_pb2,
@@ -209,5 +210,6 @@ _RESPONSE_TYPES: Final = _response_types(
     worker_service_pb2.DESCRIPTOR,
     watch_service_pb2.DESCRIPTOR,
     namespace_service_pb2.DESCRIPTOR,
+    schedule_service_pb2.DESCRIPTOR,
     admin_service_pb2.DESCRIPTOR,
 )

@@ -17,6 +17,7 @@ from perdure._embedded import EmbeddedTransport
 from perdure._failures import to_failure
 from perdure._handles import WorkflowDescription, WorkflowHandle, WorkflowStatus
 from perdure._options import RetryPolicy
+from perdure._schedules import ScheduleCalls
 from perdure._search import SearchAttributes, from_search_attribute, to_search_attributes
 from perdure._times import to_duration
 from perdure._transport import API_KEY_VARIABLE, GrpcTransport, Transport
@@ -92,7 +93,7 @@ class StartOptions(TypedDict, total=False):
     details: str
 
 
-class Client:
+class Client(ScheduleCalls):
     """Starts workflows and talks to them: `async with Client.connect("localhost:7766") as client`.
 
     A client belongs to the loop on which it was entered. Its connection has a thread of its own.
@@ -458,7 +459,9 @@ class Client:
         task_queue = None
         if not isinstance(workflow, str):
             definition = workflow_of(workflow)
-            task_queue = definition.task_queue or self._queue_of_own_worker(definition.name)
+            task_queue = definition.task_queue or self.connection.queue_of_own_worker(
+                definition.name
+            )
         retry, attributes = options.get("retry"), options.get("search_attributes")
         converter = self.connection.converter
         return pb.StartWorkflowRequest(
@@ -481,11 +484,6 @@ class Client:
             summary=options.get("summary"),
             details=options.get("details"),
         )
-
-    def _queue_of_own_worker(self, name: str) -> str | None:
-        """Where the one worker of this client serves the type; None when that is not clear."""
-        queues = self.connection.task_queues.get(name, set())
-        return next(iter(queues)) if len(queues) == 1 else None
 
 
 def _enum(prefix: str, name: str | None) -> str | None:

@@ -267,6 +267,12 @@ class RequestIdReusedError(InvalidRequestError):
     REASON = "REQUEST_ID_REUSED"
 
 
+class InvalidScheduleError(InvalidRequestError):
+    """A field of a schedule cannot be understood, for example its cron expression."""
+
+    REASON = "INVALID_SCHEDULE"
+
+
 class CursorExpiredError(RpcError):
     """The cursor is older than what is kept."""
 
@@ -334,9 +340,21 @@ class NamespaceAlreadyExistsError(RpcError):
 
 
 class NamespaceInUseError(RpcError):
-    """The namespace still has runs, or is the one that always exists."""
+    """The namespace still has runs or schedules, or is the one that always exists."""
 
     REASON = "NAMESPACE_IN_USE"
+
+
+class ScheduleNotFoundError(RpcError):
+    """No schedule has this name."""
+
+    REASON = "SCHEDULE_NOT_FOUND"
+
+
+class ScheduleAlreadyExistsError(RpcError):
+    """A schedule of this name exists."""
+
+    REASON = "SCHEDULE_ALREADY_EXISTS"
 
 
 class ApiKeyNotFoundError(RpcError):
@@ -402,6 +420,7 @@ RPC_ERRORS: dict[str, type[RpcError]] = {
         InvalidPageTokenError,
         InvalidCursorError,
         InvalidFilterError,
+        InvalidScheduleError,
         RequestIdReusedError,
         CursorExpiredError,
         WorkflowNotFoundError,
@@ -415,6 +434,8 @@ RPC_ERRORS: dict[str, type[RpcError]] = {
         NamespaceNotFoundError,
         NamespaceAlreadyExistsError,
         NamespaceInUseError,
+        ScheduleNotFoundError,
+        ScheduleAlreadyExistsError,
         ApiKeyNotFoundError,
         UnauthenticatedError,
         WatcherTooSlowError,

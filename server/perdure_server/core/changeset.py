@@ -17,6 +17,7 @@ from perdure_server.core.model import (
     MessageKey,
     RequestRecord,
     Run,
+    ScheduleRow,
     SearchKey,
     Snapshot,
     Task,
@@ -83,16 +84,37 @@ class RunChange:
     """
 
 
+@dataclass(slots=True, frozen=True)
+class ScheduleChange:
+    """What becomes of one schedule.
+
+    `expected_version` 0 inserts the row, else the stored one must have that version.
+    """
+
+    row: ScheduleRow
+    expected_version: int
+    deletes: bool = False
+    """Whether the stored row is deleted."""
+
+
 @dataclass(slots=True)
 class Changeset:
     """Changes of one or more runs, with the records of the requests that caused them.
 
     `taken` names the messages that it records: they must stand, and are deleted.
+    And of the schedules that started the runs, or were changed by the requests.
     """
 
     changes: list[RunChange] = field(default_factory=list)
     requests: list[RequestRecord] = field(default_factory=list)
     taken: list[MessageKey] = field(default_factory=list)
+    schedules: list[ScheduleChange] = field(default_factory=list)
+    """Of a schedule at most one."""
+
+    def absorb(self, other: Changeset) -> None:
+        """Takes over the requests and the schedules of another."""
+        self.requests += other.requests
+        self.schedules += other.schedules
 
     def lanes(self) -> set[Lane]:
         """Lanes in which this changeset leaves a task that no session holds."""

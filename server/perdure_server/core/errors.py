@@ -9,12 +9,14 @@ DomainError
 │   ├── InvalidPageToken      ├── StaleTask
 │   ├── InvalidCursor         ├── SessionReplaced
 │   ├── InvalidFilter         │
-│   └── RequestIdReused       ├── CursorExpired
+│   ├── InvalidSchedule       ├── CursorExpired
+│   └── RequestIdReused       ├── ScheduleNotFound
 ├── NamespaceNotFound         ├── ApiKeyNotFound
 ├── NamespaceAlreadyExists    ├── Unauthenticated
 ├── NamespaceInUse            ├── RunContended
 ├── SnapshotNotFound          │
-├── WatcherTooSlow            └── StoreError
+├── ScheduleAlreadyExists     └── StoreError
+├── WatcherTooSlow                │
 ├── ShuttingDown                  │
 └── (store only) StaleVersion     ├── StoreBusy
     RequestRecorded               └── StoreUnavailable
@@ -103,6 +105,12 @@ class RequestIdReused(InvalidRequest):
     reason = "REQUEST_ID_REUSED"
 
 
+class InvalidSchedule(InvalidRequest):
+    """A field of a schedule cannot be understood."""
+
+    reason = "INVALID_SCHEDULE"
+
+
 class WorkflowNotFound(DomainError):
     """No run has this workflow id or run id; for cancel and terminate, also no open one."""
 
@@ -176,9 +184,21 @@ class NamespaceAlreadyExists(DomainError):
 
 
 class NamespaceInUse(DomainError):
-    """The namespace still has runs, or is the one that always exists."""
+    """The namespace still has runs or schedules, or is the one that always exists."""
 
     reason = "NAMESPACE_IN_USE"
+
+
+class ScheduleNotFound(DomainError):
+    """No schedule has this name."""
+
+    reason = "SCHEDULE_NOT_FOUND"
+
+
+class ScheduleAlreadyExists(DomainError):
+    """A schedule of this name exists."""
+
+    reason = "SCHEDULE_ALREADY_EXISTS"
 
 
 class ApiKeyNotFound(DomainError):

@@ -117,6 +117,7 @@ DELETE_RUNS_MAX: Final = 100
 DELETE_EVENTS_MAX: Final = 1_000
 DELETE_BYTES_MAX: Final = 4 * 1024 * 1024
 """Closed runs and their events deleted in one step: commits that come meanwhile wait for it."""
+DELETE_SCHEDULES_MAX: Final = 1_000
 HOT_RUNS_MAX: Final = 10_000
 """Runs kept in memory. Beyond it the least recently used one is loaded again when needed."""
 EXTERNAL_SEQ_MAX: Final = 2**53 - 1
@@ -138,6 +139,29 @@ WATCH_BACKLOG_MAX: Final = 10_000
 """Events that wait for one watcher before it reads from the store again."""
 TIMER_WINDOW: Final = 10_000
 """Timers held in memory; later ones are loaded when these have fired."""
+
+CRON_BYTES_MAX: Final = 255
+TIME_ZONE_BYTES_MAX: Final = 64
+SCHEDULE_NAME_BYTES_MAX: Final = 200
+"""Leaves room for the due time that makes a workflow id of it."""
+SCHEDULE_TIME_US_MAX: Final = 4_102_444_800 * SECOND_US
+"""The end of 2099, the last year that a cron expression can name."""
+CATCHUP_WINDOW_US: Final = 365 * 86_400 * SECOND_US
+SCHEDULE_WAITING_MAX: Final = 1_000
+"""Starts that wait for a workflow of their schedule to end: they are one row."""
+SCHEDULE_RUNNING_MAX: Final = 100
+"""Open workflows that a schedule knows of: each is looked at whenever it is served."""
+SCHEDULE_STARTS_MAX: Final = 100
+"""Workflows that a schedule starts in one commit, which must stay short."""
+BACKFILL_MAX: Final = SCHEDULE_WAITING_MAX
+"""Due times of one backfill: at worst all of them wait."""
+REMAINING_RUNS_MAX: Final = 2**53 - 1
+"""The largest count that every JSON reader keeps."""
+PREVIEW_DEFAULT: Final = 10
+SCHEDULE_WINDOW: Final = 10_000
+"""Schedules whose next instant is held in memory; later ones are loaded when these have passed."""
+SCHEDULES_AT_ONCE: Final = 100
+"""Schedules read and served together: enough for large groups, few enough for short turns."""
 
 POLL_SESSION_PREFIX: Final = "poll:"
 """Begins the session id of leases that end by time, not with a session."""

@@ -368,6 +368,32 @@ class Namespace:
 
 
 @dataclass(slots=True, frozen=True)
+class ScheduleRow:
+    """A schedule: `record` is the encoded Schedule, the rest is what it is found by.
+
+    `version` begins at the instant of creation and grows by one with each change, so that a
+    schedule created again under its name is never taken for the one before.
+    """
+
+    namespace: str
+    name: str
+    version: int
+    serve_at_us: int | None
+    """When it is to be served next; None when it is paused or has come to its end."""
+    waits: bool
+    """Whether it has to learn how one of its workflows ends, before its next instant."""
+    record: bytes
+
+    @property
+    def key(self) -> ScheduleKey:
+        """What it is known by."""
+        return (self.namespace, self.name)
+
+
+ScheduleKey = tuple[str, str]
+
+
+@dataclass(slots=True, frozen=True)
 class ApiKey:
     """What is kept of an API key, none of which opens a door.
 

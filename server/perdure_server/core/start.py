@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 from perdure.v1.history_pb2 import WorkflowStarted
@@ -63,8 +64,21 @@ def decide_taken_id(request: StartWorkflowRequest, latest: Run) -> TakenId:
     )
 
 
+@dataclass(slots=True, frozen=True)
+class Occasion:
+    """The due time of a schedule that a workflow is started for."""
+
+    schedule_name: str
+    due_us: int
+
+
 def decide_start(
-    request: StartWorkflowRequest, *, new: NextRun, generation: int, now_us: int
+    request: StartWorkflowRequest,
+    *,
+    new: NextRun,
+    generation: int,
+    now_us: int,
+    occasion: Occasion | None = None,
 ) -> Draft:
     """Returns the draft of a new run.
 
@@ -86,7 +100,11 @@ def decide_start(
             updated_at_us=now_us,
         )
     )
-    open_run(draft, _started(request, new, now_us), now_us)
+    started = _started(request, new, now_us)
+    if occasion is not None:
+        started.schedule_name = occasion.schedule_name
+        started.schedule_due_at.CopyFrom(to_timestamp(occasion.due_us))
+    open_run(draft, started, now_us)
     return draft
 
 

@@ -46,7 +46,7 @@ EVENT_KINDS: Final = frozenset(
 )
 """What an event can be: the names of the oneof."""
 NOTICE_KINDS: Final = frozenset({"workflow_running", "workflow_continued", "schedule_triggered"})
-"""What a watcher may ask for besides events; nothing sends the last two yet."""
+"""What a watcher may ask for besides events."""
 
 
 def check_hello(hello: WorkHello) -> None:

@@ -40,6 +40,7 @@ class Aftermath:
         results: Results,
         notify: Notify,
         send: Send,
+        closed: Callable[[Run], None],
     ) -> None:
         self._dispatcher = dispatcher
         self._timers = timers
@@ -48,6 +49,7 @@ class Aftermath:
         self._results = results
         self._notify = notify
         self._send = send
+        self._closed = closed
 
     def prepare(self, changes: Sequence[RunChange]) -> Matches:
         """Leases the tasks that changes create, before they are committed."""
@@ -96,6 +98,7 @@ class Aftermath:
                 self._send(change.messages)
             if change.closes:
                 self._results.closed(change.run, change.events[-1].frame)
+                self._closed(change.run)
 
     def _may_stop_others(self, change: RunChange) -> bool:
         """Whether sessions that this server does not have may hold what a change ends or stops.

@@ -31,6 +31,7 @@ from perdure_server.engine.ports import Clock, Ids
 from perdure_server.engine.presence import Presence
 from perdure_server.engine.results import Results
 from perdure_server.engine.runs import Runs
+from perdure_server.engine.scheduler import Scheduler
 from perdure_server.engine.session import Held, Session, TaskKey
 from perdure_server.engine.sessions import POLL_PREFIX, Sessions
 from perdure_server.engine.timers import Timers
@@ -64,6 +65,7 @@ class Parts:
     runs: Runs
     results: Results
     timers: Timers
+    scheduler: Scheduler
     leases: Alarms[TaskKey]
     keys: Keys
     feeder: Feeder
@@ -202,6 +204,7 @@ class Cluster(Peers):
             parts.runs.visit(run_id, partial(self._recheck, run_id))
         for run_id in parts.results.awaited(None if hint.everything else hint.closed):
             self._look_for_end(run_id)
+        parts.scheduler.foreign(None if hint.everything else hint.closed)
         for session_id in hint.sessions:
             parts.sessions.lost(session_id)
         if hint.api_keys or hint.everything:
@@ -302,6 +305,7 @@ class Cluster(Peers):
             if self._parts.sessions.get(session_id) is None:
                 self._parts.sessions.inherit(taken.tasks, _SILENT_MAX_US)
         await self._parts.timers.rebuild()
+        await self._parts.scheduler.rebuild()
 
     async def _sweep(self) -> None:
         """Does what somebody should have done by now."""
@@ -314,10 +318,12 @@ class Cluster(Peers):
             if task.lease_until_us is not None:
                 self._parts.leases.set((task.run_id, task.kind, task.seq), task.lease_until_us)
         self._parts.dispatcher.arrived(await self._store.ready_lanes(now_us))
+        await self._parts.scheduler.sweep(now_us - _LATE_US)
         self._parts.feeder.wake()
 
     async def _audit(self) -> None:
         """Ends leases that no session knows of; a lease is given time to become known."""
+        await self._parts.scheduler.audit()
         strangers: set[str] = set()
         suspects: dict[tuple[TaskKey, int], Task] = {}
         for task in await self._store.leases_here():

@@ -10,7 +10,7 @@ from perdure_server.core import decide
 from perdure_server.core.changeset import RunChange
 from perdure_server.core.draft import Draft
 from perdure_server.core.errors import DomainError, RunContended, ShuttingDown, StoreError
-from perdure_server.core.model import Message, Timer
+from perdure_server.core.model import Message, Run, Timer
 from perdure_server.engine.aftermath import Aftermath
 from perdure_server.engine.alarms import Alarms
 from perdure_server.engine.background import Background
@@ -33,6 +33,8 @@ from perdure_server.engine.reports import Reports
 from perdure_server.engine.results import Results
 from perdure_server.engine.roster import Roster
 from perdure_server.engine.runs import Runs
+from perdure_server.engine.scheduler import Scheduler
+from perdure_server.engine.schedules import Schedules
 from perdure_server.engine.session import Held, TaskKey
 from perdure_server.engine.sessions import Sessions
 from perdure_server.engine.starts import Starts
@@ -111,6 +113,7 @@ class Engine:
             results=results,
             notify=self.sessions.notify,
             send=self._deliver,
+            closed=self._run_closed,
         )
         self._runs = Runs(
             store,
@@ -127,6 +130,9 @@ class Engine:
             clock=clock,
             background=self._background,
             drop=self._committer.submit,
+        )
+        self._scheduler = Scheduler(
+            store, self._runs, self._committer, clock=clock, background=self._background
         )
         self._build_doors(results, ids)
 
@@ -184,11 +190,12 @@ class Engine:
         )
         self.watches = Watches(store, self._hub, self._peers)
         self.namespaces = Namespaces(store, runs, workers=roster.by_queue, clock=clock)
+        self.schedules = Schedules(store, self._scheduler, clock=clock)
         self.queues = Queues(store, workers=roster.by_queue, clock=clock)
         self.keys = Keys(store, clock=clock, ids=ids, background=background)
 
     async def start(self) -> None:
-        """Takes up what the store holds: API keys, leases, ready tasks and timers.
+        """Takes up what the store holds: API keys, leases, ready tasks, timers and schedules.
 
         Raises StoreUnavailable.
         """
@@ -199,6 +206,7 @@ class Engine:
             await self._take_up_tasks()
             await self._inbox.rebuild()
         await self._timers.rebuild()
+        await self._scheduler.rebuild()
         await self._peers.start()
         await self._roster.start(workers_return=self._workers_return)
 
@@ -221,6 +229,7 @@ class Engine:
         self._leases.close()
         self._retries.close()
         self._timers.close()
+        self._scheduler.close()
         self._dispatcher.close()
         self._heartbeats.close()
         self._roster.close()
@@ -245,6 +254,7 @@ class Engine:
         instants = [
             self._leases.next_us(),
             self._timers.next_us(),
+            self._scheduler.next_us(),
             self._dispatcher.next_us(),
             self._retries.next_us(),
             self._inbox.next_us(),
@@ -269,6 +279,7 @@ class Engine:
             runs=self._runs,
             results=self._results,
             timers=self._timers,
+            scheduler=self._scheduler,
             leases=self._leases,
             keys=self.keys,
             feeder=self._feeder,
@@ -284,6 +295,10 @@ class Engine:
     def _deliver(self, messages: Sequence[Message]) -> None:
         # The runs are built before the inbox, which stimulates them.
         self._inbox.deliver(messages)
+
+    def _run_closed(self, run: Run) -> None:
+        # Built before what serves schedules, which starts runs.
+        self._scheduler.closed(run)
 
     def _visit(self, run_id: str, visit: Visit, *, fresh: bool = False) -> None:
         # The dispatcher is built before the runs, which push through it.

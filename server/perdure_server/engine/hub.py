@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from perdure.v1.history_pb2 import HistoryEvent
 from perdure_server.core import limits
 from perdure_server.core.changeset import RunChange
-from perdure_server.core.frames import event_frame
+from perdure_server.core.frames import event_frame, parse_frame
 from perdure_server.core.model import EventRow, Run
 from perdure_server.core.times import to_timestamp
 from perdure_server.store.contract import Position, WatchedEvent
@@ -95,9 +95,12 @@ class Hub:
 
     def offer(self, event: WatchedEvent) -> None:
         """Offers an event, whoever committed it, to the watchers."""
-        for key in ((event.namespace, None), (event.namespace, event.workflow_id)):
-            for watcher in self._subscriptions.get(key, ()):
-                watcher.offer(event)
+        watchers = [
+            watcher
+            for key in ((event.namespace, None), (event.namespace, event.workflow_id))
+            for watcher in self._subscriptions.get(key, ())
+        ]
+        _offer_to(watchers, event)
 
     def tell_begun(self, event: WatchedEvent) -> None:
         """Offers the notice that a run begins, in the place before an event of it."""
@@ -131,9 +134,27 @@ class Hub:
                 if watcher.filter.run_id is None:
                     watcher.offer(notice)
         for offset, row in enumerate(change.events):
-            event = _event(change.run, row, first, offset)
-            for watcher in watchers:
-                watcher.offer(event)
+            _offer_to(watchers, _event(change.run, row, first, offset))
+
+
+def _offer_to(watchers: Sequence[Subscription], event: WatchedEvent) -> None:
+    """Offers an event, and before the start by a schedule the notice of it."""
+    notice = _triggered(event) if watchers else None
+    for watcher in watchers:
+        if notice is not None and watcher.filter.run_id is None:
+            watcher.offer(notice)
+        watcher.offer(event)
+
+
+def _triggered(event: WatchedEvent) -> WatchedEvent | None:
+    """Returns the notice that a schedule starts a workflow, if that is what an event tells."""
+    if event.row.kind != "workflow_started":
+        return None
+    started = parse_frame(event.row.frame).workflow_started
+    if not started.schedule_name or started.first_run_id != event.run_id:
+        return None
+    position = replace(event.position, index=event.position.index - 1)
+    return replace(event, position=position, row=_notice(event.row.at_us, "schedule_triggered"))
 
 
 def is_notice(event: WatchedEvent) -> bool:
@@ -145,9 +166,9 @@ def _running(run: Run) -> EventRow:
     return _notice(run.started_at_us or run.updated_at_us)
 
 
-def _notice(at_us: int) -> EventRow:
+def _notice(at_us: int, kind: str = "workflow_running") -> EventRow:
     frame = event_frame(HistoryEvent(timestamp=to_timestamp(at_us)))
-    return EventRow(0, "workflow_running", at_us, frame)
+    return EventRow(0, kind, at_us, frame)
 
 
 def _event(run: Run, row: EventRow, first: Position, offset: int) -> WatchedEvent:

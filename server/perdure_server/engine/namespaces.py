@@ -65,17 +65,22 @@ class Namespaces:
         """Counts what a namespace holds. Raises NamespaceNotFound."""
         counts = await self._store.count_runs(request.name)
         workers = sum((await self._workers(request.name)).values())
-        if not counts and not workers and await self._store.find_namespace(request.name) is None:
+        schedules = await self._store.count_schedules(request.name)
+        is_used = counts or workers or schedules
+        if not is_used and await self._store.find_namespace(request.name) is None:
             raise _missing(request.name)
         stats = pb.NamespaceStats(
-            namespace=request.name, total_workflows=sum(counts.values()), workers=workers
+            namespace=request.name,
+            total_workflows=sum(counts.values()),
+            workers=workers,
+            schedules=schedules,
         )
         for status, count in counts.items():
             setattr(stats, status.lower(), count)
         return pb.GetNamespaceResponse(stats=stats)
 
     async def delete(self, request: pb.DeleteNamespaceRequest) -> pb.DeleteNamespaceResponse:
-        """Deletes a namespace, with `force` also its runs.
+        """Deletes a namespace, with `force` also its schedules and its runs.
 
         Its row goes last, so that what a crash interrupts can be asked for again. Raises
         NamespaceInUse and NamespaceNotFound.
@@ -84,14 +89,14 @@ class Namespaces:
         if name == limits.NAMESPACE_DEFAULT:
             raise NamespaceInUse(f"the namespace {name!r} always exists and cannot be deleted")
         count = sum((await self._store.count_runs(name)).values())
-        if count and not request.force:
-            raise NamespaceInUse(
-                f"the namespace {name!r} has {_runs(count)}; delete it with force to delete"
-                f" {'it' if count == 1 else 'them'} too"
-            )
+        schedules = await self._store.count_schedules(name)
+        if (count or schedules) and not request.force:
+            raise NamespaceInUse(_in_use(name, count, schedules))
+        while await self._store.delete_schedules(name, limit=limits.DELETE_SCHEDULES_MAX):
+            pass
         if count:
             await self._delete_runs(name, count)
-        if not await self._store.delete_namespace(name) and not count:
+        if not await self._store.delete_namespace(name) and not (count or schedules):
             raise _missing(name)
         return pb.DeleteNamespaceResponse()
 
@@ -146,5 +151,12 @@ def _missing(name: str) -> NamespaceNotFound:
     return NamespaceNotFound(f"there is no namespace {name!r}")
 
 
-def _runs(count: int) -> str:
-    return "1 run" if count == 1 else f"{count} runs"
+def _in_use(name: str, runs: int, schedules: int) -> str:
+    held = [_count(runs, "run"), _count(schedules, "schedule")]
+    what = " and ".join(each for each in held if each)
+    them = "it" if runs + schedules == 1 else "them"
+    return f"the namespace {name!r} has {what}; delete it with force to delete {them} too"
+
+
+def _count(count: int, thing: str) -> str:
+    return f"{count} {thing}{'' if count == 1 else 's'}" if count else ""

@@ -66,6 +66,7 @@ def workflow_of(summary: RunSummary) -> Workflow:
     record = _record(summary.run)
     started = parse_frame(summary.started).workflow_started
     record.parent_workflow_id = started.parent.workflow_id
+    record.schedule_name = started.schedule_name
     if started.HasField("input"):
         record.input.CopyFrom(started.input)
     if started.HasField("memo"):

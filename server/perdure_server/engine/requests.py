@@ -78,6 +78,19 @@ def request_key(rpc: str, request: Message) -> RequestKey | None:
     )
 
 
+def resource_key(rpc: str, request: Message) -> RequestKey | None:
+    """Returns the key of a request that has `namespace`, `name` and `request_id`.
+
+    None without a request id.
+    """
+    named: Any = request
+    if not named.request_id:
+        return None
+    content = request.SerializeToString(deterministic=True)
+    fingerprint = hashlib.blake2b(content, digest_size=16).digest()
+    return RequestKey(named.namespace, named.name, rpc, named.request_id, fingerprint)
+
+
 def missing(request: Any) -> WorkflowNotFound:
     """Returns the error for a request whose workflow or run does not exist."""
     run = f" with run {request.run_id!r}" if request.run_id else ""

@@ -153,16 +153,15 @@ class Runs:
             if (actor := self._actors.get(run_id)) is not None:
                 actor.contend(self._clock.monotonic_us())
 
-    def create(self, draft: Draft, stimulus: Stimulus) -> None:
-        """Commits a new run.
-
-        `stimulus.decide` is called after the draft is settled and gives the answer.
-        """
+    def create(self, draft: Draft, stimulus: Stimulus, also: Changeset | None = None) -> None:
+        """Commits a new run and what `also` holds; the answer is that of the settled draft."""
         now_us = self._clock.now_us()
         draft.settle(now_us, self.next_run())
         answer = stimulus.decide(draft, now_us)
         records = [stimulus.request.record(answer, now_us)] if stimulus.request else []
         flight = self._flight(draft, [(stimulus, answer)], records)
+        if also is not None:
+            flight.changeset.absorb(also)
         self._expect(flight.drafts)
         self._committer.submit(
             flight.changeset, lambda outcome: self._created(flight, stimulus, outcome)

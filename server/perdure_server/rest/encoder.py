@@ -153,7 +153,7 @@ class Encoders:
                 return self.encoder_of(field.message)
             case Shape.ENUM:
                 assert field.descriptor.enum_type is not None
-                return partial(_enum, enum_names(field.descriptor.enum_type))
+                return partial(_enum, enum_names(field.descriptor.enum_type, lower=field.lower))
         return _ENCODERS.get(field.shape, _itself)
 
 

@@ -21,6 +21,8 @@ from perdure_server.core.limits import (
     PAGE_SIZE_MAX,
     PRIORITY_MAX,
     REASON_BYTES_MAX,
+    REMAINING_RUNS_MAX,
+    SCHEDULE_TIME_US_MAX,
     SECOND_US,
     SLOTS_MAX,
     TYPES_MAX,
@@ -37,11 +39,14 @@ ID: Final = MappingProxyType(
         "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$",
     }
 )
+INSTANT: Final = MappingProxyType(
+    {"type": "number", "minimum": 0, "exclusiveMaximum": SCHEDULE_TIME_US_MAX // SECOND_US}
+)
 OPAQUE: Final = MappingProxyType({"type": "string"})
 """What this server gave out before."""
 
 _OPAQUE_NAMES: Final = frozenset({"page_token", "after", "task_token", "activity_id"})
-_REASON: Final = "reason"
+_REASONS: Final = frozenset({"reason", "note"})
 _KINDS: Final = "kinds"
 _FREE_MESSAGES: Final = frozenset({"perdure.v1.Failure"})
 _FREE_FIELDS: Final = frozenset({"perdure.v1.Command.source"})
@@ -55,6 +60,8 @@ _NUMBERS: Final = MappingProxyType(
         "workflow_tasks": (0, SLOTS_MAX),
         "activity_tasks": (0, SLOTS_MAX),
         "max_attempts": (0, 2**31 - 1),
+        "count": (0, PAGE_SIZE_MAX),
+        "remaining_runs": (1, REMAINING_RUNS_MAX),
         "after_seq": (0, 2**63 - 1),
         "received_batch": (0, BATCH_MAX),
         "wait": (0, WAIT_US_MAX // SECOND_US),
@@ -145,7 +152,7 @@ def text_of(field: FieldDescriptor) -> Schema:
         return dict(OPAQUE)
     if _owner(field) in _FREE_MESSAGES or field.full_name in _FREE_FIELDS:
         return {"type": "string"}
-    if field.name == _REASON:
+    if field.name in _REASONS:
         return {"type": "string", "maxLength": REASON_BYTES_MAX}
     if field.name == _KINDS:
         return {"type": "string", "enum": sorted(EVENT_KINDS | NOTICE_KINDS)}
@@ -153,7 +160,9 @@ def text_of(field: FieldDescriptor) -> Schema:
 
 
 def number_of(field: FieldDescriptor) -> Schema:
-    """Returns what a number may be in a request."""
+    """Returns what a number may be in a request, also one that is an instant."""
+    if field.message_type is not None:
+        return dict(INSTANT)
     if field.type == FieldDescriptor.TYPE_DOUBLE:
         return {"type": "number", "minimum": 1}
     low, high = _NUMBERS.get(field.name, _INTEGERS[field.type][1:])

@@ -62,6 +62,7 @@ _VALUES: Final[Mapping[str, Any]] = MappingProxyType(
         "workflows": ["checkout"],
     }
 )
+_NIGHTLY: Final = MappingProxyType({"cron_expr": "30 3 * * *", "timezone": "Europe/Berlin"})
 _BY_COMPONENT: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
     {
         "Workflow": {"id": "order-1", "status": "COMPLETED", "error": None},
@@ -84,6 +85,16 @@ _BY_COMPONENT: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
         "CreateApiKeyRequest": {"label": "ci"},
         "CancelWorkflowResponse": {"status": "RUNNING"},
         "SignalWorkflowResponse": {"event_seq": 2},
+        "CreateScheduleRequest": {"name": "nightly", "workflow_type": "report", **_NIGHTLY},
+        "UpdateScheduleRequest": {"cron_expr": "30 4 * * *"},
+        "BackfillScheduleRequest": {"start_at": 1_767_225_600, "end_at": 1_767_398_400},
+        "ScheduledRun": {"workflow_id": "nightly-2026-01-01T02:30:00Z"},
+        "Schedule": {
+            "name": "nightly",
+            "workflow_type": "report",
+            "last_workflow_id": "nightly-2026-01-01T02:30:00Z",
+            **_NIGHTLY,
+        },
         "WatchResponse": {"id": "1.42.0", "seq": 3},
         "WatchWorkflowResponse": {"id": f"{_RUN_ID}:3", "seq": 3},
     }

@@ -10,7 +10,7 @@ import json
 from collections.abc import Collection, Iterator
 from typing import Final
 
-from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from perdure_server.rest.openapi_bounds import (
     Schema,
@@ -202,7 +202,7 @@ class Schemas:
                 return _free(field)
             case Shape.DURATION:
                 return span_of(field.descriptor)
-            case Shape.INTEGER | Shape.NUMBER:
+            case Shape.INTEGER | Shape.NUMBER | Shape.TIMESTAMP:
                 return number_of(field.descriptor)
             case Shape.STRING:
                 text = text_of(field.descriptor)
@@ -293,11 +293,13 @@ def _free(field: Field) -> Schema:
 def _same_both_ways(field: Field) -> Schema:
     if field.shape is Shape.BOOLEAN:
         return {"type": "boolean"}
-    return {"type": "string", "enum": _short_names(field.descriptor.enum_type)}
+    return {"type": "string", "enum": _short_names(field)}
 
 
-def _short_names(enum: EnumDescriptor | None) -> list[str | None]:
-    return [name for name in enum_names(enum).values() if name is not None] if enum else []
+def _short_names(field: Field) -> list[str | None]:
+    enum = field.descriptor.enum_type
+    names = enum_names(enum, lower=field.lower).values() if enum else ()
+    return [name for name in names if name is not None]
 
 
 def _full_name(message: Descriptor, choice: Choice) -> str:

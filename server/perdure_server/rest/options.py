@@ -137,6 +137,7 @@ class Field:
     spread: bool
     error: bool
     omit_default: bool
+    lower: bool
 
     @property
     def message(self) -> Descriptor:
@@ -206,6 +207,7 @@ def field_of(descriptor: FieldDescriptor) -> Field:
         spread=said.spread,
         error=said.error,
         omit_default=said.omit_default,
+        lower=said.lower,
     )
     _check_field(field)
     return field
@@ -242,11 +244,14 @@ def shown_of(descriptor: Descriptor) -> Shown:
     )
 
 
-def enum_names(descriptor: EnumDescriptor) -> dict[int, str | None]:
+def enum_names(descriptor: EnumDescriptor, *, lower: bool = False) -> dict[int, str | None]:
     """Returns the short name of each number; None for the one that says nothing."""
     prefix = _CAPITAL_INSIDE.sub("_", descriptor.name).upper() + "_"
     short = {value.number: value.name.removeprefix(prefix) for value in descriptor.values}
-    return {number: None if name == _UNSPECIFIED else name for number, name in short.items()}
+    return {
+        number: None if name == _UNSPECIFIED else name.lower() if lower else name
+        for number, name in short.items()
+    }
 
 
 def message_of(field: FieldDescriptor) -> Descriptor:

@@ -25,6 +25,8 @@ from perdure_server.core.model import (
     RequestRecord,
     Run,
     RunStatus,
+    ScheduleKey,
+    ScheduleRow,
     Snapshot,
     Task,
     Timer,
@@ -65,6 +67,14 @@ class RunSummary:
     run: Run
     started: bytes
     closed: bytes | None
+
+
+@dataclass(slots=True, frozen=True)
+class LatestRun:
+    """The newest run of a workflow."""
+
+    run_id: str
+    status: RunStatus
 
 
 @dataclass(slots=True, frozen=True)
@@ -224,12 +234,14 @@ class Store(Protocol):
         in this order: `RequestRecorded` when a request record with the same (namespace,
         workflow_id, rpc, request_id) exists; `WorkflowAlreadyExists` when an inserted run's
         (namespace, workflow_id, generation) or run_id exists; `StaleVersion` when a run's version
-        is not the expected one or a fenced task is missing or has another lease; `MessageTaken`
-        when a message that it takes does not stand. `StoreBusy` and `StoreUnavailable` are outcomes
-        too: nothing of those changesets was written, or, after `StoreUnavailable`, all of one: the
-        answer to its commit may have been lost. A later changeset sees what an earlier one of the
-        same call wrote. A changeset names a run once, and an update leaves the run's identity as it
-        was inserted: ids, type, generation, attempt, creation, the run before it and the parent.
+        is not the expected one, a fenced task is missing or has another lease, or a schedule's
+        version is not the expected one (an inserted one exists); `MessageTaken` when a message that
+        it takes does not stand. `StoreBusy` and `StoreUnavailable` are outcomes too: nothing of
+        those changesets was written, or, after `StoreUnavailable`, all of one: the answer to its
+        commit may have been lost. A later changeset sees what an earlier one of the same call
+        wrote. A changeset names a run once and a schedule once, and an update leaves the run's
+        identity as it was inserted: ids, type, generation, attempt, creation, the run before it and
+        the parent.
         """
 
     async def claim_tasks(self, claims: Sequence[ClaimRequest], now_us: int) -> list[list[Task]]:
@@ -384,6 +396,37 @@ class Store(Protocol):
 
         A task is ready when no session holds it and `ready_at_us <= now_us`. Counts rows: for
         operators only.
+        """
+
+    async def load_schedules(self, keys: Sequence[ScheduleKey]) -> list[ScheduleRow]:
+        """Returns those of some schedules that exist, in any order. A key is named once."""
+
+    async def list_schedules(self, namespace: str, *, after: str, limit: int) -> list[ScheduleRow]:
+        """Returns at most `limit` schedules with a name above `after`, ascending by code point."""
+
+    async def due_schedules(self, *, after: ScheduleRow | None, limit: int) -> list[ScheduleRow]:
+        """Returns those to be served first, by (serve_at_us, namespace, name), after a given one.
+
+        Schedules that are not to be served are left out.
+        """
+
+    async def waiting_schedules(
+        self, *, after: ScheduleKey | None, limit: int
+    ) -> list[ScheduleRow]:
+        """Returns schedules that wait, by (namespace, name), after a given key."""
+
+    async def count_schedules(self, namespace: str) -> int:
+        """Returns how many schedules a namespace has. Counts rows: for operators only."""
+
+    async def delete_schedules(self, namespace: str, *, limit: int) -> int:
+        """Deletes at most `limit` schedules of a namespace durably; returns how many."""
+
+    async def latest_runs(
+        self, workflows: Sequence[tuple[str, str]]
+    ) -> Mapping[tuple[str, str], LatestRun]:
+        """Returns the run of the highest generation of each (namespace, workflow id) that has one.
+
+        A workflow is named once.
         """
 
     async def insert_api_key(

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from perdure import __version__
-from perdure._cli import api_key, workflow
+from perdure._cli import api_key, schedule, workflow
 from perdure._cli.options import ADDRESS_VARIABLE, Ended
 from perdure.errors import RpcError, UnavailableError
 
@@ -23,6 +23,7 @@ app = typer.Typer(
     help="Perdure: code that survives crashes.",
 )
 app.add_typer(workflow.app, name="workflow")
+app.add_typer(schedule.app, name="schedule")
 app.add_typer(api_key.app, name="api-key")
 
 

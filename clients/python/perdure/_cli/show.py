@@ -142,8 +142,8 @@ def _all_fields(message: Message) -> Iterator[tuple[Field, Any]]:
     for field in message.DESCRIPTOR.fields:
         if not field.has_presence or message.HasField(field.name):
             yield field, getattr(message, field.name)
-        elif field.containing_oneof is None:
-            # Of a choice only what was chosen is shown.
+        elif field.containing_oneof is None or len(field.containing_oneof.fields) == 1:
+            # Of a choice only what was chosen is shown; an optional field is a choice of one.
             yield field, None
 
 

@@ -72,7 +72,7 @@ class Namespace(_message.Message):
     def __init__(self, name: _Optional[str] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class NamespaceStats(_message.Message):
-    __slots__ = ("namespace", "total_workflows", "pending", "running", "paused", "completed", "failed", "cancelled", "terminated", "timed_out", "continued_as_new", "workers")
+    __slots__ = ("namespace", "total_workflows", "pending", "running", "paused", "completed", "failed", "cancelled", "terminated", "timed_out", "continued_as_new", "workers", "schedules")
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     TOTAL_WORKFLOWS_FIELD_NUMBER: _ClassVar[int]
     PENDING_FIELD_NUMBER: _ClassVar[int]
@@ -85,6 +85,7 @@ class NamespaceStats(_message.Message):
     TIMED_OUT_FIELD_NUMBER: _ClassVar[int]
     CONTINUED_AS_NEW_FIELD_NUMBER: _ClassVar[int]
     WORKERS_FIELD_NUMBER: _ClassVar[int]
+    SCHEDULES_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     total_workflows: int
     pending: int
@@ -97,4 +98,5 @@ class NamespaceStats(_message.Message):
     timed_out: int
     continued_as_new: int
     workers: int
-    def __init__(self, namespace: _Optional[str] = ..., total_workflows: _Optional[int] = ..., pending: _Optional[int] = ..., running: _Optional[int] = ..., paused: _Optional[int] = ..., completed: _Optional[int] = ..., failed: _Optional[int] = ..., cancelled: _Optional[int] = ..., terminated: _Optional[int] = ..., timed_out: _Optional[int] = ..., continued_as_new: _Optional[int] = ..., workers: _Optional[int] = ...) -> None: ...
+    schedules: int
+    def __init__(self, namespace: _Optional[str] = ..., total_workflows: _Optional[int] = ..., pending: _Optional[int] = ..., running: _Optional[int] = ..., paused: _Optional[int] = ..., completed: _Optional[int] = ..., failed: _Optional[int] = ..., cancelled: _Optional[int] = ..., terminated: _Optional[int] = ..., timed_out: _Optional[int] = ..., continued_as_new: _Optional[int] = ..., workers: _Optional[int] = ..., schedules: _Optional[int] = ...) -> None: ...

@@ -89,7 +89,8 @@ class NamespaceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteNamespace(self, request, context):
-        """Deletes a namespace; with `force` also its runs, of which the open ones are terminated first.
+        """Deletes a namespace; with `force` also its schedules and its runs, of which the open ones are terminated
+        first.
 
         What is gone is gone when the call returns; after an error or a crash it may be repeated.
         Errors: NOT_FOUND / NAMESPACE_NOT_FOUND, FAILED_PRECONDITION / NAMESPACE_IN_USE.

@@ -82,7 +82,7 @@ class RestCopy(_message.Message):
     def __init__(self, key: _Optional[str] = ..., path: _Optional[str] = ...) -> None: ...
 
 class RestField(_message.Message):
-    __slots__ = ("name", "flatten", "text", "required", "spread", "error", "omit_default")
+    __slots__ = ("name", "flatten", "text", "required", "spread", "error", "omit_default", "lower")
     NAME_FIELD_NUMBER: _ClassVar[int]
     FLATTEN_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
@@ -90,6 +90,7 @@ class RestField(_message.Message):
     SPREAD_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     OMIT_DEFAULT_FIELD_NUMBER: _ClassVar[int]
+    LOWER_FIELD_NUMBER: _ClassVar[int]
     name: str
     flatten: bool
     text: bool
@@ -97,7 +98,8 @@ class RestField(_message.Message):
     spread: bool
     error: bool
     omit_default: bool
-    def __init__(self, name: _Optional[str] = ..., flatten: _Optional[bool] = ..., text: _Optional[bool] = ..., required: _Optional[bool] = ..., spread: _Optional[bool] = ..., error: _Optional[bool] = ..., omit_default: _Optional[bool] = ...) -> None: ...
+    lower: bool
+    def __init__(self, name: _Optional[str] = ..., flatten: _Optional[bool] = ..., text: _Optional[bool] = ..., required: _Optional[bool] = ..., spread: _Optional[bool] = ..., error: _Optional[bool] = ..., omit_default: _Optional[bool] = ..., lower: _Optional[bool] = ...) -> None: ...
 
 class RestOneof(_message.Message):
     __slots__ = ("tag", "content")

@@ -2,8 +2,8 @@
 
 A flush is put together from named queries: checks that answer which changesets are refused, and
 writes that leave those out, one per kind of row. It is one round trip and one transaction. No two
-changesets of a flush touch the same run, workflow generation or request, so each check may look at
-the database as it was before the flush.
+changesets of a flush touch the same run, workflow generation, schedule or request, so each check
+may look at the database as it was before the flush.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from perdure_server.core.changeset import Changeset, RunChange
+from perdure_server.core.changeset import Changeset, RunChange, ScheduleChange
 from perdure_server.core.errors import (
     MessageTaken,
     RequestRecorded,
@@ -32,13 +32,22 @@ from perdure_server.store.sqlite.rows import (
     from_message,
     from_request,
     from_run,
+    from_schedule,
     from_snapshot,
     from_task,
     from_timer,
     from_update,
 )
 
-_CHECKS: Final = ("request_recorded", "run_taken", "run_version", "task_lease", "message_taken")
+_CHECKS: Final = (
+    "request_recorded",
+    "run_taken",
+    "run_version",
+    "task_lease",
+    "message_taken",
+    "schedule_version",
+    "schedule_taken",
+)
 _WRITES: Final = (
     "delete_activities",
     "delete_tasks",
@@ -54,6 +63,7 @@ _WRITES: Final = (
     "delete_timer",
     "delete_message",
     "delete_key",
+    "delete_schedule",
     "insert_run",
     "update_run",
     "insert_event",
@@ -66,6 +76,8 @@ _WRITES: Final = (
     "put_key",
     "insert_message",
     "insert_request",
+    "insert_schedule",
+    "update_schedule",
 )
 """All see the rows as they were before the flush, so no two of them may touch the same row."""
 _OF_THE_FRAME: Final = 4
@@ -140,6 +152,8 @@ class Flush:
         for change in changeset.changes:
             self._check(n, change)
             self._take(n, change)
+        for schedule in changeset.schedules:
+            self._take_schedule(n, schedule)
         return True
 
     async def run(self, session: Session) -> list[Committed | Exception]:
@@ -203,6 +217,18 @@ class Flush:
         rows["put_timer"].extend((n, *from_timer(row)) for row in change.put_timers.values())
         rows["put_child"].extend((n, *from_child(row)) for row in change.put_children.values())
 
+    def _take_schedule(self, n: int, change: ScheduleChange) -> None:
+        rows, key = self._rows, change.row.key
+        if change.expected_version:
+            rows["schedule_version"].append((n, *key, change.expected_version))
+        else:
+            rows["schedule_taken"].append((n, *key))
+        if change.deletes:
+            rows["delete_schedule"].append((n, *key))
+            return
+        write = "update_schedule" if change.expected_version else "insert_schedule"
+        rows[write].append((n, *from_schedule(change.row)))
+
 
 def _refusal(changeset: Changeset, why: int) -> Exception:
     """What a check's number means. Of several, the lowest counts."""
@@ -213,13 +239,15 @@ def _refusal(changeset: Changeset, why: int) -> Exception:
         return WorkflowAlreadyExists(f"the workflow {workflow_ids} has this run already")
     if why == 4:
         return MessageTaken(f"a message to the workflow {workflow_ids} was recorded before")
-    return StaleVersion(f"a run of the workflow {workflow_ids} has changed")
+    names = ", ".join(change.row.name for change in changeset.schedules)
+    return StaleVersion(f"a run of the workflow {workflow_ids} or the schedule {names} has changed")
 
 
 def _keys(changeset: Changeset) -> list[Hashable]:
-    """What a changeset touches: its runs, generations it adds, its requests, messages it takes."""
+    """What a changeset touches: its runs, generations it adds, requests, messages, schedules."""
     keys: list[Hashable] = [from_request(request)[:4] for request in changeset.requests]
     keys += changeset.taken
+    keys.extend(change.row.key for change in changeset.schedules)
     for change in changeset.changes:
         run = change.run
         keys.append(run.run_id)

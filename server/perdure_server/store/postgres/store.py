@@ -58,6 +58,7 @@ from perdure_server.store.postgres.group import Claim, Commit, Extend, Operation
 from perdure_server.store.postgres.hints import Ears
 from perdure_server.store.postgres.pulse import Pulse
 from perdure_server.store.postgres.readers import Readers
+from perdure_server.store.postgres.schedules import ScheduleQueries
 from perdure_server.store.postgres.turns import Turns
 from perdure_server.store.postgres.writer import StoreStats, Writer
 from perdure_server.store.queries import load_queries
@@ -91,7 +92,7 @@ class _Opened:
     held: AsyncExitStack
 
 
-class PostgresStore:
+class PostgresStore(ScheduleQueries):
     """The store in one schema of a PostgreSQL database. `Store` says what each method promises.
 
     `stats` counts what the writer did. The URL may hold a password; no error and no log has it.

@@ -37,6 +37,11 @@ async def delete_namespace(session: Session, name: str) -> bool:
     return bool(await session.rows("delete_namespace", name))
 
 
+async def delete_schedules(session: Session, namespace: str, *, limit: int) -> int:
+    """Deletes schedules of a namespace; returns how many."""
+    return len(await session.rows("delete_schedules", namespace, limit))
+
+
 async def thin_oldest_run(
     session: Session, namespace: str, *, max_events: int, max_bytes: int
 ) -> bool:

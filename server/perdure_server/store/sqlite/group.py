@@ -1,9 +1,9 @@
 """Owns what one transaction of the writer does: changesets, claims and leases of many callers.
 
 Changesets are gathered into waves. No two changesets of a wave touch the same run, workflow
-generation or request, so the database answers every check of the wave before a row of it is
-written, and the wave is written with one statement per kind of row. A changeset that touches what
-the wave touches ends the wave and begins the next.
+generation, schedule or request, so the database answers every check of the wave before a row of it
+is written, and the wave is written with one statement per kind of row. A changeset that touches
+what the wave touches ends the wave and begins the next.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Final
 
-from perdure_server.core.changeset import Changeset, RunChange
+from perdure_server.core.changeset import Changeset, RunChange, ScheduleChange
 from perdure_server.core.errors import (
     MessageTaken,
     RequestRecorded,
@@ -31,6 +31,7 @@ from perdure_server.store.sqlite.rows import (
     from_message,
     from_request,
     from_run,
+    from_schedule,
     from_snapshot,
     from_task,
     from_timer,
@@ -48,6 +49,7 @@ _WAVE: Final = (
     "delete_timer",
     "delete_message",
     "delete_key",
+    "delete_schedule",
     "insert_run",
     "update_run",
     "insert_event",
@@ -60,6 +62,8 @@ _WAVE: Final = (
     "put_key",
     "insert_message",
     "insert_request",
+    "insert_schedule",
+    "update_schedule",
 )
 """The statements that write a wave, in their order: deletes come before puts."""
 
@@ -97,6 +101,8 @@ class Group:
             self._take(change)
         self._rows["insert_request"].extend(map(from_request, changeset.requests))
         self._rows["delete_message"].extend(changeset.taken)
+        for schedule in changeset.schedules:
+            self._take_schedule(schedule)
         self.changesets += 1
         return Committed(first)
 
@@ -144,6 +150,10 @@ class Group:
         for message in changeset.taken:
             if not self._select("message_stands", *message):
                 return MessageTaken(f"the message {message} was recorded before")
+        for schedule in changeset.schedules:
+            expected = [(schedule.expected_version,)] if schedule.expected_version else []
+            if self._select("schedule_version", *schedule.row.key) != expected:
+                return StaleVersion(f"the schedule {schedule.row.name} has changed")
         return None
 
     def _is_current(self, change: RunChange) -> bool:
@@ -180,6 +190,13 @@ class Group:
         rows["put_task"].extend(map(from_task, change.put_tasks.values()))
         rows["put_timer"].extend(map(from_timer, change.put_timers.values()))
         rows["put_child"].extend(map(from_child, change.put_children.values()))
+
+    def _take_schedule(self, change: ScheduleChange) -> None:
+        if change.deletes:
+            self._rows["delete_schedule"].append(change.row.key)
+            return
+        query = "update_schedule" if change.expected_version else "insert_schedule"
+        self._rows[query].append(from_schedule(change.row))
 
     def _claim(self, claim: ClaimRequest, now_us: int) -> list[Task]:
         lane = from_lane(claim.lane)
@@ -218,9 +235,10 @@ class Group:
 
 
 def _keys(changeset: Changeset) -> list[Hashable]:
-    """What a changeset touches: its runs, generations it adds, its requests, messages it takes."""
+    """What a changeset touches: its runs, generations it adds, requests, messages, schedules."""
     keys: list[Hashable] = [from_request(request)[:4] for request in changeset.requests]
     keys += changeset.taken
+    keys.extend(change.row.key for change in changeset.schedules)
     for change in changeset.changes:
         run = change.run
         keys.append(run.run_id)

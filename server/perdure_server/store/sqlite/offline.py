@@ -13,7 +13,9 @@ from perdure_server.store.offline import Ending, Row, Schema, Table, check_reada
 from perdure_server.store.queries import load_queries
 from perdure_server.store.sqlite.connection import LOCK_WAIT_SECONDS, connect, lock, migrate
 
-_TRUTHS: Final = frozenset({"any_type", "cancel_requested", "closed", "is_least", "paused"})
+_TRUTHS: Final = frozenset(
+    {"any_type", "cancel_requested", "closed", "is_least", "paused", "waits"}
+)
 """Columns that hold a truth, which SQLite keeps as 0 or 1."""
 
 

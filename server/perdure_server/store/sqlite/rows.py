@@ -24,6 +24,7 @@ from perdure_server.core.model import (
     RequestRecord,
     Run,
     RunStatus,
+    ScheduleRow,
     SearchKey,
     Snapshot,
     Task,
@@ -35,6 +36,7 @@ from perdure_server.core.model import (
 )
 from perdure_server.store.contract import (
     LaneDepth,
+    LatestRun,
     ListedWorker,
     Position,
     QueueDepth,
@@ -65,6 +67,7 @@ from_lane: Final = _getter(Lane, "kind")
 from_namespace: Final = _getter(Namespace)
 from_api_key: Final = _getter(ApiKey)
 from_worker: Final = _getter(Worker)
+from_schedule: Final = _getter(ScheduleRow)
 
 _RUN_WIDTH: Final = len(fields(Run))
 _TASK_KINDS: Final = {kind.value: kind for kind in TaskKind}
@@ -168,6 +171,20 @@ def to_listed_worker(row: Row) -> ListedWorker:
     """Builds a worker from the columns of `list_workers`, which counts its tasks."""
     *worker, active_tasks = row
     return ListedWorker(to_worker(worker), active_tasks)
+
+
+def to_schedule(row: Row) -> ScheduleRow:
+    """Builds a schedule from the columns of `schedules`."""
+    namespace, name, version, serve_at_us, waits, record = row
+    return ScheduleRow(namespace, name, version, serve_at_us, bool(waits), record)
+
+
+def to_latest(found: Iterable[Row]) -> dict[tuple[str, str], LatestRun]:
+    """Builds the newest runs of workflows from the rows of `latest_runs`."""
+    return {
+        (namespace, workflow_id): LatestRun(run_id, RunStatus(status))
+        for namespace, workflow_id, run_id, status in found
+    }
 
 
 def to_queue_depths(rows: Iterable[Row]) -> list[QueueDepth]:

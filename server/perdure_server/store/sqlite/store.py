@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
+import msgspec
+
 from perdure_server.core.changeset import Changeset
 from perdure_server.core.errors import StoreUnavailable
 from perdure_server.core.filters.fields import Field
@@ -23,6 +25,8 @@ from perdure_server.core.model import (
     Namespace,
     RequestRecord,
     RunStatus,
+    ScheduleKey,
+    ScheduleRow,
     Snapshot,
     Task,
     Timer,
@@ -36,6 +40,7 @@ from perdure_server.store.contract import (
     Heard,
     KeyInserted,
     LaneDepth,
+    LatestRun,
     ListedWorker,
     ListFilter,
     Place,
@@ -301,6 +306,43 @@ class SqliteStore:
         """Returns the queues of a namespace that have tasks."""
         return rows.to_queue_depths(await self._rows("queue_depths", namespace, now_us))
 
+    async def load_schedules(self, keys: Sequence[ScheduleKey]) -> list[ScheduleRow]:
+        """Returns those of some schedules that exist."""
+        return [rows.to_schedule(row) for row in await self._rows("load_schedules", _pairs(keys))]
+
+    async def list_schedules(self, namespace: str, *, after: str, limit: int) -> list[ScheduleRow]:
+        """Returns schedules by name."""
+        found = await self._rows("list_schedules", namespace, after, limit)
+        return [rows.to_schedule(row) for row in found]
+
+    async def due_schedules(self, *, after: ScheduleRow | None, limit: int) -> list[ScheduleRow]:
+        """Returns the schedules to be served first."""
+        key = _BELOW_ALL[:3] if after is None else (after.serve_at_us, *after.key)
+        found = await self._rows("due_schedules", *key, limit)
+        return [rows.to_schedule(row) for row in found]
+
+    async def waiting_schedules(
+        self, *, after: ScheduleKey | None, limit: int
+    ) -> list[ScheduleRow]:
+        """Returns schedules that wait, by namespace and name."""
+        found = await self._rows("waiting_schedules", *(after or ("", "")), limit)
+        return [rows.to_schedule(row) for row in found]
+
+    async def count_schedules(self, namespace: str) -> int:
+        """Returns how many schedules a namespace has."""
+        return int((await self._rows("count_schedules", namespace))[0][0])
+
+    async def delete_schedules(self, namespace: str, *, limit: int) -> int:
+        """Deletes schedules of a namespace."""
+        delete = partial(upkeep.delete_schedules, namespace=namespace, limit=limit)
+        return await self._write(delete)
+
+    async def latest_runs(
+        self, workflows: Sequence[tuple[str, str]]
+    ) -> Mapping[tuple[str, str], LatestRun]:
+        """Returns the newest run of each of several workflows."""
+        return rows.to_latest(await self._rows("latest_runs", _pairs(workflows)))
+
     async def insert_api_key(
         self, key: ApiKey, *, only_first: bool, unless_label: bool
     ) -> KeyInserted:
@@ -375,3 +417,8 @@ class SqliteStore:
             migrate(connection, self._queries)
             epoch, _, _ = connection.execute(self._queries["last_position"]).fetchone()
             return int(epoch)
+
+
+def _pairs(keys: Sequence[tuple[str, str]]) -> str:
+    """Returns keys as the one parameter that a query reads them from."""
+    return msgspec.json.encode(keys).decode()

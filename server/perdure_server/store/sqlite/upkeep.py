@@ -43,6 +43,11 @@ def delete_namespace(group: Group, name: str) -> bool:
     return bool(group.run("delete_namespace", name))
 
 
+def delete_schedules(group: Group, namespace: str, *, limit: int) -> int:
+    """Deletes schedules of a namespace; returns how many."""
+    return len(group.run("delete_schedules", namespace, limit))
+
+
 def thin_oldest_run(group: Group, namespace: str, *, max_events: int, max_bytes: int) -> bool:
     """Deletes events of the oldest closed run while it is above the bounds; False when it is not.
 

@@ -56,6 +56,10 @@ WHERE digest > $1 ORDER BY digest LIMIT $2;
 SELECT {{worker_columns}} FROM workers
 WHERE server_id = '' AND worker_id > $1 ORDER BY worker_id LIMIT $2;
 
+-- name: copied_schedules
+SELECT {{schedule_columns}} FROM schedules
+WHERE (namespace, name) > ($1, $2) ORDER BY namespace, name LIMIT $3;
+
 -- name: copied_position
 -- The epoch, and the last place that an event has or had.
 SELECT position.epoch, last.commit_no, last.idx

@@ -63,6 +63,16 @@ held AS MATERIALIZED (
 SELECT n, 4 AS why FROM given
 WHERE (sender_run_id, seq) NOT IN (SELECT sender_run_id, seq FROM held);
 
+-- name: schedule_taken
+-- Refuses those whose new schedule exists.
+SELECT n, 3 AS why
+FROM unnest($1::int[], $2::text[], $3::text[]) AS given (n, namespace, name)
+CROSS JOIN LATERAL (
+    SELECT FROM schedules
+    WHERE schedules.namespace = given.namespace AND schedules.name = given.name
+    OFFSET 0
+) AS taken;
+
 -- name: nothing_refused
 SELECT 0 AS n, 0 AS why WHERE false;
 

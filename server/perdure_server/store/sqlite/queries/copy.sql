@@ -56,6 +56,10 @@ WHERE digest > ? ORDER BY digest LIMIT ?;
 SELECT {{worker_columns}} FROM workers
 WHERE server_id = '' AND worker_id > ? ORDER BY worker_id LIMIT ?;
 
+-- name: copied_schedules
+SELECT {{schedule_columns}} FROM schedules
+WHERE (namespace, name) > (?, ?) ORDER BY namespace, name LIMIT ?;
+
 -- name: copied_position
 -- The epoch, and the last place that an event has or had.
 SELECT epoch, commit_no, idx FROM position;

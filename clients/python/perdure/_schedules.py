@@ -1,0 +1,354 @@
+"""Owns what applications hold of a schedule: workflows that are started by the clock."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, Self, TypedDict, Unpack
+from uuid import uuid4
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from perdure._options import RetryPolicy
+from perdure._times import to_duration
+from perdure._workflow import Workflow, workflow_of
+from perdure.v1 import schedule_pb2
+from perdure.v1 import schedule_service_pb2 as pb
+
+if TYPE_CHECKING:
+    from perdure._connection import Connection
+
+OverlapPolicy = Literal[
+    "skip", "buffer_one", "buffer_all", "cancel_other", "terminate_other", "allow_all"
+]
+StartOutcome = Literal["STARTED", "WAITS", "SKIPPED", "RAN_BEFORE"]
+
+_PAGE_SIZE: Final = 100
+_OUTCOMES: Final = "START_OUTCOME_"
+_POLICIES: Final = "OVERLAP_POLICY_"
+
+
+class ScheduleOptions(TypedDict, total=False):
+    """When a schedule starts workflows, and how; every word may be left out but one of two.
+
+    The instants come from `cron` in `timezone`, or from `every`, moved by `offset`. `overlap` says
+    what happens while a workflow of the schedule is open. `jitter` spreads the starts, `catchup`
+    bounds how late one may be. `remaining_runs` counts down to the end.
+    """
+
+    cron: str
+    timezone: str
+    every: timedelta
+    offset: timedelta
+    task_queue: str
+    overlap: OverlapPolicy
+    catchup: timedelta
+    jitter: timedelta
+    start_at: datetime
+    end_at: datetime
+    remaining_runs: int
+    pause_on_failure: bool
+    retry: RetryPolicy
+    execution_timeout: timedelta
+    run_timeout: timedelta
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduledRun:
+    """What became of a start that was asked for; `run_id` is empty unless it started now."""
+
+    due_at: datetime
+    outcome: StartOutcome
+    workflow_id: str
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleDescription:
+    """A schedule as it stood when it was asked for. Instants are in UTC.
+
+    `running` names its workflows that are open, `waiting` counts the starts that wait for one to
+    end. `message` is everything that the server told.
+    """
+
+    name: str
+    workflow_type: str
+    cron: str
+    every: timedelta | None
+    timezone: str
+    overlap: OverlapPolicy
+    paused: bool
+    note: str
+    next_run_at: datetime | None
+    last_run_at: datetime | None
+    last_workflow_id: str
+    run_count: int
+    remaining_runs: int | None
+    running: tuple[str, ...]
+    waiting: int
+    created_at: datetime
+    message: schedule_pb2.Schedule
+
+    @classmethod
+    def of(cls, message: schedule_pb2.Schedule) -> Self:
+        """Makes the description that a message holds."""
+        spec = message.spec
+        name = schedule_pb2.OverlapPolicy.Name(spec.overlap_policy)
+        overlap: Any = name.removeprefix(_POLICIES).lower()
+        return cls(
+            name=message.name,
+            workflow_type=spec.workflow_type,
+            cron=spec.cron_expr,
+            every=spec.interval.ToTimedelta() if spec.HasField("interval") else None,
+            timezone=spec.timezone,
+            overlap=overlap,
+            paused=message.paused,
+            note=message.note,
+            next_run_at=_optional(message, "next_run_at"),
+            last_run_at=_optional(message, "last_run_at"),
+            last_workflow_id=message.last_workflow_id,
+            run_count=message.run_count,
+            remaining_runs=spec.remaining_runs if spec.HasField("remaining_runs") else None,
+            running=tuple(message.running),
+            waiting=len(message.waiting),
+            created_at=_instant(message.created_at),
+            message=message,
+        )
+
+
+class ScheduleHandle:
+    """One schedule, by its name. Making one asks nothing of the server.
+
+    Each call raises ScheduleNotFoundError when there is no such schedule.
+    """
+
+    def __init__(self, connection: Connection, name: str) -> None:
+        self.name = name
+        self._connection = connection
+
+    def __repr__(self) -> str:
+        return f"ScheduleHandle({self.name!r})"
+
+    async def describe(self) -> ScheduleDescription:
+        """Asks how the schedule stands."""
+        request = pb.GetScheduleRequest(namespace=self._connection.namespace, name=self.name)
+        answer = await self._connection.unary(
+            "ScheduleService/GetSchedule", request, pb.GetScheduleResponse
+        )
+        return ScheduleDescription.of(answer.schedule)
+
+    async def update(
+        self, *, clear: Sequence[str] = (), **options: Unpack[ScheduleOptions]
+    ) -> ScheduleDescription:
+        """Changes what is given. `clear` names fields that are to have their default again.
+
+        Those are the names of the contract, as `end_at`. Raises InvalidScheduleError.
+        """
+        request = pb.UpdateScheduleRequest(
+            namespace=self._connection.namespace,
+            name=self.name,
+            spec=spec_of(options),
+            clear=clear,
+            request_id=uuid4().hex,
+        )
+        answer = await self._connection.unary(
+            "ScheduleService/UpdateSchedule", request, pb.UpdateScheduleResponse
+        )
+        return ScheduleDescription.of(answer.schedule)
+
+    async def pause(self, note: str = "") -> ScheduleDescription:
+        """Lets instants pass without a start."""
+        request = pb.PauseScheduleRequest(
+            namespace=self._connection.namespace, name=self.name, note=note
+        )
+        answer = await self._connection.unary(
+            "ScheduleService/PauseSchedule", request, pb.PauseScheduleResponse
+        )
+        return ScheduleDescription.of(answer.schedule)
+
+    async def resume(self, note: str = "") -> ScheduleDescription:
+        """Starts workflows again from the next instant on."""
+        request = pb.ResumeScheduleRequest(
+            namespace=self._connection.namespace, name=self.name, note=note
+        )
+        answer = await self._connection.unary(
+            "ScheduleService/ResumeSchedule", request, pb.ResumeScheduleResponse
+        )
+        return ScheduleDescription.of(answer.schedule)
+
+    async def trigger(self, *, overlap: OverlapPolicy | None = None) -> ScheduledRun:
+        """Starts a workflow now, as `overlap` or the schedule's own policy says."""
+        request = pb.TriggerScheduleRequest(
+            namespace=self._connection.namespace,
+            name=self.name,
+            overlap_policy=_policy(overlap),
+            request_id=uuid4().hex,
+        )
+        answer = await self._connection.unary(
+            "ScheduleService/TriggerSchedule", request, pb.TriggerScheduleResponse
+        )
+        return _run(answer.run)
+
+    async def backfill(
+        self, start_at: datetime, end_at: datetime, *, overlap: OverlapPolicy = "allow_all"
+    ) -> list[ScheduledRun]:
+        """Starts the workflow of each due time of a span that has not had its own."""
+        request = pb.BackfillScheduleRequest(
+            namespace=self._connection.namespace,
+            name=self.name,
+            start_at=_timestamp(start_at),
+            end_at=_timestamp(end_at),
+            overlap_policy=_policy(overlap),
+            request_id=uuid4().hex,
+        )
+        answer = await self._connection.unary(
+            "ScheduleService/BackfillSchedule", request, pb.BackfillScheduleResponse
+        )
+        return [_run(run) for run in answer.runs]
+
+    async def preview(self, count: int = 10, *, after: datetime | None = None) -> list[datetime]:
+        """Returns the next instants, as if the schedule were not paused."""
+        request = pb.PreviewScheduleRequest(
+            namespace=self._connection.namespace,
+            name=self.name,
+            count=count,
+            after=_timestamp(after),
+        )
+        answer = await self._connection.unary(
+            "ScheduleService/PreviewSchedule", request, pb.PreviewScheduleResponse
+        )
+        return [_instant(each) for each in answer.times]
+
+    async def delete(self) -> None:
+        """Deletes the schedule; workflows that it started go on."""
+        request = pb.DeleteScheduleRequest(namespace=self._connection.namespace, name=self.name)
+        await self._connection.unary(
+            "ScheduleService/DeleteSchedule", request, pb.DeleteScheduleResponse
+        )
+
+
+class Connected(Protocol):
+    """Has a connection."""
+
+    @property
+    def connection(self) -> Connection:
+        """Carries calls to the server."""
+        ...
+
+
+class ScheduleCalls:
+    """The part of a client that concerns schedules."""
+
+    async def create_schedule(
+        self: Connected,
+        name: str,
+        workflow: Workflow[Any, Any] | type[Any] | str,
+        /,
+        *value: Any,
+        paused: bool = False,
+        note: str = "",
+        **options: Unpack[ScheduleOptions],
+    ) -> ScheduleHandle:
+        """Creates a schedule that starts `workflow` with `value`; its first instant is the next.
+
+        It is durable when the call returns. `task_queue` is by default what it is in `start`.
+        Raises ScheduleAlreadyExistsError and InvalidScheduleError.
+        """
+        if len(value) > 1:
+            raise TypeError(f"a workflow takes one value; got {value}")
+        spec = spec_of(options)
+        if isinstance(workflow, str):
+            spec.workflow_type = workflow
+        else:
+            definition = workflow_of(workflow)
+            spec.workflow_type = definition.name
+            value = definition.signature.value_of(value, {})
+            queue = definition.task_queue or self.connection.queue_of_own_worker(definition.name)
+            spec.task_queue = spec.task_queue or queue or ""
+        if value:
+            spec.input.CopyFrom(self.connection.converter.encode(value[0]))
+        request = pb.CreateScheduleRequest(
+            namespace=self.connection.namespace,
+            name=name,
+            spec=spec,
+            paused=paused,
+            note=note,
+            request_id=uuid4().hex,
+        )
+        await self.connection.unary(
+            "ScheduleService/CreateSchedule", request, pb.CreateScheduleResponse
+        )
+        return ScheduleHandle(self.connection, name)
+
+    def get_schedule(self: Connected, name: str) -> ScheduleHandle:
+        """Makes a handle of a schedule; asks nothing of the server."""
+        return ScheduleHandle(self.connection, name)
+
+    async def list_schedules(self: Connected) -> AsyncGenerator[ScheduleDescription, None]:
+        """Yields the schedules by name."""
+        request = pb.ListSchedulesRequest(namespace=self.connection.namespace, page_size=_PAGE_SIZE)
+        while True:
+            answer = await self.connection.unary(
+                "ScheduleService/ListSchedules", request, pb.ListSchedulesResponse
+            )
+            for message in answer.schedules:
+                yield ScheduleDescription.of(message)
+            if not answer.next_page_token:
+                return
+            request.page_token = answer.next_page_token
+
+
+def spec_of(options: ScheduleOptions) -> schedule_pb2.ScheduleSpec:
+    """Makes the message of options. Raises TypeError for an unknown one."""
+    unknown = options.keys() - ScheduleOptions.__optional_keys__
+    if unknown:
+        raise TypeError(f"a schedule has no option {', '.join(sorted(unknown))}")
+    retry = options.get("retry")
+    return schedule_pb2.ScheduleSpec(
+        cron_expr=options.get("cron"),
+        interval=to_duration(options.get("every")),
+        interval_offset=to_duration(options.get("offset")),
+        timezone=options.get("timezone"),
+        task_queue=options.get("task_queue"),
+        overlap_policy=_policy(options.get("overlap")),
+        catchup_window=to_duration(options.get("catchup")),
+        jitter=to_duration(options.get("jitter")),
+        start_at=_timestamp(options.get("start_at")),
+        end_at=_timestamp(options.get("end_at")),
+        remaining_runs=options.get("remaining_runs"),
+        pause_on_failure=options.get("pause_on_failure"),
+        retry_policy=None if retry is None else retry.to_proto(),
+        execution_timeout=to_duration(options.get("execution_timeout")),
+        run_timeout=to_duration(options.get("run_timeout")),
+        priority=options.get("priority"),
+    )
+
+
+def _policy(name: OverlapPolicy | None) -> Any:
+    return None if name is None else f"{_POLICIES}{name.upper()}"
+
+
+def _run(message: pb.ScheduledRun) -> ScheduledRun:
+    outcome: Any = schedule_pb2.StartOutcome.Name(message.outcome).removeprefix(_OUTCOMES)
+    return ScheduledRun(_instant(message.due_at), outcome, message.workflow_id, message.run_id)
+
+
+def _timestamp(at: datetime | None) -> Timestamp | None:
+    """Makes the message of an instant. Raises ValueError for one without a time zone."""
+    if at is None:
+        return None
+    if at.tzinfo is None:
+        raise ValueError(f"an instant has a time zone; got {at!r}")
+    timestamp = Timestamp()
+    timestamp.FromDatetime(at.astimezone(UTC))
+    return timestamp
+
+
+def _optional(message: schedule_pb2.Schedule, field: str) -> datetime | None:
+    return _instant(getattr(message, field)) if message.HasField(field) else None
+
+
+def _instant(timestamp: Timestamp) -> datetime:
+    return timestamp.ToDatetime(UTC)
