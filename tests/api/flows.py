@@ -69,6 +69,18 @@ class Flows:
         request = pb.CancelWorkflowRequest(workflow_id=workflow_id, **fields)
         return await self.call("WorkflowService/CancelWorkflow", request)
 
+    async def pause(self, workflow_id="w", **fields):
+        request = pb.PauseWorkflowRequest(workflow_id=workflow_id, **fields)
+        return await self.call("WorkflowService/PauseWorkflow", request)
+
+    async def unpause(self, workflow_id="w", **fields):
+        request = pb.UnpauseWorkflowRequest(workflow_id=workflow_id, **fields)
+        return await self.call("WorkflowService/UnpauseWorkflow", request)
+
+    async def continue_as_new(self, workflow_id="w", **fields):
+        request = pb.ContinueAsNewRequest(workflow_id=workflow_id, **fields)
+        return await self.call("WorkflowService/ContinueAsNew", request)
+
     async def result(self, workflow_id="w", **fields):
         request = pb.GetWorkflowResultRequest(workflow_id=workflow_id, **fields)
         return await self.call("WorkflowService/GetWorkflowResult", request)

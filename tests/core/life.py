@@ -16,6 +16,7 @@ from perdure.v1.command_pb2 import (
     CancelWorkflow,
     Command,
     CompleteWorkflow,
+    ContinueAsNew,
     FailWorkflow,
     RecordSnapshot,
     ScheduleActivity,
@@ -32,9 +33,12 @@ from perdure.v1.retry_policy_pb2 import RetryPolicy
 from perdure.v1.search_attributes_pb2 import SearchAttributes
 from perdure.v1.workflow_service_pb2 import (
     CancelWorkflowRequest,
+    ContinueAsNewRequest,
+    PauseWorkflowRequest,
     ScheduleActivityRequest,
     SignalWorkflowRequest,
     StartWorkflowRequest,
+    UnpauseWorkflowRequest,
 )
 from perdure_server.core import decide
 from perdure_server.core.draft import Draft, NextRun
@@ -157,6 +161,7 @@ class Life:
                 token,
                 commands,
                 next_run=NEXT,
+                frames={row.seq: row.frame for row in self.rows},
                 new_runs=[NextRun(f"child-{self.run.version}-{n}", n) for n in range(9)],
                 now_us=self.now_us,
             )
@@ -232,6 +237,23 @@ class Life:
         if deadline_s is not None:
             request.deadline.CopyFrom(seconds(deadline_s))
         return self.decide(lambda draft: decide.decide_cancel(draft, request, self.now_us))
+
+    def pause(self, reason: str = "", identity: str = "") -> Any:
+        request = PauseWorkflowRequest(reason=reason, identity=identity)
+        return self.decide(lambda draft: decide.decide_pause(draft, request, self.now_us))
+
+    def unpause(self) -> Any:
+        request = UnpauseWorkflowRequest()
+        return self.decide(lambda draft: decide.decide_unpause(draft, request, self.now_us))
+
+    def continue_as_new(self, **fields: Any) -> Any:
+        """Goes on with a new history, as a caller wants it."""
+        request = ContinueAsNewRequest(**fields)
+        return self.decide(
+            lambda draft: decide.decide_continue_as_new(
+                draft, request, next_run=NEXT, now_us=self.now_us
+            )
+        )
 
     def terminate(self, reason: str = "") -> None:
         self.decide(lambda draft: decide.decide_terminate(draft, reason, self.now_us))
@@ -358,3 +380,13 @@ def child_of(parent: Life, *, number: int = 0, **columns: Any) -> Life:
     for name, value in columns.items():
         setattr(child.state.run, name, value)
     return child
+
+
+def go_on(unconsumed: tuple[tuple[int, str], ...] = (), **fields: Any) -> Command:
+    command = ContinueAsNew(
+        unconsumed_signals=[
+            UnhandledSignal(event_seq=seq, signal_name=name) for seq, name in unconsumed
+        ],
+        **fields,
+    )
+    return Command(continue_as_new=command)

@@ -83,6 +83,24 @@ CASES: list[tuple[Callable[[Any], None], type[Message], dict[str, Any], dict[str
         {"namespace": LONG, "workflow_type": LONG, "page_size": 1_001, "status": 77, "offset": -1},
     ),
     (
+        checks.check_pause,
+        workflow_service_pb2.PauseWorkflowRequest,
+        {"workflow_id": "o"},
+        {**NAMES, "request_id": LONG, "identity": LONG, "reason": "x" * 5_000},
+    ),
+    (
+        checks.check_continue_as_new,
+        workflow_service_pb2.ContinueAsNewRequest,
+        {"workflow_id": "o"},
+        {
+            **NAMES,
+            "request_id": LONG,
+            "workflow_type": LONG,
+            "task_queue": LONG,
+            "input": LARGE,
+        },
+    ),
+    (
         checks.check_count_workflows,
         workflow_service_pb2.CountWorkflowsRequest,
         {},

@@ -175,6 +175,81 @@ def messages() -> Life:
     return life
 
 
+def paused_unseen() -> Life:
+    life = Life()
+    life.pause()
+    return life
+
+
+def continued(*, seen: bool) -> Life:
+    life = Life()
+    if seen:
+        life.work(await_signal(1))
+    life.continue_as_new()
+    return life
+
+
+def paused() -> Life:
+    """Everything that can happen to a paused run, but for its end."""
+    life, other = Life(), Life()
+    life.work(*[schedule(seq, options=ONE_ATTEMPT) for seq in (1, 2, 3, 4)], timer(1), timer(2))
+    tokens = [life.lease(TaskKind.ACTIVITY, seq) for seq in (1, 2, 3, 4)]
+    life.signal()
+    task = life.lease(TaskKind.WORKFLOW)
+    life.pause()
+    life.signal()
+    life.cancel()
+    life.report(
+        task,
+        schedule(5),
+        cancel_activity(4),
+        timer(3),
+        cancel_timer(3),
+        await_signal(1),
+        upsert(1, SearchAttributes()),
+        *[start_child(seq, f"c-{seq}") for seq in (1, 2)],
+        *[send_signal(seq) for seq in (1, 2)],
+        *[send_cancel(seq) for seq in (1, 2)],
+    )
+    ends = [child_of(life, number=number) for number in (0, 1)]
+    ends[0].work(complete())
+    ends[1].terminate()
+    for end in ends:
+        life.hear(end.sent[0])
+    for number in (0, 2):
+        other.hear(life.sent[number])
+        life.hear(other.sent[-1])
+    life.take_back(life.sent[1])
+    life.take_back(life.sent[3])
+    life.complete(tokens[0])
+    life.fail(tokens[1])
+    life.fail(tokens[3], CANCELLED)
+    life.wait(5)
+    life.expire(tokens[2])
+    life.wait(10)
+    life.ring(TimerKind.USER, 1)
+    life.unpause()
+    return life
+
+
+def ends_of_a_paused_run() -> list[Life]:
+    lives = []
+    for command in (complete(), fail(), cancelled(), None, None, None):
+        life = Life(run_timeout=seconds(5))
+        life.work(await_signal(1))
+        life.signal()
+        token = life.lease(TaskKind.WORKFLOW)
+        life.pause()
+        if command is not None:
+            life.report(token, command)
+        lives.append(life)
+    lives[3].terminate()
+    lives[4].wait(5)
+    lives[4].ring(TimerKind.RUN_TIMEOUT)
+    lives[5].continue_as_new()
+    return lives
+
+
 SCENARIOS: list[Callable[[], Life]] = [
     ends_of_a_pending_activity,
     ends_of_a_cancelling_activity,
@@ -192,6 +267,10 @@ SCENARIOS: list[Callable[[], Life]] = [
     flooded,
     children,
     messages,
+    paused,
+    paused_unseen,
+    lambda: continued(seen=False),
+    lambda: continued(seen=True),
 ]
 
 
@@ -199,7 +278,7 @@ SCENARIOS: list[Callable[[], Life]] = [
 def lives() -> list[Life]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(closing, "HISTORY_EVENTS_MAX", 50)
-        return [scenario() for scenario in SCENARIOS]
+        return [*(scenario() for scenario in SCENARIOS), *ends_of_a_paused_run()]
 
 
 def rows_taken(lives: list[Life], table: dict, key: Callable[[str, object], object]) -> Rows:

@@ -244,6 +244,13 @@ class TestTalking:
         assert "SNAPSHOT_NOT_FOUND" in ended.err
         assert "SNAPSHOT_NOT_FOUND" in cli("workflow", "state", started, "total").err
 
+    def test_pause_and_unpause(self, cli, started):
+        assert cli("workflow", "pause", started, "--reason", "look").out == "the run is PAUSED\n"
+        assert cli("workflow", "unpause", started).out == "the run is PENDING\n"
+
+    def test_continue_as_new(self, cli, started):
+        assert "goes on as run" in cli("workflow", "continue-as-new", started, "--input", "2").out
+
     def test_terminate(self, cli, started):
         assert cli("workflow", "terminate", started) == Ended(0, "terminated\n", "")
         ended = cli("workflow", "terminate", started)

@@ -198,6 +198,22 @@ def search_attributes_upserted() -> Rig:
     return rig
 
 
+def continued_as_new() -> Rig:
+    """It is paused for a while, and goes on with a signal that it has not taken."""
+    rig = played(workflows.counting, 1)
+    rig.add(workflow_paused={"reason": "look"})
+    rig.signal("approvals", "yes").signal("approvals", "more")
+    rig.add(workflow_unpaused={})
+    rig.run()
+    return rig
+
+
+def continued_from_outside() -> Rig:
+    rig = played(workflows.counting, 1)
+    rig.add(workflow_continued_as_new={"new_run_id": "run-2", "external": True})
+    return rig
+
+
 RACES: dict[str, Callable[[], Rig]] = {
     race.__name__: race
     for race in (
@@ -225,5 +241,7 @@ RACES: dict[str, Callable[[], Rig]] = {
         scope_left,
         as_they_come,
         search_attributes_upserted,
+        continued_as_new,
+        continued_from_outside,
     )
 }

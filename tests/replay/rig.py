@@ -33,6 +33,7 @@ from perdure.v1.history_pb2 import (
     WorkflowCancelled,
     WorkflowCancelRequested,
     WorkflowCompleted,
+    WorkflowContinuedAsNew,
     WorkflowFailed,
     WorkflowStarted,
 )
@@ -239,6 +240,17 @@ class Rig:
         self.closed = True
         self.add(workflow_failed=WorkflowFailed(failure=command.failure))
 
+    def _record_continue_as_new(self, command: Any) -> None:
+        self.closed = True
+        event = WorkflowContinuedAsNew(
+            new_run_id="run-2",
+            workflow_type=command.workflow_type,
+            carried_signals=command.unconsumed_signals,
+        )
+        if command.HasField("input"):
+            event.input.CopyFrom(command.input)
+        self.add(workflow_continued_as_new=event)
+
     def _record_cancel_workflow(self, command: Any) -> None:
         self.closed = True
         self.add(workflow_cancelled=WorkflowCancelled())
@@ -251,6 +263,8 @@ def short(command: Command) -> str:
     what = getattr(command, kind)
     if kind == "complete_workflow":
         said = what.result.data.decode() if what.result.encoding == "" else repr(what.result.data)
+    elif kind == "continue_as_new":
+        said = f"{what.workflow_type} {what.input.data.decode()}".strip()
     elif kind == "fail_workflow":
         said = f"{what.failure.type}: {what.failure.message}"
     elif kind == "schedule_timer":
@@ -289,13 +303,15 @@ def same_when_cached(definition: Any, events: Sequence[HistoryEvent], split: int
 def steps_of(command: Command) -> Command:
     """The command without the signals it names: a run cannot name one that came after it closed."""
     kind = command.WhichOneof("command")
-    if kind in {"complete_workflow", "fail_workflow", "cancel_workflow"}:
+    if kind in {"complete_workflow", "fail_workflow", "cancel_workflow", "continue_as_new"}:
         getattr(command, kind).ClearField("unconsumed_signals")
     return command
 
 
 def is_recorded_command(event: HistoryEvent) -> bool:
     kind = event.WhichOneof("event")
+    if kind == "workflow_continued_as_new":
+        return not event.workflow_continued_as_new.external
     if kind in {"activity_scheduled", "activity_cancel_requested"}:
         return getattr(event, kind).activity_seq > 0
     return kind in {

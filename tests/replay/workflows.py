@@ -150,6 +150,13 @@ async def found_by_what_it_does(order: str) -> dict[str, str]:
     return {name: str(value) for name, value in workflow.search_attributes().items()}
 
 
+@workflow
+async def counting(count: int) -> str:
+    if await approvals.wait() != "stop":
+        workflow.continue_as_new(count + 1)
+    return f"stopped at {count}"
+
+
 ALL = [
     one_activity,
     timer_or_signal,
@@ -164,4 +171,5 @@ ALL = [
     stoppable,
     as_they_come,
     found_by_what_it_does,
+    counting,
 ]

@@ -86,6 +86,12 @@ async def parent(flows):
     return {}
 
 
+async def paused(flows):
+    await scheduled(flows)
+    await flows.pause(reason="look")
+    return {}
+
+
 async def scheduled(flows):
     """A run with an activity that nobody has taken."""
     await started(flows)

@@ -114,6 +114,37 @@ STARTS = (
         refused="WORKFLOW_ALREADY_EXISTS",
     ),
 )
+HELD = (
+    Case(
+        "pause",
+        "POST /workflows/{id}/pause",
+        {**W, "reason": "look"},
+        '{"reason":"look"}',
+        given=given.scheduled,
+    ),
+    Case(
+        "pause a closed one",
+        "POST /workflows/{id}/pause",
+        W,
+        given=given.terminated,
+        refused="WORKFLOW_CLOSED",
+    ),
+    Case("unpause", "POST /workflows/{id}/unpause", W, given=given.paused),
+    Case("unpause nobody", "POST /workflows/{id}/unpause", W, refused="WORKFLOW_NOT_FOUND"),
+    Case(
+        "continue nobody as new",
+        "POST /workflows/{id}/continue-as-new",
+        W,
+        refused="WORKFLOW_NOT_FOUND",
+    ),
+    Case(
+        "continue as new",
+        "POST /workflows/{id}/continue-as-new",
+        {**W, "input": value("[2]")},
+        '{"input":[2]}',
+        given=given.signalled,
+    ),
+)
 READS = (
     Case("list", "GET /workflows", {}, given=given.three_started),
     Case(
@@ -287,7 +318,7 @@ NO_WATCHES = (
     ),
     Case("watch no run", RUN, W, refused="WORKFLOW_NOT_FOUND"),
 )
-CASES = (*STARTS, *READS, *MOVES, *NO_WATCHES)
+CASES = (*STARTS, *HELD, *READS, *MOVES, *NO_WATCHES)
 STREAMS = (
     Stream("watch", "GET /events/stream", {}, 1, meanwhile=((given.worked, 4), (given.finish, 1))),
     Stream(

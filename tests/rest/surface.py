@@ -66,9 +66,6 @@ GET /openapi.json
 TO_COME = {
     "query": {"POST /workflows/{id}/query/{name}"},
     "update": {"POST /workflows/{id}/update/{name}"},
-    "pause": {"POST /workflows/{id}/pause"},
-    "unpause": {"POST /workflows/{id}/unpause"},
-    "continue-as-new": {"POST /workflows/{id}/continue-as-new"},
     "reset": {"POST /workflows/{id}/reset"},
     "retry": {"POST /workflows/{id}/retry"},
     "explain": {"GET /workflows/{id}/explain"},
@@ -79,6 +76,7 @@ STATUSES = {
     "POST /workflows": [201],
     "GET /workflows/{id}/result": [200, 202],
     "POST /workflows/{id}/activities": [201],
+    "POST /workflows/{id}/continue-as-new": [201],
     "POST /namespaces": [201],
     "POST /schedules": [201],
     "POST /api-keys": [200, 201],

@@ -135,6 +135,11 @@ CALLS = (
     ("resume_schedule", "POST /schedules/nightly/resume", None),
     ("delete_schedule", "DELETE /schedules/nightly", None),
     ("delete_schedule", "DELETE /schedules/nightly", None),
+    ("pause", "POST /workflows/p-1/pause", '{"reason":"look"}'),
+    ("pause", "POST /workflows/nobody/pause", None),
+    ("unpause", "POST /workflows/p-1/unpause", None),
+    ("continue_as_new", "POST /workflows/p-1/continue-as-new", '{"input":[2]}'),
+    ("continue_as_new", "POST /workflows/o-1/continue-as-new", None),
 )
 PATHS = {f"{route.verb} {route.path}" for route in routes()} - {"GET /api/v1/openapi.json"}
 

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from perdure._connection import LONG_POLL_S, Connection
 from perdure._failures import workflow_error
+from perdure._replay.continuation import NOTHING
 from perdure._search import from_search_attributes
 from perdure._signal import Signal
 from perdure._times import instant_of, to_datetime, to_duration
@@ -193,6 +194,61 @@ class WorkflowHandle(Generic[R]):
             )
 
         await self._intercepted("terminate", terminate)
+
+    async def pause(
+        self, reason: str = "", *, identity: str = "", request_id: str = ""
+    ) -> WorkflowStatus:
+        """Holds back what no worker has yet. Raises WorkflowNotFoundError and WorkflowClosedError.
+
+        What happens meanwhile is recorded; timers and timeouts run on.
+        """
+        request = pb.PauseWorkflowRequest(
+            namespace=self._connection.namespace,
+            workflow_id=self.workflow_id,
+            run_id=self.run_id,
+            reason=reason,
+            identity=identity,
+            request_id=request_id or uuid4().hex,
+        )
+        response = await self._connection.unary(
+            "WorkflowService/PauseWorkflow", request, pb.PauseWorkflowResponse
+        )
+        return status_of(response.status)
+
+    async def unpause(
+        self, reason: str = "", *, identity: str = "", request_id: str = ""
+    ) -> WorkflowStatus:
+        """Lets a paused run go on. Raises WorkflowNotFoundError and WorkflowClosedError."""
+        request = pb.UnpauseWorkflowRequest(
+            namespace=self._connection.namespace,
+            workflow_id=self.workflow_id,
+            run_id=self.run_id,
+            reason=reason,
+            identity=identity,
+            request_id=request_id or uuid4().hex,
+        )
+        response = await self._connection.unary(
+            "WorkflowService/UnpauseWorkflow", request, pb.UnpauseWorkflowResponse
+        )
+        return status_of(response.status)
+
+    async def continue_as_new(self, value: Any = NOTHING, *, request_id: str = "") -> str:
+        """Ends the run and goes on with a new history, without a word to the code.
+
+        Gives the id of the new run. Raises WorkflowNotFoundError and WorkflowClosedError.
+        """
+        connection = self._connection
+        request = pb.ContinueAsNewRequest(
+            namespace=connection.namespace,
+            workflow_id=self.workflow_id,
+            run_id=self.run_id,
+            input=None if value is NOTHING else connection.converter.encode(value),
+            request_id=request_id or uuid4().hex,
+        )
+        response = await connection.unary(
+            "WorkflowService/ContinueAsNew", request, pb.ContinueAsNewResponse
+        )
+        return response.run_id
 
     async def describe(self) -> WorkflowDescription:
         """Reads the run as it stands. Raises WorkflowNotFoundError."""

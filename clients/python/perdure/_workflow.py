@@ -14,10 +14,11 @@ import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, Generic, ParamSpec, TypeAlias, TypeVar, overload
+from typing import Any, Final, Generic, NoReturn, ParamSpec, TypeAlias, TypeVar, overload
 
 from perdure._definition import Signature, attach, definition_of
 from perdure._methods import methods_of
+from perdure._replay.continuation import NOTHING, ContinueAsNew
 from perdure._replay.forbidden import forbidden_calls, watch_outside_calls
 from perdure._runtime import current_run, micros, running_run
 from perdure._scope import CancelScope
@@ -302,6 +303,21 @@ class WorkflowWords:
         patch = to_search_attributes(attributes)
         if patch.values:
             current_run(_OUTSIDE).upsert(patch)
+
+    @staticmethod
+    def continue_as_new(
+        value: Any = NOTHING, *, workflow: AnyWorkflow | str | None = None, task_queue: str = ""
+    ) -> NoReturn:
+        """Ends this run and goes on as another one with a new history and `value` as its input.
+
+        The workflow id stays, and so do signals that the code has not taken; who waits for the
+        result gets that of the last run. `workflow` changes the type. Does not return.
+        """
+        current_run(_OUTSIDE)
+        type_ = workflow if isinstance(workflow, str) else ""
+        if workflow is not None and not isinstance(workflow, str):
+            type_ = workflow_of(workflow).name
+        raise ContinueAsNew(value, workflow_type=type_, task_queue=task_queue)
 
     @staticmethod
     def scope() -> CancelScope:

@@ -83,6 +83,21 @@ class WorkflowService:
         checks.check_cancel(request)
         return await self._workflows.cancel(request)
 
+    async def PauseWorkflow(self, request: pb.PauseWorkflowRequest) -> Answer:
+        """Holds a run back."""
+        checks.check_pause(request)
+        return await self._workflows.pause(request)
+
+    async def UnpauseWorkflow(self, request: pb.UnpauseWorkflowRequest) -> Answer:
+        """Lets a paused run go on."""
+        checks.check_pause(request)
+        return await self._workflows.unpause(request)
+
+    async def ContinueAsNew(self, request: pb.ContinueAsNewRequest) -> Answer:
+        """Closes a run for another one with a new history."""
+        checks.check_continue_as_new(request)
+        return await self._workflows.continue_as_new(request)
+
     async def TerminateWorkflow(self, request: pb.TerminateWorkflowRequest) -> Answer:
         """Ends a run now."""
         checks.check_terminate(request)

@@ -145,7 +145,7 @@ def request_cancel(draft: Draft, seq: int, now_us: int) -> None:
     activity, task = replace(_row(draft, seq), cancel_requested=True), _task(draft, seq)
     draft.put_activity(activity)
     draft.notify(task, "CANCEL_REQUESTED")
-    if task.session_id is None:
+    if task.is_free:
         draft.fence(TaskKind.ACTIVITY, seq, task.lease)
         failure = Failure(
             message="cancelled before a worker had it", kind=FailureKind.FAILURE_KIND_CANCELLED
@@ -219,7 +219,7 @@ def time_out_queue(draft: Draft, seq: int, now_us: int) -> None:
     """Ends an activity that waited too long for a worker, unless a worker has it."""
     draft.drop_timer(TimerKind.ACTIVITY_QUEUE, seq)
     task = _task(draft, seq)
-    if task.session_id is None:
+    if task.is_free:
         draft.fence(TaskKind.ACTIVITY, seq, task.lease)
         failure = _timeout(
             TimeoutType.TIMEOUT_TYPE_SCHEDULE_TO_START, "no worker took the activity in time"

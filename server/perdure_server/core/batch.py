@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from perdure_server.core.errors import InvalidRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from perdure_server.core.draft import Draft, NextRun
 
@@ -25,6 +25,8 @@ class CommandBatch:
     now_us: int
     new_runs: Iterator[NextRun] = field(default_factory=lambda: iter(()))
     """Ids of the children that the commands may start."""
+    frames: Mapping[int, bytes] = field(default_factory=dict)
+    """The signals that the commands name and that were seen before, by number."""
     cancelled: set[tuple[str, int]] = field(default_factory=set)
     upserted: bool = False
     """Whether a command changed search attributes."""

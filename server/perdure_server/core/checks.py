@@ -13,6 +13,7 @@ from perdure.v1.interaction_pb2 import GetSnapshotRequest, GetSnapshotValueReque
 from perdure.v1.workflow_pb2 import ConflictPolicy, ReusePolicy, WorkflowStatus
 from perdure.v1.workflow_service_pb2 import (
     CancelWorkflowRequest,
+    ContinueAsNewRequest,
     CountWorkflowsRequest,
     ExecuteWorkflowRequest,
     GetActivityRequest,
@@ -22,10 +23,12 @@ from perdure.v1.workflow_service_pb2 import (
     HistoryOrder,
     ListChildrenRequest,
     ListWorkflowsRequest,
+    PauseWorkflowRequest,
     ScheduleActivityRequest,
     SignalWorkflowRequest,
     StartWorkflowRequest,
     TerminateWorkflowRequest,
+    UnpauseWorkflowRequest,
 )
 from perdure_server.core.attributes import check_attributes
 from perdure_server.core.errors import InvalidRequest, LimitExceeded
@@ -153,6 +156,23 @@ def check_signal(request: SignalWorkflowRequest) -> None:
     require_id("signal_name", request.signal_name)
     check_id("request_id", request.request_id)
     check_payload("payload", request.payload)
+
+
+def check_pause(request: PauseWorkflowRequest | UnpauseWorkflowRequest) -> None:
+    """Checks PauseWorkflow and UnpauseWorkflow."""
+    _check_names(request)
+    check_id("request_id", request.request_id)
+    check_id("identity", request.identity)
+    check_reason("reason", request.reason)
+
+
+def check_continue_as_new(request: ContinueAsNewRequest) -> None:
+    """Checks ContinueAsNew."""
+    _check_names(request)
+    check_id("request_id", request.request_id)
+    check_id("workflow_type", request.workflow_type)
+    check_id("task_queue", request.task_queue)
+    check_payload("input", request.input)
 
 
 def check_cancel(request: CancelWorkflowRequest) -> None:

@@ -6,26 +6,36 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.v1.failure_pb2 import Failure, FailureKind, TimeoutType
 from perdure.v1.history_pb2 import (
+    SignalReceived,
     UnhandledSignal,
     WorkflowCancelled,
     WorkflowCompleted,
+    WorkflowContinuedAsNew,
     WorkflowFailed,
     WorkflowTerminated,
     WorkflowTimedOut,
 )
 from perdure_server.core import child, fields
 from perdure_server.core.errors import InvalidRequest
+from perdure_server.core.frames import parse_frame
 from perdure_server.core.limits import HISTORY_BYTES_MAX, HISTORY_EVENTS_MAX
-from perdure_server.core.opening import open_next_run
+from perdure_server.core.opening import open_continuation, open_next_run
 from perdure_server.core.retry import next_delay_us
 from perdure_server.core.times import from_duration, from_timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from perdure.v1.command_pb2 import CancelWorkflow, CompleteWorkflow, FailWorkflow
+    from perdure.v1.command_pb2 import (
+        CancelWorkflow,
+        CompleteWorkflow,
+        ContinueAsNew,
+        FailWorkflow,
+    )
+    from perdure.v1.workflow_service_pb2 import ContinueAsNewRequest
     from perdure_server.core.batch import CommandBatch
     from perdure_server.core.draft import Draft, NextRun
+    from perdure_server.core.model import Run
 
 
 def complete(batch: CommandBatch, command: CompleteWorkflow) -> None:
@@ -59,6 +69,60 @@ def cancel(batch: CommandBatch, command: CancelWorkflow) -> None:
         reason=draft.run.cancel_reason,
     )
     close(draft, batch.now_us, workflow_cancelled=event)
+
+
+def continue_as_new(batch: CommandBatch, command: ContinueAsNew) -> None:
+    """Closes the run and opens the one that goes on."""
+    fields.check_id("workflow_type", command.workflow_type)
+    fields.check_id("task_queue", command.task_queue)
+    fields.check_payload("input", command.input)
+    go_on(
+        batch.draft,
+        command,
+        carried=_unhandled(batch.draft, command.unconsumed_signals),
+        frames=batch.frames,
+        next_run=batch.next_run,
+        now_us=batch.now_us,
+    )
+
+
+def continue_from_outside(
+    draft: Draft, request: ContinueAsNewRequest, *, next_run: NextRun, now_us: int
+) -> Run:
+    """Closes the run and opens the one that goes on, which it returns."""
+    go_on(draft, request, carried=_unhandled(draft), next_run=next_run, now_us=now_us)
+    return draft.next_runs[-1].run
+
+
+def go_on(
+    draft: Draft,
+    wanted: ContinueAsNew | ContinueAsNewRequest,
+    *,
+    carried: Sequence[UnhandledSignal],
+    frames: Mapping[int, bytes] | None = None,
+    next_run: NextRun,
+    now_us: int,
+) -> None:
+    """Closes the run and opens the one that goes on, with the signals it is to have.
+
+    `frames` holds those signals that are not at hand in the draft. A caller, who knows no signal of
+    the code, gives none.
+    """
+    external = frames is None
+    at_hand = dict(frames or {}) | {row.seq: row.frame for row in draft.recent()}
+    signals = [_signal(at_hand, signal) for signal in carried]
+    open_continuation(draft, wanted, signals=signals, next_run=next_run, now_us=now_us)
+    opened = draft.next_runs[-1].run
+    event = WorkflowContinuedAsNew(
+        new_run_id=opened.run_id,
+        workflow_type=opened.workflow_type,
+        task_queue=opened.task_queue,
+        carried_signals=carried,
+    )
+    event.external = external
+    if wanted.HasField("input"):
+        event.input.CopyFrom(wanted.input)
+    close(draft, now_us, workflow_continued_as_new=event)
 
 
 def terminate(draft: Draft, reason: str, now_us: int) -> None:
@@ -143,6 +207,16 @@ def _unhandled(draft: Draft, unconsumed: Sequence[UnhandledSignal] = ()) -> list
         UnhandledSignal(event_seq=seq, signal_name=name)
         for seq, name in [*sorted(named.items()), *unseen]
     ]
+
+
+def _signal(frames: Mapping[int, bytes], named: UnhandledSignal) -> SignalReceived:
+    """Returns a signal that the code names. Raises `InvalidRequest` when it is none."""
+    event = parse_frame(frames.get(named.event_seq, b""))
+    if event.WhichOneof("event") != "signal_received":
+        raise InvalidRequest(
+            f"names event {named.event_seq}, which is no signal", "unconsumed_signals"
+        )
+    return event.signal_received
 
 
 def _try_again(draft: Draft, failure: Failure, *, next_run: NextRun, now_us: int) -> str:

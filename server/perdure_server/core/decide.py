@@ -7,7 +7,7 @@ report, and what goes where.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from perdure.v1.command_pb2 import Command
@@ -15,9 +15,12 @@ from perdure.v1.failure_pb2 import Failure, TimeoutType
 from perdure.v1.payload_pb2 import Payload
 from perdure.v1.workflow_service_pb2 import (
     CancelWorkflowRequest,
+    ContinueAsNewRequest,
+    PauseWorkflowRequest,
     ScheduleActivityRequest,
     SignalWorkflowRequest,
     StartWorkflowRequest,
+    UnpauseWorkflowRequest,
 )
 from perdure_server.core import (
     activity,
@@ -28,6 +31,7 @@ from perdure_server.core import (
     external,
     fields,
     messages,
+    pause,
     signal,
     snapshot,
     timer,
@@ -46,6 +50,7 @@ from perdure_server.core.limits import COMMANDS_MAX
 from perdure_server.core.model import (
     Activity,
     Message,
+    Run,
     RunStatus,
     Task,
     TaskKind,
@@ -61,10 +66,12 @@ __all__ = [
     "decide_activity_failed",
     "decide_cancel",
     "decide_commands",
+    "decide_continue_as_new",
     "decide_heartbeat",
     "decide_lease_expired",
     "decide_message",
     "decide_message_returned",
+    "decide_pause",
     "decide_replacement",
     "decide_schedule_activity",
     "decide_signal",
@@ -73,6 +80,7 @@ __all__ = [
     "decide_task_lost",
     "decide_terminate",
     "decide_timer_due",
+    "decide_unpause",
     "decide_workflow_task_failed",
     "normalize_start",
 ]
@@ -91,6 +99,7 @@ _COMMANDS: Final[dict[str, Callable[[CommandBatch, Any], None]]] = {
     "complete_workflow": closing.complete,
     "fail_workflow": closing.fail,
     "cancel_workflow": closing.cancel,
+    "continue_as_new": closing.continue_as_new,
 }
 """The function of each command, by its name in the oneof."""
 _MUTE: Final = frozenset({"upsert_search_attributes", "record_snapshot"})
@@ -127,6 +136,31 @@ def decide_cancel(draft: Draft, request: CancelWorkflowRequest, now_us: int) -> 
     return draft.run.status
 
 
+def decide_pause(draft: Draft, request: PauseWorkflowRequest, now_us: int) -> RunStatus:
+    """Holds the run back and returns its status. Raises `WorkflowClosed`."""
+    if draft.run.status.is_closed:
+        raise WorkflowClosed(f"{_closed(draft)}; there is nothing to pause")
+    pause.pause(draft, request, now_us)
+    return draft.run.status
+
+
+def decide_unpause(draft: Draft, request: UnpauseWorkflowRequest, now_us: int) -> RunStatus:
+    """Lets the run go on and returns its status. Raises `WorkflowClosed`."""
+    if draft.run.status.is_closed:
+        raise WorkflowClosed(f"{_closed(draft)}; there is nothing to unpause")
+    pause.unpause(draft, request, now_us)
+    return draft.run.status
+
+
+def decide_continue_as_new(
+    draft: Draft, request: ContinueAsNewRequest, *, next_run: NextRun, now_us: int
+) -> Run:
+    """Closes the run for another with a new history, which it returns. Raises `WorkflowClosed`."""
+    if draft.run.status.is_closed:
+        raise WorkflowClosed(f"{_closed(draft)}; start the workflow again")
+    return closing.continue_from_outside(draft, request, next_run=next_run, now_us=now_us)
+
+
 def decide_terminate(draft: Draft, reason: str, now_us: int) -> None:
     """Ends the run. Raises `WorkflowNotFound` when it has ended."""
     _require_open(draft)
@@ -154,12 +188,13 @@ def decide_commands(
     *,
     next_run: NextRun,
     new_runs: Sequence[NextRun] = (),
+    frames: Mapping[int, bytes] | None = None,
     now_us: int,
 ) -> None:
     """Applies the commands of a workflow task.
 
     The report already accepted, sent again, changes nothing. `new_runs` has ids for each child that
-    the commands start.
+    the commands start, `frames` the stored signals that the commands name.
 
     Raises `StaleTask` when the lease is not current, and `InvalidCommand` for the first command
     that is malformed.
@@ -169,7 +204,7 @@ def decide_commands(
         return
     fields.check_count("commands", len(commands), COMMANDS_MAX)
     workflow_task.accept(draft, task, token.seen_seq, now_us)
-    batch = CommandBatch(draft, next_run, now_us, iter(new_runs))
+    batch = CommandBatch(draft, next_run, now_us, iter(new_runs), frames or {})
     for index, command in enumerate(commands):
         _apply_command(batch, command, index)
     if batch.upserted and all(command.WhichOneof("command") in _MUTE for command in commands):

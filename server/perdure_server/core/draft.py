@@ -232,7 +232,9 @@ class Draft:
         self.rows.activities.own[seq] = None
 
     def put_task(self, task: Task) -> None:
-        """Writes a task."""
+        """Writes a task; a paused run keeps it from workers, unless one has it."""
+        if self.run.status is RunStatus.PAUSED and task.session_id is None:
+            task = task.held_back()
         self.rows.tasks.own[task.kind, task.seq] = task
 
     def drop_task(self, kind: TaskKind, seq: int) -> None:

@@ -172,7 +172,8 @@ class Task:
     It is ready when `session_id` is None and `ready_at_us` has passed, else leased. `lease` grows
     with every hand-out and is never used again for the same run, kind and seq. `lease_until_us` is
     when the lease ends by itself: for an activity the earlier of start-to-close and heartbeat
-    timeout, for a workflow task only if a poll took it.
+    timeout, for a workflow task only if a poll took it. What a paused run keeps from workers has an
+    empty session and no instant of a lease.
     """
 
     run_id: str
@@ -219,6 +220,20 @@ class Task:
             leased_at_us=now_us,
             lease_until_us=None if limit_us is None else now_us + limit_us,
         )
+
+    @property
+    def is_held_back(self) -> bool:
+        """Whether the task is kept from workers; nobody has its lease."""
+        return self.session_id == DETACHED and self.leased_at_us is None
+
+    @property
+    def is_free(self) -> bool:
+        """Whether no worker has the task."""
+        return self.session_id is None or self.is_held_back
+
+    def held_back(self) -> Task:
+        """Returns a task that no worker has as kept from workers, under the next lease number."""
+        return replace(self, session_id=DETACHED, lease=self.lease + 1)
 
     @property
     def lane(self) -> Lane:

@@ -10,6 +10,11 @@ from perdure_server.core.model import Run, RunStatus, Timer, TimerKind
 from perdure_server.core.times import from_duration, from_timestamp, to_duration
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from perdure.v1.command_pb2 import ContinueAsNew
+    from perdure.v1.history_pb2 import SignalReceived
+    from perdure.v1.workflow_service_pb2 import ContinueAsNewRequest
     from perdure_server.core.draft import Draft, NextRun
 
 
@@ -32,6 +37,42 @@ def open_run(draft: Draft, started: WorkflowStarted, now_us: int) -> None:
 
 def open_next_run(draft: Draft, delay_us: int, *, next_run: NextRun, now_us: int) -> None:
     """Adds the run that tries again after `delay_us`, and names it in the run that failed."""
+    started = WorkflowStarted()
+    started.CopyFrom(draft.started())
+    started.attempt = draft.run.attempt + 1
+    started.start_delay.CopyFrom(to_duration(delay_us))
+    _follow(draft, started, signals=(), next_run=next_run, now_us=now_us)
+
+
+def open_continuation(
+    draft: Draft,
+    wanted: ContinueAsNew | ContinueAsNewRequest,
+    *,
+    signals: Sequence[SignalReceived],
+    next_run: NextRun,
+    now_us: int,
+) -> None:
+    """Adds the run that goes on with a new history, and names it in the run that is left."""
+    started = WorkflowStarted()
+    started.CopyFrom(draft.started())
+    started.attempt = 1
+    started.workflow_type = wanted.workflow_type or draft.run.workflow_type
+    started.task_queue = wanted.task_queue or draft.run.task_queue
+    started.ClearField("start_delay")
+    started.ClearField("input")
+    if wanted.HasField("input"):
+        started.input.CopyFrom(wanted.input)
+    _follow(draft, started, signals=signals, next_run=next_run, now_us=now_us)
+
+
+def _follow(
+    draft: Draft,
+    started: WorkflowStarted,
+    *,
+    signals: Sequence[SignalReceived],
+    next_run: NextRun,
+    now_us: int,
+) -> None:
     run = draft.run
     now_us = draft.instant(now_us)
     follower = draft.new(
@@ -39,12 +80,12 @@ def open_next_run(draft: Draft, delay_us: int, *, next_run: NextRun, now_us: int
             run_id=next_run.run_id,
             namespace=run.namespace,
             workflow_id=run.workflow_id,
-            workflow_type=run.workflow_type,
-            task_queue=run.task_queue,
+            workflow_type=started.workflow_type,
+            task_queue=started.task_queue,
             generation=run.generation + 1,
             status=RunStatus.PENDING,
             version=0,
-            attempt=run.attempt + 1,
+            attempt=started.attempt,
             priority=run.priority,
             created_at_us=now_us,
             updated_at_us=now_us,
@@ -53,14 +94,12 @@ def open_next_run(draft: Draft, delay_us: int, *, next_run: NextRun, now_us: int
             parent_seq=run.parent_seq,
         )
     )
-    started = WorkflowStarted()
-    started.CopyFrom(draft.started())
     started.seed = next_run.seed
-    started.attempt = run.attempt + 1
     started.previous_run_id = run.run_id
     started.search_attributes.ParseFromString(run.attributes)
-    started.start_delay.CopyFrom(to_duration(delay_us))
     open_run(follower, started, now_us)
+    for signal in signals:
+        follower.append(now_us, signal_received=signal)
     follower.settle(now_us, next_run)
     run.next_run_id = next_run.run_id
     draft.next_runs.append(follower)

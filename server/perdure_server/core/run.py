@@ -50,11 +50,14 @@ _RESOLUTIONS: Final = (
     "cancel_workflow_delivered",
     "cancel_workflow_failed",
 )
+_UNHEARD: Final = frozenset({"workflow_paused", "workflow_unpaused"})
+"""Events that the code is not run to learn of, although it did not cause them."""
 _CLOSINGS: Final = {
     "workflow_failed": RunStatus.FAILED,
     "workflow_cancelled": RunStatus.CANCELLED,
     "workflow_terminated": RunStatus.TERMINATED,
     "workflow_timed_out": RunStatus.TIMED_OUT,
+    "workflow_continued_as_new": RunStatus.CONTINUED_AS_NEW,
 }
 
 RUN_TRANSITIONS: Final[dict[tuple[RunStatus | None, str], RunStatus]] = {
@@ -69,6 +72,16 @@ RUN_TRANSITIONS: Final[dict[tuple[RunStatus | None, str], RunStatus]] = {
     },
     (RunStatus.RUNNING, "workflow_completed"): RunStatus.COMPLETED,
     **{(RunStatus.RUNNING, kind): status for kind, status in _CLOSINGS.items()},
+    (RunStatus.PENDING, "workflow_paused"): RunStatus.PAUSED,
+    (RunStatus.RUNNING, "workflow_paused"): RunStatus.PAUSED,
+    **{
+        (RunStatus.PAUSED, kind): RunStatus.PAUSED
+        for kind in (TASK_ACCEPTED, *_ARRIVALS, *sorted(COMMAND_KINDS), *_RESOLUTIONS)
+    },
+    (RunStatus.PAUSED, "workflow_completed"): RunStatus.COMPLETED,
+    **{(RunStatus.PAUSED, kind): status for kind, status in _CLOSINGS.items()},
+    # Or PENDING, when the code has never run.
+    (RunStatus.PAUSED, "workflow_unpaused"): RunStatus.RUNNING,
 }
 """Where an event leads. No row leaves a terminal status."""
 
@@ -85,6 +98,8 @@ def apply(
     defect of the caller.
     """
     status = RUN_TRANSITIONS[run.status if run.history_length else None, kind]
+    if kind == "workflow_unpaused" and run.started_at_us is None:
+        status = RunStatus.PENDING
     run.status = status
     run.updated_at_us = max(at_us, run.updated_at_us)
     if kind == TASK_ACCEPTED:
@@ -94,7 +109,7 @@ def apply(
         return
     run.history_length = seq
     run.history_bytes += size
-    if kind not in COMMAND_KINDS and not external:
+    if kind not in COMMAND_KINDS | _UNHEARD and not external:
         run.stimulus_seq = seq
     if kind == "workflow_cancel_requested":
         run.cancel_requested = True

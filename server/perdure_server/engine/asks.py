@@ -6,6 +6,7 @@ another may have begun in the same commit; the refusal stands only if none has.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +26,7 @@ from perdure_server.engine.requests import (
     request_key,
 )
 from perdure_server.engine.runs import Runs
-from perdure_server.engine.stimuli import Stimulus, answer_as
+from perdure_server.engine.stimuli import Stimulus, answer_as, stimulus_of
 from perdure_server.store.contract import Store
 
 Decision = Callable[[Draft, int], Message]
@@ -84,6 +85,13 @@ class Asks:
             self._ask(asked, run_id)
         else:
             self._look_up_beside(asked, "", missing(request))
+
+    async def ask(self, request: Any, decision: Decision, *, kind: type[Message]) -> Any:
+        """Does the same and waits for the answer, a message of `kind`."""
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        waiter = stimulus_of(future, decision)
+        self.begin(request, decision, kind=kind, resolve=waiter.resolve, reject=waiter.reject)
+        return await future
 
     def _ask(self, asked: Asked, run_id: str) -> None:
         def refused(error: Exception) -> None:

@@ -9,7 +9,7 @@ from perdure.v1 import workflow_pb2
 from perdure.v1.activity_pb2 import Activity as ActivityInfo
 from perdure.v1.activity_pb2 import ActivityStatus
 from perdure.v1.failure_pb2 import Failure, FailureKind
-from perdure.v1.history_pb2 import ActivityScheduled, HistoryEvent
+from perdure.v1.history_pb2 import ActivityScheduled, HistoryEvent, WorkflowPaused
 from perdure.v1.payload_pb2 import Payload
 from perdure.v1.workflow_pb2 import (
     PendingTimer,
@@ -224,6 +224,9 @@ def _record(run: Run) -> Workflow:
         previous_run_id=run.previous_run_id,
         priority=run.priority,
     )
+    if run.pause:
+        paused = WorkflowPaused.FromString(run.pause)
+        record.pause.reason, record.pause.identity = paused.reason, paused.identity
     if run.started_at_us is not None:
         record.started_at.CopyFrom(to_timestamp(run.started_at_us))
     if run.closed_at_us is not None:

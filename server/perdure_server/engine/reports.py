@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from perdure.v1.worker_service_pb2 import ReportResult, TaskReport
@@ -121,8 +121,14 @@ class Reports:
                 self._dispatcher.stick(session, token.run_id, token.seen_seq)
                 resolve = self._unsticking_closed(session, token, resolve)
                 reject = self._unsticking(session, token, reject)
+            endings = _ENDINGS.get(kind or "", frozenset())
+            commands = report.workflow_task_completed.commands
+            if kind == "workflow_task_completed" and _named_signals(commands):
+                job = self._with_signals(token, commands, resolve, reject)
+                self._background.spawn(job, "read the signals that go on")
+                return
             stimulus = Stimulus(self._decision(token, report), resolve, reject)
-            self.submit(token, stimulus, _ENDINGS.get(kind or "", frozenset()))
+            self.submit(token, stimulus, endings)
 
     def _unsticking(self, session: Session, token: TaskToken, reject: Reject) -> Reject:
         def unstick(error: Exception) -> None:
@@ -159,13 +165,46 @@ class Reports:
                 return lambda d, _now: decide.decide_activity_detached(d, token)
         raise InvalidRequest("nothing is set; say what became of the task", "report")
 
-    def commands(self, token: TaskToken, commands: Any) -> Callable[[Draft, int], Any]:
-        """Returns the decision that applies the commands of a workflow task."""
+    async def named_signals(self, token: TaskToken, commands: Any) -> dict[int, bytes]:
+        """Reads the signals that commands name, which may be from long ago, by number."""
+        named = _named_signals(commands)
+        if not named:
+            return {}
+        found: dict[int, bytes] = {}
+        async for rows in history_pages(self._store, token.run_id, after_seq=min(named) - 1):
+            found.update({row.seq: row.frame for row in rows if row.seq in named})
+            if rows[-1].seq >= max(named):
+                break
+        return found
+
+    async def _with_signals(
+        self, token: TaskToken, commands: Any, resolve: Resolve, reject: Reject
+    ) -> None:
+        try:
+            frames = await self.named_signals(token, commands)
+        except DomainError as error:
+            reject(error)
+            return
+        self.submit(token, Stimulus(self.commands(token, commands, frames), resolve, reject))
+
+    def commands(
+        self, token: TaskToken, commands: Any, frames: Mapping[int, bytes] | None = None
+    ) -> Callable[[Draft, int], Any]:
+        """Returns the decision that applies the commands of a workflow task.
+
+        `frames` are the stored signals that the commands name.
+        """
         next_run = self._runs.next_run()
         children = sum(each.HasField("start_child_workflow") for each in commands)
         new_runs = [self._runs.next_run() for _ in range(children)]
         return lambda draft, now_us: decide.decide_commands(
-            draft, token, commands, next_run=next_run, new_runs=new_runs, now_us=now_us
+            draft,
+            token,
+            commands,
+            next_run=next_run,
+            new_runs=new_runs,
+            frames=frames,
+            now_us=now_us,
         )
 
     def _resend(self, session: Session | None, token: TaskToken, resolve: Resolve) -> None:
@@ -208,3 +247,13 @@ def refusal(report_id: int, error: Exception) -> ReportResult:
     return ReportResult(
         report_id=report_id, reason=_INTERNAL, message="the server failed; its log has more"
     )
+
+
+def _named_signals(commands: Any) -> set[int]:
+    """The numbers of the signals that are to go on with the next run."""
+    return {
+        max(signal.event_seq, 1)
+        for command in commands
+        if command.HasField("continue_as_new")
+        for signal in command.continue_as_new.unconsumed_signals
+    }

@@ -140,7 +140,8 @@ class Workers:
     ) -> pb.CompleteWorkflowTaskResponse:
         """Applies the commands of a workflow task, found by token or by workflow and worker."""
         token = await self._token_of(request)
-        await self._submit(token, self._reports.commands(token, request.commands))
+        frames = await self._reports.named_signals(token, request.commands)
+        await self._submit(token, self._reports.commands(token, request.commands, frames))
         return pb.CompleteWorkflowTaskResponse()
 
     async def fail_workflow_task(

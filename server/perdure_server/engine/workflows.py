@@ -169,6 +169,45 @@ class Workflows:
         answer: pb.CancelWorkflowResponse = await future
         return answer
 
+    async def pause(self, request: pb.PauseWorkflowRequest) -> pb.PauseWorkflowResponse:
+        """Holds a run back."""
+
+        def decision(draft: Draft, now_us: int) -> Message:
+            status = decide.decide_pause(draft, request, now_us)
+            return pb.PauseWorkflowResponse(status=status_of(status))
+
+        answer: pb.PauseWorkflowResponse = await self._asks.ask(
+            request, decision, kind=pb.PauseWorkflowResponse
+        )
+        return answer
+
+    async def unpause(self, request: pb.UnpauseWorkflowRequest) -> pb.UnpauseWorkflowResponse:
+        """Lets a paused run go on."""
+
+        def decision(draft: Draft, now_us: int) -> Message:
+            status = decide.decide_unpause(draft, request, now_us)
+            return pb.UnpauseWorkflowResponse(status=status_of(status))
+
+        answer: pb.UnpauseWorkflowResponse = await self._asks.ask(
+            request, decision, kind=pb.UnpauseWorkflowResponse
+        )
+        return answer
+
+    async def continue_as_new(self, request: pb.ContinueAsNewRequest) -> pb.ContinueAsNewResponse:
+        """Closes a run for another one with a new history."""
+        next_run = self._runs.next_run()
+
+        def decision(draft: Draft, now_us: int) -> Message:
+            run = decide.decide_continue_as_new(draft, request, next_run=next_run, now_us=now_us)
+            return pb.ContinueAsNewResponse(
+                workflow_id=run.workflow_id, run_id=run.run_id, status=status_of(run.status)
+            )
+
+        answer: pb.ContinueAsNewResponse = await self._asks.ask(
+            request, decision, kind=pb.ContinueAsNewResponse
+        )
+        return answer
+
     async def terminate(self, request: pb.TerminateWorkflowRequest) -> pb.TerminateWorkflowResponse:
         """Ends a run now."""
 
@@ -176,16 +215,9 @@ class Workflows:
             decide.decide_terminate(draft, request.reason, now_us)
             return pb.TerminateWorkflowResponse()
 
-        future = _future()
-        waiter = stimulus_of(future, _nothing)
-        self._asks.begin(
-            request,
-            decision,
-            kind=pb.TerminateWorkflowResponse,
-            resolve=waiter.resolve,
-            reject=waiter.reject,
+        answer: pb.TerminateWorkflowResponse = await self._asks.ask(
+            request, decision, kind=pb.TerminateWorkflowResponse
         )
-        answer: pb.TerminateWorkflowResponse = await future
         return answer
 
     def session(

@@ -11,6 +11,7 @@ import typer
 from perdure._cli import show
 from perdure._cli.ask import state
 from perdure._cli.calls import ask, call_once, talk
+from perdure._cli.course import continue_as_new, pause, unpause
 from perdure._cli.description import print_description
 from perdure._cli.events import (
     KINDS,
@@ -54,6 +55,9 @@ app = typer.Typer(no_args_is_help=True, help="Start workflows, talk to them, loo
 
 app.command()(count)
 app.command()(state)
+app.command()(pause)
+app.command()(unpause)
+app.command("continue-as-new")(continue_as_new)
 
 
 class Status(StrEnum):

@@ -22,6 +22,7 @@ from perdure.v1.command_pb2 import (
     CancelWorkflow,
     Command,
     CompleteWorkflow,
+    ContinueAsNew,
     FailWorkflow,
     ScheduleActivity,
     ScheduleTimer,
@@ -345,6 +346,35 @@ class CancelRequest(CloseRequest):
     def to_proto(self) -> Command:
         cancel = CancelWorkflow(unconsumed_signals=self.unconsumed())
         return Command(cancel_workflow=cancel, source=self.source)
+
+
+class ContinueRequest(CloseRequest):
+    """ContinueAsNew."""
+
+    __slots__ = ("task_queue", "value", "workflow_type")
+
+    KIND = "continue_as_new"
+    EVENT = "workflow_continued_as_new"
+
+    def __init__(
+        self, value: Payload | None, source: str, *, workflow_type: str = "", task_queue: str = ""
+    ) -> None:
+        super().__init__(source)
+        self.value = value
+        self.workflow_type = workflow_type
+        self.task_queue = task_queue
+
+    def describe(self) -> str:
+        return "ContinueAsNew"
+
+    def to_proto(self) -> Command:
+        go_on = ContinueAsNew(
+            input=self.value,
+            workflow_type=self.workflow_type,
+            task_queue=self.task_queue,
+            unconsumed_signals=self.unconsumed(),
+        )
+        return Command(continue_as_new=go_on, source=self.source)
 
 
 def describe_work(what: str, seq: int, name: str = "") -> str:

@@ -15,7 +15,14 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 from perdure._failures import to_failure
-from perdure._replay.commands import CancelRequest, CloseRequest, CompleteRequest, FailRequest
+from perdure._replay.commands import (
+    CancelRequest,
+    CloseRequest,
+    CompleteRequest,
+    ContinueRequest,
+    FailRequest,
+)
+from perdure._replay.continuation import NOTHING, ContinueAsNew
 from perdure._replay.loop import NumberedTask
 from perdure._replay.run import Identity, Run
 from perdure._replay.signals import Letter
@@ -48,7 +55,15 @@ ACTIVITY_ENDS: Final = frozenset(
     {"activity_completed", "activity_failed", "activity_timed_out", "activity_cancelled"}
 )
 ACTIVITY_EVENTS: Final = ACTIVITY_ENDS | {"activity_scheduled", "activity_cancel_requested"}
-CLOSINGS: Final = frozenset({"workflow_completed", "workflow_failed", "workflow_cancelled"})
+CLOSINGS: Final = frozenset(
+    {
+        "workflow_completed",
+        "workflow_failed",
+        "workflow_cancelled",
+        "workflow_continued_as_new",
+    }
+)
+UNHEARD: Final = frozenset({"workflow_paused", "workflow_unpaused"})
 ENGINE_CLOSINGS: Final = frozenset({"workflow_terminated", "workflow_timed_out"})
 
 
@@ -251,6 +266,8 @@ class Machine:
             call = WorkflowCall(arguments=arguments, headers=headers)
             result = await chained(run.interceptors, "execute_workflow", self._execute)(call)
             closing: CloseRequest = CompleteRequest(run.converter.encode(result), self._line())
+        except ContinueAsNew as wanted:
+            closing = self._continue(wanted)
         except asyncio.CancelledError as error:
             closing = CancelRequest(self._line()) if self._cancel_requested else self._failed(error)
         except Exception as error:  # noqa: BLE001 -- whatever the code raises fails the workflow
@@ -289,6 +306,17 @@ class Machine:
         if inspect.isawaitable(result):
             await result
 
+    def _continue(self, wanted: ContinueAsNew) -> CloseRequest:
+        try:
+            return ContinueRequest(
+                None if wanted.value is NOTHING else self._run.converter.encode(wanted.value),
+                self._line(),
+                workflow_type=wanted.workflow_type,
+                task_queue=wanted.task_queue,
+            )
+        except PayloadError as error:
+            return self._failed(error)
+
     def _failed(self, error: BaseException) -> FailRequest:
         return FailRequest(to_failure(error, self._run.converter), self._line())
 
@@ -303,6 +331,8 @@ class Machine:
     def _by_engine(self, event: HistoryEvent, kind: str) -> bool:
         if kind == "workflow_failed":
             return event.workflow_failed.failure.kind == FailureKind.FAILURE_KIND_LIMIT
+        if kind == "workflow_continued_as_new":
+            return event.workflow_continued_as_new.external
         if kind == "workflow_cancelled":
             # The engine cancels a run whose code has never run, which left no command behind.
             return self._run.journal.recorded == 0
@@ -333,8 +363,10 @@ class Machine:
 
 
 def _is_external(event: HistoryEvent, kind: str | None) -> bool:
-    """Whether an event is of an activity from outside, for which the code neither asks nor waits.
+    """Whether the code neither asked for an event nor waits for it: a pause, or an activity.
 
-    Its number is negative.
+    The number of an activity from outside is negative.
     """
-    return kind in ACTIVITY_EVENTS and getattr(event, str(kind)).activity_seq < 0
+    return kind in UNHEARD or (
+        kind in ACTIVITY_EVENTS and getattr(event, str(kind)).activity_seq < 0
+    )

@@ -18,7 +18,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Command(_message.Message):
-    __slots__ = ("schedule_activity", "cancel_activity", "schedule_timer", "cancel_timer", "wait_for_signal", "upsert_search_attributes", "record_snapshot", "start_child_workflow", "cancel_child", "signal_workflow", "complete_workflow", "fail_workflow", "cancel_workflow", "source")
+    __slots__ = ("schedule_activity", "cancel_activity", "schedule_timer", "cancel_timer", "wait_for_signal", "upsert_search_attributes", "record_snapshot", "start_child_workflow", "cancel_child", "signal_workflow", "complete_workflow", "fail_workflow", "cancel_workflow", "continue_as_new", "source")
     SCHEDULE_ACTIVITY_FIELD_NUMBER: _ClassVar[int]
     CANCEL_ACTIVITY_FIELD_NUMBER: _ClassVar[int]
     SCHEDULE_TIMER_FIELD_NUMBER: _ClassVar[int]
@@ -32,6 +32,7 @@ class Command(_message.Message):
     COMPLETE_WORKFLOW_FIELD_NUMBER: _ClassVar[int]
     FAIL_WORKFLOW_FIELD_NUMBER: _ClassVar[int]
     CANCEL_WORKFLOW_FIELD_NUMBER: _ClassVar[int]
+    CONTINUE_AS_NEW_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     schedule_activity: ScheduleActivity
     cancel_activity: CancelActivity
@@ -46,8 +47,9 @@ class Command(_message.Message):
     complete_workflow: CompleteWorkflow
     fail_workflow: FailWorkflow
     cancel_workflow: CancelWorkflow
+    continue_as_new: ContinueAsNew
     source: str
-    def __init__(self, schedule_activity: _Optional[_Union[ScheduleActivity, _Mapping]] = ..., cancel_activity: _Optional[_Union[CancelActivity, _Mapping]] = ..., schedule_timer: _Optional[_Union[ScheduleTimer, _Mapping]] = ..., cancel_timer: _Optional[_Union[CancelTimer, _Mapping]] = ..., wait_for_signal: _Optional[_Union[WaitForSignal, _Mapping]] = ..., upsert_search_attributes: _Optional[_Union[UpsertSearchAttributes, _Mapping]] = ..., record_snapshot: _Optional[_Union[RecordSnapshot, _Mapping]] = ..., start_child_workflow: _Optional[_Union[StartChildWorkflow, _Mapping]] = ..., cancel_child: _Optional[_Union[CancelChild, _Mapping]] = ..., signal_workflow: _Optional[_Union[SignalWorkflow, _Mapping]] = ..., complete_workflow: _Optional[_Union[CompleteWorkflow, _Mapping]] = ..., fail_workflow: _Optional[_Union[FailWorkflow, _Mapping]] = ..., cancel_workflow: _Optional[_Union[CancelWorkflow, _Mapping]] = ..., source: _Optional[str] = ...) -> None: ...
+    def __init__(self, schedule_activity: _Optional[_Union[ScheduleActivity, _Mapping]] = ..., cancel_activity: _Optional[_Union[CancelActivity, _Mapping]] = ..., schedule_timer: _Optional[_Union[ScheduleTimer, _Mapping]] = ..., cancel_timer: _Optional[_Union[CancelTimer, _Mapping]] = ..., wait_for_signal: _Optional[_Union[WaitForSignal, _Mapping]] = ..., upsert_search_attributes: _Optional[_Union[UpsertSearchAttributes, _Mapping]] = ..., record_snapshot: _Optional[_Union[RecordSnapshot, _Mapping]] = ..., start_child_workflow: _Optional[_Union[StartChildWorkflow, _Mapping]] = ..., cancel_child: _Optional[_Union[CancelChild, _Mapping]] = ..., signal_workflow: _Optional[_Union[SignalWorkflow, _Mapping]] = ..., complete_workflow: _Optional[_Union[CompleteWorkflow, _Mapping]] = ..., fail_workflow: _Optional[_Union[FailWorkflow, _Mapping]] = ..., cancel_workflow: _Optional[_Union[CancelWorkflow, _Mapping]] = ..., continue_as_new: _Optional[_Union[ContinueAsNew, _Mapping]] = ..., source: _Optional[str] = ...) -> None: ...
 
 class ScheduleActivity(_message.Message):
     __slots__ = ("seq", "name", "task_queue", "input", "options", "priority", "headers")
@@ -186,3 +188,15 @@ class CancelWorkflow(_message.Message):
     UNCONSUMED_SIGNALS_FIELD_NUMBER: _ClassVar[int]
     unconsumed_signals: _containers.RepeatedCompositeFieldContainer[_history_pb2.UnhandledSignal]
     def __init__(self, unconsumed_signals: _Optional[_Iterable[_Union[_history_pb2.UnhandledSignal, _Mapping]]] = ...) -> None: ...
+
+class ContinueAsNew(_message.Message):
+    __slots__ = ("input", "workflow_type", "task_queue", "unconsumed_signals")
+    INPUT_FIELD_NUMBER: _ClassVar[int]
+    WORKFLOW_TYPE_FIELD_NUMBER: _ClassVar[int]
+    TASK_QUEUE_FIELD_NUMBER: _ClassVar[int]
+    UNCONSUMED_SIGNALS_FIELD_NUMBER: _ClassVar[int]
+    input: _payload_pb2.Payload
+    workflow_type: str
+    task_queue: str
+    unconsumed_signals: _containers.RepeatedCompositeFieldContainer[_history_pb2.UnhandledSignal]
+    def __init__(self, input: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., workflow_type: _Optional[str] = ..., task_queue: _Optional[str] = ..., unconsumed_signals: _Optional[_Iterable[_Union[_history_pb2.UnhandledSignal, _Mapping]]] = ...) -> None: ...

@@ -24,7 +24,7 @@ class History(_message.Message):
     def __init__(self, events: _Optional[_Iterable[_Union[HistoryEvent, _Mapping]]] = ...) -> None: ...
 
 class HistoryEvent(_message.Message):
-    __slots__ = ("seq", "timestamp", "workflow_started", "workflow_completed", "workflow_failed", "workflow_cancelled", "workflow_terminated", "workflow_timed_out", "workflow_cancel_requested", "signal_received", "workflow_awaiting_signal", "activity_scheduled", "activity_completed", "activity_failed", "activity_timed_out", "activity_cancelled", "activity_cancel_requested", "child_workflow_started", "child_workflow_completed", "child_workflow_failed", "signal_workflow_initiated", "signal_workflow_delivered", "signal_workflow_failed", "cancel_workflow_initiated", "cancel_workflow_delivered", "cancel_workflow_failed", "timer_scheduled", "timer_fired", "timer_cancelled", "search_attributes_upserted")
+    __slots__ = ("seq", "timestamp", "workflow_started", "workflow_completed", "workflow_failed", "workflow_cancelled", "workflow_terminated", "workflow_timed_out", "workflow_cancel_requested", "workflow_paused", "workflow_unpaused", "workflow_continued_as_new", "signal_received", "workflow_awaiting_signal", "activity_scheduled", "activity_completed", "activity_failed", "activity_timed_out", "activity_cancelled", "activity_cancel_requested", "child_workflow_started", "child_workflow_completed", "child_workflow_failed", "signal_workflow_initiated", "signal_workflow_delivered", "signal_workflow_failed", "cancel_workflow_initiated", "cancel_workflow_delivered", "cancel_workflow_failed", "timer_scheduled", "timer_fired", "timer_cancelled", "search_attributes_upserted")
     SEQ_FIELD_NUMBER: _ClassVar[int]
     TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
     WORKFLOW_STARTED_FIELD_NUMBER: _ClassVar[int]
@@ -34,6 +34,9 @@ class HistoryEvent(_message.Message):
     WORKFLOW_TERMINATED_FIELD_NUMBER: _ClassVar[int]
     WORKFLOW_TIMED_OUT_FIELD_NUMBER: _ClassVar[int]
     WORKFLOW_CANCEL_REQUESTED_FIELD_NUMBER: _ClassVar[int]
+    WORKFLOW_PAUSED_FIELD_NUMBER: _ClassVar[int]
+    WORKFLOW_UNPAUSED_FIELD_NUMBER: _ClassVar[int]
+    WORKFLOW_CONTINUED_AS_NEW_FIELD_NUMBER: _ClassVar[int]
     SIGNAL_RECEIVED_FIELD_NUMBER: _ClassVar[int]
     WORKFLOW_AWAITING_SIGNAL_FIELD_NUMBER: _ClassVar[int]
     ACTIVITY_SCHEDULED_FIELD_NUMBER: _ClassVar[int]
@@ -64,6 +67,9 @@ class HistoryEvent(_message.Message):
     workflow_terminated: WorkflowTerminated
     workflow_timed_out: WorkflowTimedOut
     workflow_cancel_requested: WorkflowCancelRequested
+    workflow_paused: WorkflowPaused
+    workflow_unpaused: WorkflowUnpaused
+    workflow_continued_as_new: WorkflowContinuedAsNew
     signal_received: SignalReceived
     workflow_awaiting_signal: WorkflowAwaitingSignal
     activity_scheduled: ActivityScheduled
@@ -85,7 +91,7 @@ class HistoryEvent(_message.Message):
     timer_fired: TimerFired
     timer_cancelled: TimerCancelled
     search_attributes_upserted: SearchAttributesUpserted
-    def __init__(self, seq: _Optional[int] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., workflow_started: _Optional[_Union[WorkflowStarted, _Mapping]] = ..., workflow_completed: _Optional[_Union[WorkflowCompleted, _Mapping]] = ..., workflow_failed: _Optional[_Union[WorkflowFailed, _Mapping]] = ..., workflow_cancelled: _Optional[_Union[WorkflowCancelled, _Mapping]] = ..., workflow_terminated: _Optional[_Union[WorkflowTerminated, _Mapping]] = ..., workflow_timed_out: _Optional[_Union[WorkflowTimedOut, _Mapping]] = ..., workflow_cancel_requested: _Optional[_Union[WorkflowCancelRequested, _Mapping]] = ..., signal_received: _Optional[_Union[SignalReceived, _Mapping]] = ..., workflow_awaiting_signal: _Optional[_Union[WorkflowAwaitingSignal, _Mapping]] = ..., activity_scheduled: _Optional[_Union[ActivityScheduled, _Mapping]] = ..., activity_completed: _Optional[_Union[ActivityCompleted, _Mapping]] = ..., activity_failed: _Optional[_Union[ActivityFailed, _Mapping]] = ..., activity_timed_out: _Optional[_Union[ActivityTimedOut, _Mapping]] = ..., activity_cancelled: _Optional[_Union[ActivityCancelled, _Mapping]] = ..., activity_cancel_requested: _Optional[_Union[ActivityCancelRequested, _Mapping]] = ..., child_workflow_started: _Optional[_Union[ChildWorkflowStarted, _Mapping]] = ..., child_workflow_completed: _Optional[_Union[ChildWorkflowCompleted, _Mapping]] = ..., child_workflow_failed: _Optional[_Union[ChildWorkflowFailed, _Mapping]] = ..., signal_workflow_initiated: _Optional[_Union[SignalWorkflowInitiated, _Mapping]] = ..., signal_workflow_delivered: _Optional[_Union[SignalWorkflowDelivered, _Mapping]] = ..., signal_workflow_failed: _Optional[_Union[SignalWorkflowFailed, _Mapping]] = ..., cancel_workflow_initiated: _Optional[_Union[CancelWorkflowInitiated, _Mapping]] = ..., cancel_workflow_delivered: _Optional[_Union[CancelWorkflowDelivered, _Mapping]] = ..., cancel_workflow_failed: _Optional[_Union[CancelWorkflowFailed, _Mapping]] = ..., timer_scheduled: _Optional[_Union[TimerScheduled, _Mapping]] = ..., timer_fired: _Optional[_Union[TimerFired, _Mapping]] = ..., timer_cancelled: _Optional[_Union[TimerCancelled, _Mapping]] = ..., search_attributes_upserted: _Optional[_Union[SearchAttributesUpserted, _Mapping]] = ...) -> None: ...
+    def __init__(self, seq: _Optional[int] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., workflow_started: _Optional[_Union[WorkflowStarted, _Mapping]] = ..., workflow_completed: _Optional[_Union[WorkflowCompleted, _Mapping]] = ..., workflow_failed: _Optional[_Union[WorkflowFailed, _Mapping]] = ..., workflow_cancelled: _Optional[_Union[WorkflowCancelled, _Mapping]] = ..., workflow_terminated: _Optional[_Union[WorkflowTerminated, _Mapping]] = ..., workflow_timed_out: _Optional[_Union[WorkflowTimedOut, _Mapping]] = ..., workflow_cancel_requested: _Optional[_Union[WorkflowCancelRequested, _Mapping]] = ..., workflow_paused: _Optional[_Union[WorkflowPaused, _Mapping]] = ..., workflow_unpaused: _Optional[_Union[WorkflowUnpaused, _Mapping]] = ..., workflow_continued_as_new: _Optional[_Union[WorkflowContinuedAsNew, _Mapping]] = ..., signal_received: _Optional[_Union[SignalReceived, _Mapping]] = ..., workflow_awaiting_signal: _Optional[_Union[WorkflowAwaitingSignal, _Mapping]] = ..., activity_scheduled: _Optional[_Union[ActivityScheduled, _Mapping]] = ..., activity_completed: _Optional[_Union[ActivityCompleted, _Mapping]] = ..., activity_failed: _Optional[_Union[ActivityFailed, _Mapping]] = ..., activity_timed_out: _Optional[_Union[ActivityTimedOut, _Mapping]] = ..., activity_cancelled: _Optional[_Union[ActivityCancelled, _Mapping]] = ..., activity_cancel_requested: _Optional[_Union[ActivityCancelRequested, _Mapping]] = ..., child_workflow_started: _Optional[_Union[ChildWorkflowStarted, _Mapping]] = ..., child_workflow_completed: _Optional[_Union[ChildWorkflowCompleted, _Mapping]] = ..., child_workflow_failed: _Optional[_Union[ChildWorkflowFailed, _Mapping]] = ..., signal_workflow_initiated: _Optional[_Union[SignalWorkflowInitiated, _Mapping]] = ..., signal_workflow_delivered: _Optional[_Union[SignalWorkflowDelivered, _Mapping]] = ..., signal_workflow_failed: _Optional[_Union[SignalWorkflowFailed, _Mapping]] = ..., cancel_workflow_initiated: _Optional[_Union[CancelWorkflowInitiated, _Mapping]] = ..., cancel_workflow_delivered: _Optional[_Union[CancelWorkflowDelivered, _Mapping]] = ..., cancel_workflow_failed: _Optional[_Union[CancelWorkflowFailed, _Mapping]] = ..., timer_scheduled: _Optional[_Union[TimerScheduled, _Mapping]] = ..., timer_fired: _Optional[_Union[TimerFired, _Mapping]] = ..., timer_cancelled: _Optional[_Union[TimerCancelled, _Mapping]] = ..., search_attributes_upserted: _Optional[_Union[SearchAttributesUpserted, _Mapping]] = ...) -> None: ...
 
 class WorkflowStarted(_message.Message):
     __slots__ = ("workflow_type", "task_queue", "input", "seed", "attempt", "retry_policy", "execution_timeout", "run_timeout", "previous_run_id", "first_run_id", "execution_started_at", "start_delay", "priority", "memo", "search_attributes", "summary", "details", "headers", "parent", "schedule_name", "schedule_due_at")
@@ -202,6 +208,38 @@ class WorkflowCancelRequested(_message.Message):
     reason: str
     deadline: _timestamp_pb2.Timestamp
     def __init__(self, reason: _Optional[str] = ..., deadline: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class WorkflowPaused(_message.Message):
+    __slots__ = ("reason", "identity")
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    identity: str
+    def __init__(self, reason: _Optional[str] = ..., identity: _Optional[str] = ...) -> None: ...
+
+class WorkflowUnpaused(_message.Message):
+    __slots__ = ("reason", "identity")
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    identity: str
+    def __init__(self, reason: _Optional[str] = ..., identity: _Optional[str] = ...) -> None: ...
+
+class WorkflowContinuedAsNew(_message.Message):
+    __slots__ = ("new_run_id", "workflow_type", "task_queue", "input", "carried_signals", "external")
+    NEW_RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    WORKFLOW_TYPE_FIELD_NUMBER: _ClassVar[int]
+    TASK_QUEUE_FIELD_NUMBER: _ClassVar[int]
+    INPUT_FIELD_NUMBER: _ClassVar[int]
+    CARRIED_SIGNALS_FIELD_NUMBER: _ClassVar[int]
+    EXTERNAL_FIELD_NUMBER: _ClassVar[int]
+    new_run_id: str
+    workflow_type: str
+    task_queue: str
+    input: _payload_pb2.Payload
+    carried_signals: _containers.RepeatedCompositeFieldContainer[UnhandledSignal]
+    external: bool
+    def __init__(self, new_run_id: _Optional[str] = ..., workflow_type: _Optional[str] = ..., task_queue: _Optional[str] = ..., input: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., carried_signals: _Optional[_Iterable[_Union[UnhandledSignal, _Mapping]]] = ..., external: _Optional[bool] = ...) -> None: ...
 
 class SignalReceived(_message.Message):
     __slots__ = ("signal_name", "payload")

@@ -70,7 +70,7 @@ PARENT_CLOSE_POLICY_ABANDON: ParentClosePolicy
 PARENT_CLOSE_POLICY_REQUEST_CANCEL: ParentClosePolicy
 
 class Workflow(_message.Message):
-    __slots__ = ("namespace", "workflow_id", "run_id", "workflow_type", "task_queue", "status", "input", "result", "failure", "attempt", "history_length", "created_at", "updated_at", "started_at", "completed_at", "cancel_requested", "next_run_id", "previous_run_id", "priority", "search_attributes", "memo", "summary", "details", "parent_workflow_id", "schedule_name")
+    __slots__ = ("namespace", "workflow_id", "run_id", "workflow_type", "task_queue", "status", "input", "result", "failure", "attempt", "history_length", "created_at", "updated_at", "started_at", "completed_at", "cancel_requested", "next_run_id", "previous_run_id", "priority", "search_attributes", "memo", "summary", "details", "pause", "parent_workflow_id", "schedule_name")
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     WORKFLOW_ID_FIELD_NUMBER: _ClassVar[int]
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
@@ -94,6 +94,7 @@ class Workflow(_message.Message):
     MEMO_FIELD_NUMBER: _ClassVar[int]
     SUMMARY_FIELD_NUMBER: _ClassVar[int]
     DETAILS_FIELD_NUMBER: _ClassVar[int]
+    PAUSE_FIELD_NUMBER: _ClassVar[int]
     PARENT_WORKFLOW_ID_FIELD_NUMBER: _ClassVar[int]
     SCHEDULE_NAME_FIELD_NUMBER: _ClassVar[int]
     namespace: str
@@ -119,9 +120,18 @@ class Workflow(_message.Message):
     memo: _payload_pb2.Payload
     summary: str
     details: str
+    pause: PauseInfo
     parent_workflow_id: str
     schedule_name: str
-    def __init__(self, namespace: _Optional[str] = ..., workflow_id: _Optional[str] = ..., run_id: _Optional[str] = ..., workflow_type: _Optional[str] = ..., task_queue: _Optional[str] = ..., status: _Optional[_Union[WorkflowStatus, str]] = ..., input: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., result: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., failure: _Optional[_Union[_failure_pb2.Failure, _Mapping]] = ..., attempt: _Optional[int] = ..., history_length: _Optional[int] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., completed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., cancel_requested: _Optional[bool] = ..., next_run_id: _Optional[str] = ..., previous_run_id: _Optional[str] = ..., priority: _Optional[int] = ..., search_attributes: _Optional[_Union[_search_attributes_pb2.SearchAttributes, _Mapping]] = ..., memo: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., summary: _Optional[str] = ..., details: _Optional[str] = ..., parent_workflow_id: _Optional[str] = ..., schedule_name: _Optional[str] = ...) -> None: ...
+    def __init__(self, namespace: _Optional[str] = ..., workflow_id: _Optional[str] = ..., run_id: _Optional[str] = ..., workflow_type: _Optional[str] = ..., task_queue: _Optional[str] = ..., status: _Optional[_Union[WorkflowStatus, str]] = ..., input: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., result: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., failure: _Optional[_Union[_failure_pb2.Failure, _Mapping]] = ..., attempt: _Optional[int] = ..., history_length: _Optional[int] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., completed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., cancel_requested: _Optional[bool] = ..., next_run_id: _Optional[str] = ..., previous_run_id: _Optional[str] = ..., priority: _Optional[int] = ..., search_attributes: _Optional[_Union[_search_attributes_pb2.SearchAttributes, _Mapping]] = ..., memo: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., summary: _Optional[str] = ..., details: _Optional[str] = ..., pause: _Optional[_Union[PauseInfo, _Mapping]] = ..., parent_workflow_id: _Optional[str] = ..., schedule_name: _Optional[str] = ...) -> None: ...
+
+class PauseInfo(_message.Message):
+    __slots__ = ("reason", "identity")
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    identity: str
+    def __init__(self, reason: _Optional[str] = ..., identity: _Optional[str] = ...) -> None: ...
 
 class PendingWorkflowTask(_message.Message):
     __slots__ = ("scheduled_at", "started_at", "attempt", "worker_identity", "last_failure", "waiting_reason", "next_attempt_at")

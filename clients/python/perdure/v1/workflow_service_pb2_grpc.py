@@ -104,6 +104,21 @@ class WorkflowServiceStub:
                 request_serializer=perdure_dot_v1_dot_workflow__service__pb2.TerminateWorkflowRequest.SerializeToString,
                 response_deserializer=perdure_dot_v1_dot_workflow__service__pb2.TerminateWorkflowResponse.FromString,
                 _registered_method=True)
+        self.PauseWorkflow = channel.unary_unary(
+                '/perdure.v1.WorkflowService/PauseWorkflow',
+                request_serializer=perdure_dot_v1_dot_workflow__service__pb2.PauseWorkflowRequest.SerializeToString,
+                response_deserializer=perdure_dot_v1_dot_workflow__service__pb2.PauseWorkflowResponse.FromString,
+                _registered_method=True)
+        self.UnpauseWorkflow = channel.unary_unary(
+                '/perdure.v1.WorkflowService/UnpauseWorkflow',
+                request_serializer=perdure_dot_v1_dot_workflow__service__pb2.UnpauseWorkflowRequest.SerializeToString,
+                response_deserializer=perdure_dot_v1_dot_workflow__service__pb2.UnpauseWorkflowResponse.FromString,
+                _registered_method=True)
+        self.ContinueAsNew = channel.unary_unary(
+                '/perdure.v1.WorkflowService/ContinueAsNew',
+                request_serializer=perdure_dot_v1_dot_workflow__service__pb2.ContinueAsNewRequest.SerializeToString,
+                response_deserializer=perdure_dot_v1_dot_workflow__service__pb2.ContinueAsNewResponse.FromString,
+                _registered_method=True)
         self.ScheduleActivity = channel.unary_unary(
                 '/perdure.v1.WorkflowService/ScheduleActivity',
                 request_serializer=perdure_dot_v1_dot_workflow__service__pb2.ScheduleActivityRequest.SerializeToString,
@@ -256,6 +271,42 @@ class WorkflowServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PauseWorkflow(self, request, context):
+        """Holds back everything of a run that is not with a worker yet. What happens meanwhile is recorded; timers and timeouts
+        run on. It is durable when the call returns; pausing a paused run changes nothing.
+
+        Repeating it with the same `request_id` returns the first answer. Writes WorkflowPaused.
+        Errors: NOT_FOUND / WORKFLOW_NOT_FOUND, FAILED_PRECONDITION / WORKFLOW_CLOSED, INVALID_ARGUMENT /
+        REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnpauseWorkflow(self, request, context):
+        """Lets a paused run go on. Unpausing a run that is not paused changes nothing.
+
+        Repeating it with the same `request_id` returns the first answer. Writes WorkflowUnpaused.
+        Errors: NOT_FOUND / WORKFLOW_NOT_FOUND, FAILED_PRECONDITION / WORKFLOW_CLOSED, INVALID_ARGUMENT /
+        REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ContinueAsNew(self, request, context):
+        """Closes the open run of a workflow and starts another one with a new history, without a word to the code.
+
+        Both are one commit. The signals that the code has not been shown stand at the beginning of the new history; children
+        end as their policies say. Repeating it with the same `request_id` returns the first answer. Writes
+        WorkflowContinuedAsNew, and WorkflowStarted in the new run.
+        Errors: NOT_FOUND / WORKFLOW_NOT_FOUND, FAILED_PRECONDITION / WORKFLOW_CLOSED, INVALID_ARGUMENT /
+        PAYLOAD_TOO_LARGE, INVALID_ARGUMENT / REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ScheduleActivity(self, request, context):
         """Schedules an activity of a run from outside its code. It is durable when the call returns.
 
@@ -355,6 +406,21 @@ def add_WorkflowServiceServicer_to_server(servicer, server):
                     servicer.TerminateWorkflow,
                     request_deserializer=perdure_dot_v1_dot_workflow__service__pb2.TerminateWorkflowRequest.FromString,
                     response_serializer=perdure_dot_v1_dot_workflow__service__pb2.TerminateWorkflowResponse.SerializeToString,
+            ),
+            'PauseWorkflow': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseWorkflow,
+                    request_deserializer=perdure_dot_v1_dot_workflow__service__pb2.PauseWorkflowRequest.FromString,
+                    response_serializer=perdure_dot_v1_dot_workflow__service__pb2.PauseWorkflowResponse.SerializeToString,
+            ),
+            'UnpauseWorkflow': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnpauseWorkflow,
+                    request_deserializer=perdure_dot_v1_dot_workflow__service__pb2.UnpauseWorkflowRequest.FromString,
+                    response_serializer=perdure_dot_v1_dot_workflow__service__pb2.UnpauseWorkflowResponse.SerializeToString,
+            ),
+            'ContinueAsNew': grpc.unary_unary_rpc_method_handler(
+                    servicer.ContinueAsNew,
+                    request_deserializer=perdure_dot_v1_dot_workflow__service__pb2.ContinueAsNewRequest.FromString,
+                    response_serializer=perdure_dot_v1_dot_workflow__service__pb2.ContinueAsNewResponse.SerializeToString,
             ),
             'ScheduleActivity': grpc.unary_unary_rpc_method_handler(
                     servicer.ScheduleActivity,
@@ -727,6 +793,87 @@ class WorkflowService:
             '/perdure.v1.WorkflowService/TerminateWorkflow',
             perdure_dot_v1_dot_workflow__service__pb2.TerminateWorkflowRequest.SerializeToString,
             perdure_dot_v1_dot_workflow__service__pb2.TerminateWorkflowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PauseWorkflow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/perdure.v1.WorkflowService/PauseWorkflow',
+            perdure_dot_v1_dot_workflow__service__pb2.PauseWorkflowRequest.SerializeToString,
+            perdure_dot_v1_dot_workflow__service__pb2.PauseWorkflowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnpauseWorkflow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/perdure.v1.WorkflowService/UnpauseWorkflow',
+            perdure_dot_v1_dot_workflow__service__pb2.UnpauseWorkflowRequest.SerializeToString,
+            perdure_dot_v1_dot_workflow__service__pb2.UnpauseWorkflowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ContinueAsNew(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/perdure.v1.WorkflowService/ContinueAsNew',
+            perdure_dot_v1_dot_workflow__service__pb2.ContinueAsNewRequest.SerializeToString,
+            perdure_dot_v1_dot_workflow__service__pb2.ContinueAsNewResponse.FromString,
             options,
             channel_credentials,
             insecure,
