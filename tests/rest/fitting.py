@@ -133,7 +133,20 @@ def fit(case: schemathesis.Case, known: Known) -> None:
         for name, value in _cut(case.query).items()
     }
     case.body = _cut(case.body)
+    if "/schedules" in case.path and isinstance(case.body, dict):
+        case.body = _with_instants(case.body)
     _use_request_id_once(case, next(known.numbers))
+
+
+def _with_instants(body: dict[str, Any]) -> dict[str, Any]:
+    """No schema says which expressions and zones there are, nor which span has few due times."""
+    if "cron_expr" not in body and "start_at" in body and body.get("end_at") is not None:
+        return {**body, "end_at": body["start_at"]}
+    known = {"cron_expr": "@hourly", "timezone": "UTC", "name": str(body.get("name"))[:50]}
+    known["workflow_type"] = "report"
+    left_out = ("interval_secs", "interval_offset_secs", "start_at", "end_at", "clear")
+    fitted = {name: value for name, value in body.items() if name not in left_out}
+    return {**fitted, **{name: known[name] for name in known if name in body or name != "name"}}
 
 
 def _use_request_id_once(case: schemathesis.Case, number: int) -> None:

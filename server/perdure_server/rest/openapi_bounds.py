@@ -40,7 +40,7 @@ ID: Final = MappingProxyType(
     }
 )
 INSTANT: Final = MappingProxyType(
-    {"type": "number", "minimum": 0, "exclusiveMaximum": SCHEDULE_TIME_US_MAX // SECOND_US}
+    {"type": "number", "minimum": 0, "maximum": SCHEDULE_TIME_US_MAX // SECOND_US - 1}
 )
 OPAQUE: Final = MappingProxyType({"type": "string"})
 """What this server gave out before."""
@@ -131,7 +131,7 @@ _ALWAYS_SET: Final = frozenset(
     }
 )
 """Names of fields that every answer holds; all others may be `null`."""
-_SOMETIMES_UNSET: Final = frozenset({"perdure.v1.Failure"})
+_SOMETIMES_UNSET: Final = frozenset({"perdure.v1.Failure", "perdure.v1.ScheduledRun"})
 
 
 def integer_format(field: FieldDescriptor) -> str:
