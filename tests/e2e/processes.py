@@ -117,13 +117,17 @@ def eventually(condition):
 
 def complete_workflow(address, queue, result):
     """Takes a workflow task as a worker would and completes its workflow."""
+    answer_workflow(address, queue, Command(complete_workflow={"result": {"data": result}}))
+
+
+def answer_workflow(address, queue, *commands):
+    """Takes a workflow task as a worker would and answers it."""
     with grpc.insecure_channel(address) as channel:
         stub = WorkerServiceStub(channel)
         poll = worker.PollWorkflowTaskRequest(
             task_queue=queue, worker_id="test", wait={"seconds": PATIENCE_SECONDS}
         )
         task = stub.PollWorkflowTask(poll).task
-        command = Command(complete_workflow={"result": {"data": result}})
         stub.CompleteWorkflowTask(
-            worker.CompleteWorkflowTaskRequest(task_token=task.task_token, commands=[command])
+            worker.CompleteWorkflowTaskRequest(task_token=task.task_token, commands=commands)
         )

@@ -15,7 +15,14 @@ import pytest
 from perdure import __version__, workflow
 from perdure._cli.commands import run
 from perdure._replay.replayer import replay
-from tests.e2e.processes import PATIENCE_SECONDS, PERDURE, complete_workflow, perdure
+from perdure.v1.command_pb2 import Command
+from tests.e2e.processes import (
+    PATIENCE_SECONDS,
+    PERDURE,
+    answer_workflow,
+    complete_workflow,
+    perdure,
+)
 
 
 @dataclass
@@ -176,6 +183,18 @@ class TestLooking:
         ended = cli("workflow", "describe", name)
         assert ended.code == 1
         assert "WORKFLOW_NOT_FOUND" in ended.err
+
+    def test_children(self, cli, server, started):
+        starts = [
+            {"seq": n, "workflow_id": f"{started}-{n}", "workflow_type": "pack", "task_queue": "q"}
+            for n in (1, 2)
+        ]
+        commands = [Command(start_child_workflow=start) for start in starts]
+        answer_workflow(server.address, started, *commands)
+        table = cli("workflow", "children", started).out.splitlines()
+        assert [line.split()[0] for line in table[1:]] == [f"{started}-1", f"{started}-2"]
+        listed = cli("workflow", "children", started, "--output", "json", "--limit", "1").json
+        assert [child["parent_workflow_id"] for child in listed] == [started]
 
     def test_history(self, cli, started):
         cli("workflow", "signal", started, "go", "--input", "[1]")

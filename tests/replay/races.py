@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.replay import workflows
+from tests.replay.family import FAMILY_RACES
 from tests.replay.rig import Rig
 
 
@@ -217,6 +218,7 @@ def continued_from_outside() -> Rig:
 RACES: dict[str, Callable[[], Rig]] = {
     race.__name__: race
     for race in (
+        *FAMILY_RACES,
         activity_completed,
         timer_fired,
         timer_cancelled,

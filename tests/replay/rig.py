@@ -22,10 +22,19 @@ from perdure.v1.history_pb2 import (
     ActivityFailed,
     ActivityScheduled,
     ActivityTimedOut,
+    CancelWorkflowDelivered,
+    CancelWorkflowFailed,
+    CancelWorkflowInitiated,
+    ChildWorkflowCompleted,
+    ChildWorkflowFailed,
+    ChildWorkflowStarted,
     History,
     HistoryEvent,
     SearchAttributesUpserted,
     SignalReceived,
+    SignalWorkflowDelivered,
+    SignalWorkflowFailed,
+    SignalWorkflowInitiated,
     TimerCancelled,
     TimerFired,
     TimerScheduled,
@@ -72,6 +81,9 @@ class Rig:
         payload = None if self.value is None else CONVERTER.encode(self.value)
         self.activities: dict[int, str] = {}
         self.timers: dict[int, int] = {}
+        self.children: dict[int, tuple[str, str]] = {}
+        self.taken: set[str] = set()
+        """Workflow ids that are in use."""
         self.closed = False
         self.commands: list[Command] = []
         self.add(
@@ -149,6 +161,53 @@ class Rig:
 
     def cancel(self, reason: str = "") -> Rig:
         self.add(workflow_cancel_requested=WorkflowCancelRequested(reason=reason))
+        return self
+
+    def child_completed(self, seq: int = 1, value: Any = None) -> Rig:
+        workflow_id, _ = self.children.pop(seq)
+        completed = ChildWorkflowCompleted(
+            child_seq=seq,
+            child_workflow_id=workflow_id,
+            child_run_id=f"run-{seq}",
+            result=None if value is None else CONVERTER.encode(value),
+        )
+        self.add(child_workflow_completed=completed)
+        return self
+
+    def child_failed(self, seq: int = 1, *, status: int = 5, **failure: Any) -> Rig:
+        """Ends a child in another way; status 5 is FAILED, 6 CANCELLED."""
+        workflow_id, workflow_type = self.children.pop(seq)
+        failed = ChildWorkflowFailed(
+            child_seq=seq,
+            child_workflow_id=workflow_id,
+            child_run_id=f"run-{seq}",
+            failure=Failure(**failure),
+            status=status,
+            workflow_type=workflow_type,
+        )
+        self.add(child_workflow_failed=failed)
+        return self
+
+    def signal_answered(self, seq: int = 1, failure: str = "") -> Rig:
+        if failure:
+            self.add(
+                signal_workflow_failed=SignalWorkflowFailed(
+                    signal_seq=seq, failure=Failure(type="WORKFLOW_NOT_FOUND", message=failure)
+                )
+            )
+        else:
+            self.add(signal_workflow_delivered=SignalWorkflowDelivered(signal_seq=seq))
+        return self
+
+    def cancel_answered(self, seq: int = 1, failure: str = "") -> Rig:
+        if failure:
+            self.add(
+                cancel_workflow_failed=CancelWorkflowFailed(
+                    cancel_seq=seq, failure=Failure(type="WORKFLOW_NOT_FOUND", message=failure)
+                )
+            )
+        else:
+            self.add(cancel_workflow_delivered=CancelWorkflowDelivered(cancel_seq=seq))
         return self
 
     # What the worker does.
@@ -232,6 +291,38 @@ class Rig:
             )
         )
 
+    def _record_start_child_workflow(self, command: Any) -> None:
+        ids = {"child_seq": command.seq, "child_workflow_id": command.workflow_id}
+        if command.workflow_id in self.taken:
+            in_use = Failure(type="ID_IN_USE", message="the workflow id is in use")
+            failed = ChildWorkflowFailed(failure=in_use, workflow_type=command.workflow_type, **ids)
+            self.add(child_workflow_failed=failed)
+            return
+        self.children[command.seq] = (command.workflow_id, command.workflow_type)
+        started = ChildWorkflowStarted(
+            child_run_id=f"run-{command.seq}", workflow_type=command.workflow_type, **ids
+        )
+        self.add(child_workflow_started=started)
+
+    def _record_signal_workflow(self, command: Any) -> None:
+        initiated = SignalWorkflowInitiated(
+            signal_seq=command.seq,
+            workflow_id=command.workflow_id,
+            run_id=command.run_id,
+            signal_name=command.signal_name,
+            payload=command.payload,
+        )
+        self.add(signal_workflow_initiated=initiated)
+
+    def _record_cancel_child(self, command: Any) -> None:
+        initiated = CancelWorkflowInitiated(
+            cancel_seq=command.seq,
+            workflow_id=command.workflow_id,
+            run_id=command.run_id,
+            reason=command.reason,
+        )
+        self.add(cancel_workflow_initiated=initiated)
+
     def _record_complete_workflow(self, command: Any) -> None:
         self.closed = True
         self.add(workflow_completed=WorkflowCompleted(result=command.result))
@@ -274,6 +365,8 @@ def short(command: Command) -> str:
             getattr(what, "seq", 0),
             getattr(what, "name", ""),
             getattr(what, "signal_name", ""),
+            getattr(what, "workflow_type", ""),
+            getattr(what, "workflow_id", ""),
         )
         said = " ".join(str(part) for part in parts if part)
         said += f" timer {what.timer_seq}" if getattr(what, "timer_seq", 0) else ""
@@ -314,7 +407,12 @@ def is_recorded_command(event: HistoryEvent) -> bool:
         return not event.workflow_continued_as_new.external
     if kind in {"activity_scheduled", "activity_cancel_requested"}:
         return getattr(event, kind).activity_seq > 0
+    if kind == "child_workflow_failed":
+        return not event.child_workflow_failed.child_run_id
     return kind in {
+        "child_workflow_started",
+        "signal_workflow_initiated",
+        "cancel_workflow_initiated",
         "timer_scheduled",
         "timer_cancelled",
         "workflow_awaiting_signal",

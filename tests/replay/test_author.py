@@ -223,18 +223,6 @@ def test_what_runs_beside_ends_with_the_main_code():
     assert played(shop)[1] == ["schedule_activity 1 tick", 'complete_workflow "False"']
 
 
-def test_a_child_workflow_is_refused_for_now():
-    @workflow
-    async def child() -> str:
-        return "child"
-
-    @workflow
-    async def parent() -> str:
-        return await child()
-
-    assert "child workflows are not there yet" in ended(parent)
-
-
 async def test_a_workflow_can_be_called_in_a_test():
     @workflow(name="n", task_queue="q")
     async def shop(order: Order) -> str:

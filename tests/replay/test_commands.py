@@ -7,8 +7,10 @@ from itertools import product
 import pytest
 
 from perdure._replay import commands
+from perdure._replay.children import CancelOtherRequest, ChildRequest, SignalRequest
 from perdure._replay.commands import NOTE, WAIT, WORK, State, Step
 from perdure.errors import HistoryError
+from perdure.v1.command_pb2 import StartChildWorkflow
 from perdure.v1.failure_pb2 import Failure
 from perdure.v1.history_pb2 import HistoryEvent, UnhandledSignal
 from perdure.v1.payload_pb2 import Payload
@@ -30,7 +32,20 @@ def made(name):
     return request
 
 
+def child():
+    return ChildRequest(StartChildWorkflow(workflow_type="refund", workflow_id="c-1"), "shop.py:1")
+
+
+def signal_request():
+    request = SignalRequest("w-2", "shop.py:2", run_id="r-2")
+    request.signal_name = "go"
+    return request
+
+
 MAKERS = {
+    "child": child,
+    "signal": signal_request,
+    "cancel_other": lambda: CancelOtherRequest(child(), "shop.py:2"),
     "activity": activity,
     "timer": timer,
     "wait": lambda: commands.WaitRequest("paid", timer(), "shop.py:5"),
@@ -43,6 +58,9 @@ MAKERS = {
 
 
 KINDS = {
+    "child": WORK,
+    "signal": WORK,
+    "cancel_other": WORK,
     "activity": WORK,
     "timer": WORK,
     "wait": WAIT,
@@ -93,6 +111,17 @@ def test_the_message_carries_kind_and_source(kind):
         ("cancel_activity", {"activity_seq": 2}, False),
         ("cancel_timer", {"timer_seq": 1}, True),
         ("cancel_timer", {"timer_seq": 3}, False),
+        ("child", {"child_seq": 1, "workflow_type": "refund", "child_workflow_id": "c-1"}, True),
+        ("child", {"child_seq": 2, "workflow_type": "refund", "child_workflow_id": "c-1"}, False),
+        ("child", {"child_seq": 1, "workflow_type": "return", "child_workflow_id": "c-1"}, False),
+        ("child", {"child_seq": 1, "workflow_type": "refund", "child_workflow_id": "c-2"}, False),
+        ("signal", {"signal_seq": 1, "signal_name": "go", "workflow_id": "w-2"}, True),
+        ("signal", {"signal_seq": 2, "signal_name": "go", "workflow_id": "w-2"}, False),
+        ("signal", {"signal_seq": 1, "signal_name": "no", "workflow_id": "w-2"}, False),
+        ("signal", {"signal_seq": 1, "signal_name": "go", "workflow_id": "w-3"}, False),
+        ("cancel_other", {"cancel_seq": 1, "workflow_id": "c-1"}, True),
+        ("cancel_other", {"cancel_seq": 2, "workflow_id": "c-1"}, False),
+        ("cancel_other", {"cancel_seq": 1, "workflow_id": "c-2"}, False),
         ("complete", {}, True),
         ("fail", {}, True),
         ("cancel", {}, True),

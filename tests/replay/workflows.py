@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from perdure import ActivityError, SearchAttributeKey, activity, signal, workflow
 from perdure._scope import CancelScope
 from perdure._workflow import workflow_of
+from tests.replay.family import FAMILY
 
 approvals = signal("approvals", str)
 STAGE = SearchAttributeKey.keyword("stage")
@@ -158,6 +159,7 @@ async def counting(count: int) -> str:
 
 
 ALL = [
+    *FAMILY,
     one_activity,
     timer_or_signal,
     impatient,

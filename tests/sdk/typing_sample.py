@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import assert_type
 
 from perdure import (
+    ChildHandle,
     Client,
     RetryPolicy,
     Worker,
@@ -56,6 +57,21 @@ class Shelf: ...
 @activity
 async def store(things: int, *, shelf: Shelf = inject()) -> int:
     return things
+
+
+@workflow
+async def bundle(order: Order) -> Receipt:
+    child = workflow.start_child(checkout, order, id="c-1")
+    assert_type(child, ChildHandle[Receipt])
+    assert_type(await child.result(), Receipt)
+    await child.signal(approvals, "ada")
+    await child.signal(approvals, 7)  # type: ignore[misc]
+    await workflow.external("o-2").signal(approvals, "ada")
+    workflow.start_child(checkout, "no order")  # type: ignore[arg-type]
+    assert_type(await workflow.execute_child(Basket, order), Receipt)
+    assert_type(await workflow.execute_child(Empty), int)
+    await checkout.options(id="c-2")("no order")  # type: ignore[arg-type]
+    return await checkout.options(id="c-3", parent_close_policy="abandon")(order)
 
 
 @workflow(task_queue="shop")

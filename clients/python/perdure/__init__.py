@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from perdure._activity import activity as activity
+    from perdure._child import ChildHandle as ChildHandle
     from perdure._handles import WorkflowDescription as WorkflowDescription
     from perdure._handles import WorkflowHandle as WorkflowHandle
     from perdure._handles import WorkflowStatus as WorkflowStatus
@@ -33,7 +34,10 @@ if TYPE_CHECKING:
     from perdure.errors import ActivityError as ActivityError
     from perdure.errors import ActivityTimeoutError as ActivityTimeoutError
     from perdure.errors import ApplicationError as ApplicationError
+    from perdure.errors import ChildAlreadyExistsError as ChildAlreadyExistsError
+    from perdure.errors import ChildWorkflowError as ChildWorkflowError
     from perdure.errors import DeterminismError as DeterminismError
+    from perdure.errors import ExternalWorkflowError as ExternalWorkflowError
     from perdure.errors import PayloadError as PayloadError
     from perdure.errors import PerdureError as PerdureError
     from perdure.errors import RpcError as RpcError
@@ -56,6 +60,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "ActivityInterceptor": "interceptors",
     "CarryContext": "interceptors",
+    "ChildHandle": "_child",
     "Client": "client",
     "ClientInterceptor": "interceptors",
     "Codec": "codec",
@@ -83,7 +88,10 @@ _HOMES = {
             "ActivityError",
             "ActivityTimeoutError",
             "ApplicationError",
+            "ChildAlreadyExistsError",
+            "ChildWorkflowError",
             "DeterminismError",
+            "ExternalWorkflowError",
             "PayloadError",
             "PerdureError",
             "RpcError",

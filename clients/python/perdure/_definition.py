@@ -6,7 +6,7 @@ Leaves to `_workflow.py` and `_activity.py` what calling such a function means.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from functools import cached_property
 from typing import Any, Protocol, TypeVar, get_type_hints
 
@@ -25,6 +25,33 @@ class Definition(Protocol):
 
 
 D = TypeVar("D", bound=Definition)
+R_co = TypeVar("R_co", covariant=True)
+V_contra = TypeVar("V_contra", contravariant=True)
+
+
+class RunsAlone(Protocol[R_co]):
+    """A class-based workflow without input."""
+
+    def run(self) -> Coroutine[Any, Any, R_co]:
+        """Is the code."""
+        ...
+
+
+class Runs(Protocol[V_contra, R_co]):
+    """A class-based workflow of one value."""
+
+    def run(self, value: V_contra, /) -> Coroutine[Any, Any, R_co]:
+        """Is the code."""
+        ...
+
+
+class HasRun(Protocol[R_co]):
+    """A class-based workflow, whatever it takes."""
+
+    @property
+    def run(self) -> Callable[..., Coroutine[Any, Any, R_co]]:
+        """Is the code."""
+        ...
 
 
 class Signature:

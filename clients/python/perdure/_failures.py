@@ -17,6 +17,9 @@ from perdure.errors import (
     ActivityError,
     ActivityTimeoutError,
     ApplicationError,
+    ChildAlreadyExistsError,
+    ChildWorkflowError,
+    ExternalWorkflowError,
     FailureError,
     PayloadError,
     WorkflowCancelledError,
@@ -26,6 +29,8 @@ from perdure.errors import (
     WorkflowTimedOutError,
 )
 from perdure.v1.failure_pb2 import Failure, FailureKind
+from perdure.v1.history_pb2 import ChildWorkflowFailed
+from perdure.v1.workflow_pb2 import WorkflowStatus
 
 MESSAGE_BYTES_MAX: Final = 4 * 1024
 STACK_BYTES_MAX: Final = 16 * 1024
@@ -35,6 +40,9 @@ FAILURE_BYTES_MAX: Final = 64 * 1024
 """The server's bound for a failure with its causes; recorded failures can make it longer."""
 FAILURE_CAUSES_MAX: Final = 50
 """The server's bound for causes one behind another; recorded ones come on top of `CAUSES_MAX`."""
+
+ID_IN_USE: Final = "ID_IN_USE"
+"""The failure type of a child that was not started because its id is in use."""
 
 _CLOSED_ERRORS: Final[dict[str, type[WorkflowError]]] = {
     "CANCELLED": WorkflowCancelledError,
@@ -75,6 +83,42 @@ def activity_error(
         details=_decode_details(failure, converter),
         activity=activity,
         attempt=attempt,
+    )
+    _chain(error, failure, converter)
+    return error
+
+
+def child_error(
+    end: ChildWorkflowFailed, converter: Converter, *, workflow_id: str, workflow_type: str
+) -> ChildWorkflowError:
+    """Makes the exception that the await of a child without a result raises."""
+    failure = end.failure
+    refused = failure.type == ID_IN_USE and not end.child_run_id
+    cls = ChildAlreadyExistsError if refused else ChildWorkflowError
+    status = WorkflowStatus.Name(end.status).removeprefix("WORKFLOW_STATUS_") if end.status else ""
+    ended = status.lower().replace("_", " ") or "was not started"
+    error = cls(
+        f"child workflow {workflow_type} ({workflow_id}) {ended}: {_text(failure)}",
+        failure=failure,
+        details=_decode_details(failure, converter),
+        workflow_id=workflow_id,
+        run_id=end.child_run_id,
+        workflow_type=workflow_type,
+        status=status,
+    )
+    _chain(error, failure, converter)
+    return error
+
+
+def external_error(
+    failure: Failure, converter: Converter, *, workflow_id: str
+) -> ExternalWorkflowError:
+    """Makes the exception for a signal or a cancellation that reached no open run."""
+    error = ExternalWorkflowError(
+        f"workflow {workflow_id} was not reached: {_text(failure)}",
+        failure=failure,
+        details=_decode_details(failure, converter),
+        workflow_id=workflow_id,
     )
     _chain(error, failure, converter)
     return error

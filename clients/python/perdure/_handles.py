@@ -30,6 +30,7 @@ R = TypeVar("R")
 V = TypeVar("V")
 
 _LONG_POLL: Final = timedelta(seconds=LONG_POLL_S)
+_CHILDREN_PAGE: Final = 100
 _LONG_POLL_TIMEOUT_S: Final = LONG_POLL_S + 15.0
 
 
@@ -306,6 +307,24 @@ class WorkflowHandle(Generic[R]):
             request.page_token = response.next_page_token
             # A retry between two pages must not change the run that is read.
             request.run_id = response.run_id
+
+    async def children(self) -> AsyncGenerator[WorkflowDescription, None]:
+        """Yields the children that the run started, oldest first. Raises WorkflowNotFoundError."""
+        request = pb.ListChildrenRequest(
+            namespace=self._connection.namespace,
+            workflow_id=self.workflow_id,
+            run_id=self.run_id,
+            page_size=_CHILDREN_PAGE,
+        )
+        while True:
+            response = await self._connection.unary(
+                "WorkflowService/ListChildren", request, pb.ListChildrenResponse
+            )
+            for message in response.children:
+                yield WorkflowDescription.of(message)
+            if not response.next_page_token:
+                return
+            request.page_token = response.next_page_token
 
     async def watch(self, *, after_seq: int = 0) -> AsyncGenerator[HistoryEvent, None]:
         """Yields the events of the run: those that stand, then new ones, to the closing event.

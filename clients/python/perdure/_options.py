@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from datetime import timedelta
+from typing import Literal, TypedDict
 
 from perdure.v1.activity_pb2 import ActivityOptions
+from perdure.v1.command_pb2 import StartChildWorkflow
 from perdure.v1.retry_policy_pb2 import RetryPolicy as RetryPolicyMessage
+
+ReusePolicy = Literal["reject_duplicate", "allow_duplicate", "allow_duplicate_failed_only"]
+ParentClosePolicy = Literal["terminate", "abandon", "request_cancel"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +88,49 @@ class CallOptions:
             heartbeat_timeout=_span("heartbeat", self.heartbeat),
         )
         return options if options.ListFields() else None
+
+
+class ChildOptions(TypedDict, total=False):
+    """How a child is started; every word may be left out.
+
+    `id` is made up when it is left out. `task_queue` is by default that of the child's definition,
+    else its parent's. `parent_close_policy` says what becomes of a child that is open when its
+    parent closes: `terminate` (the default), `abandon` or `request_cancel`.
+    """
+
+    id: str
+    task_queue: str
+    parent_close_policy: ParentClosePolicy
+    reuse_policy: ReusePolicy
+    retry: RetryPolicy
+    execution_timeout: timedelta
+    run_timeout: timedelta
+    priority: int
+
+
+def child_to_proto(workflow_type: str, options: ChildOptions) -> StartChildWorkflow:
+    """Makes the fields of the command that say how a child is run; ValueError for a bad value."""
+    if unknown := options.keys() - ChildOptions.__annotations__.keys():
+        raise TypeError(f"a child has no option {min(unknown)!r}")
+    priority = options.get("priority")
+    if priority is not None and not 1 <= priority <= 5:
+        raise ValueError(f"priority must be 1 to 5, got {priority}")
+    retry = options.get("retry")
+    return StartChildWorkflow(
+        workflow_type=workflow_type,
+        workflow_id=options.get("id", ""),
+        task_queue=options.get("task_queue", ""),
+        parent_close_policy=_policy("PARENT_CLOSE_POLICY", options.get("parent_close_policy")),
+        reuse_policy=_policy("REUSE_POLICY", options.get("reuse_policy")),
+        retry_policy=None if retry is None else retry.to_proto(),
+        execution_timeout=_span("execution_timeout", options.get("execution_timeout")),
+        run_timeout=_span("run_timeout", options.get("run_timeout")),
+        priority=priority,
+    )
+
+
+def _policy(prefix: str, value: str | None) -> str | None:
+    return None if value is None else f"{prefix}_{value.upper()}"
 
 
 def _span(name: str, value: timedelta | None) -> timedelta | None:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, TypedDict, TypeVar, Unpack, overload
 
 from perdure._activity import Activity
+from perdure._definition import Runs, RunsAlone
 from perdure._workflow import AnyWorkflow, Workflow, workflow_of
-from perdure.client import DEFAULT_NAMESPACE, Client, Runs, RunsAlone, StartOptions
+from perdure.client import DEFAULT_NAMESPACE, Client, StartOptions
 from perdure.codec import Codec
 from perdure.converter import Converter
 from perdure.errors import WorkflowAlreadyExistsError

@@ -14,10 +14,12 @@ import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, Generic, NoReturn, ParamSpec, TypeAlias, TypeVar, overload
+from typing import Any, Final, Generic, NoReturn, ParamSpec, TypeAlias, TypeVar, Unpack, overload
 
-from perdure._definition import Signature, attach, definition_of
+from perdure import _child as child
+from perdure._definition import Runs, RunsAlone, Signature, attach, definition_of
 from perdure._methods import methods_of
+from perdure._options import ChildOptions
 from perdure._replay.continuation import NOTHING, ContinueAsNew
 from perdure._replay.forbidden import forbidden_calls, watch_outside_calls
 from perdure._runtime import current_run, micros, running_run
@@ -105,13 +107,21 @@ class Workflow(Generic[P, R]):
         return fn(*arguments)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
-        """Calls the function, for unit tests; inside a workflow it raises RuntimeError."""
-        if running_run() is not None:
-            raise RuntimeError(
-                f"workflow {self.name} cannot be called from a workflow: "
-                "child workflows are not there yet"
-            )
+        """Runs the workflow as a child and waits for its result; outside of workflows it is plain.
+
+        Raises ChildWorkflowError.
+        """
+        run = running_run()
+        if run is not None:
+            return child.execute(run, self, self.signature.value_of(args, kwargs), {})
         return self.fn(*args, **kwargs)
+
+    def options(self, **options: Unpack[ChildOptions]) -> child.Child[P, R]:
+        """The workflow as a child with options: `await refund.options(id="r-1")(order)`.
+
+        TypeError or ValueError for a bad option.
+        """
+        return child.Child(self, options)
 
     def warn_of_forbidden_calls(self) -> list[str]:
         """Logs calls in the code that cannot be replayed, and begins to watch for others.
@@ -304,6 +314,70 @@ class WorkflowWords:
         if patch.values:
             current_run(_OUTSIDE).upsert(patch)
 
+    @overload
+    def start_child(
+        self, workflow: Workflow[[], R], /, **options: Unpack[ChildOptions]
+    ) -> child.ChildHandle[R]: ...
+    @overload
+    def start_child(
+        self, workflow: Workflow[[T], R], value: T, /, **options: Unpack[ChildOptions]
+    ) -> child.ChildHandle[R]: ...
+    @overload
+    def start_child(
+        self, workflow: type[RunsAlone[R]], /, **options: Unpack[ChildOptions]
+    ) -> child.ChildHandle[R]: ...
+    @overload
+    def start_child(
+        self, workflow: type[Runs[T, R]], value: T, /, **options: Unpack[ChildOptions]
+    ) -> child.ChildHandle[R]: ...
+    @overload
+    def start_child(
+        self, workflow: str, value: Any = ..., /, **options: Unpack[ChildOptions]
+    ) -> child.ChildHandle[Any]: ...
+    def start_child(
+        self, workflow: Any, /, *value: Any, **options: Unpack[ChildOptions]
+    ) -> child.ChildHandle[Any]:
+        """Starts a workflow as a child of this one and returns at once.
+
+        That its id is in use is told by `handle.result()`.
+        """
+        return child.start(current_run(_OUTSIDE), _startable(workflow), value, options)
+
+    @overload
+    async def execute_child(
+        self, workflow: Workflow[[], R], /, **options: Unpack[ChildOptions]
+    ) -> R: ...
+    @overload
+    async def execute_child(
+        self, workflow: Workflow[[T], R], value: T, /, **options: Unpack[ChildOptions]
+    ) -> R: ...
+    @overload
+    async def execute_child(
+        self, workflow: type[RunsAlone[R]], /, **options: Unpack[ChildOptions]
+    ) -> R: ...
+    @overload
+    async def execute_child(
+        self, workflow: type[Runs[T, R]], value: T, /, **options: Unpack[ChildOptions]
+    ) -> R: ...
+    @overload
+    async def execute_child(
+        self, workflow: str, value: Any = ..., /, **options: Unpack[ChildOptions]
+    ) -> Any: ...
+    async def execute_child(
+        self, workflow: Any, /, *value: Any, **options: Unpack[ChildOptions]
+    ) -> Any:
+        """Runs a workflow as a child and returns its result, as calling a decorated function does.
+
+        Cancelling the wait asks the child to end. Raises ChildWorkflowError,
+        ChildAlreadyExistsError when its id is in use.
+        """
+        return await child.execute(current_run(_OUTSIDE), _startable(workflow), value, options)
+
+    @staticmethod
+    def external(workflow_id: str, *, run_id: str = "") -> child.ExternalHandle:
+        """A handle of any other workflow of the namespace, to signal or to cancel it."""
+        return child.ExternalHandle(current_run(_OUTSIDE), workflow_id, run_id)
+
     @staticmethod
     def continue_as_new(
         value: Any = NOTHING, *, workflow: AnyWorkflow | str | None = None, task_queue: str = ""
@@ -350,6 +424,11 @@ def workflow_of(decorated: Any) -> Workflow[Any, Any]:
     if not isinstance(definition, Workflow):
         raise TypeError(f"{decorated!r} is not decorated with @workflow")
     return definition
+
+
+def _startable(workflow: Any) -> Workflow[Any, Any] | str:
+    """What may be started: the definition behind what is decorated, or the name of a type."""
+    return workflow if isinstance(workflow, str) else workflow_of(workflow)
 
 
 class _SilentWhileReplaying(logging.Filter):

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Literal, Protocol, Self, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Final, Literal, Self, TypedDict, TypeVar, Unpack, overload
 from uuid import uuid4
 
 from perdure._connection import Connection
+from perdure._definition import HasRun, Runs, RunsAlone
 from perdure._embedded import EmbeddedTransport
 from perdure._failures import to_failure
 from perdure._handles import WorkflowDescription, WorkflowHandle, WorkflowStatus
-from perdure._options import RetryPolicy
+from perdure._options import RetryPolicy, ReusePolicy
 from perdure._schedules import ScheduleCalls
 from perdure._search import SearchAttributes, from_search_attribute, to_search_attributes
 from perdure._times import to_duration
@@ -31,41 +32,13 @@ from perdure.worker import Worker, WorkerOptions
 
 R = TypeVar("R")
 V = TypeVar("V")
-R_co = TypeVar("R_co", covariant=True)
-V_contra = TypeVar("V_contra", contravariant=True)
 
 ConflictPolicy = Literal["fail", "use_existing", "terminate_existing"]
-ReusePolicy = Literal["reject_duplicate", "allow_duplicate", "allow_duplicate_failed_only"]
 
 DEFAULT_TARGET: Final = "localhost:7766"
 DEFAULT_NAMESPACE: Final = "main"
 DEFAULT_PATIENCE: Final = timedelta(seconds=60)
 _PAGE_SIZE: Final = 100
-
-
-class RunsAlone(Protocol[R_co]):
-    """A class-based workflow without input."""
-
-    def run(self) -> Coroutine[Any, Any, R_co]:
-        """Is the code."""
-        ...
-
-
-class Runs(Protocol[V_contra, R_co]):
-    """A class-based workflow of one value."""
-
-    def run(self, value: V_contra, /) -> Coroutine[Any, Any, R_co]:
-        """Is the code."""
-        ...
-
-
-class HasRun(Protocol[R_co]):
-    """A class-based workflow, whatever it takes."""
-
-    @property
-    def run(self) -> Callable[..., Coroutine[Any, Any, R_co]]:
-        """Is the code."""
-        ...
 
 
 class StartOptions(TypedDict, total=False):

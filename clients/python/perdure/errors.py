@@ -5,9 +5,12 @@
     │   ├── WorkflowFailedError       ├── WorkflowTerminatedError
     │   ├── WorkflowCancelledError    └── WorkflowTimedOutError
     ├── FailureError                  a recorded failure, and what caused it
-    │   └── ActivityError             raised at the await of an activity
-    │       ├── ActivityTimeoutError
-    │       └── ActivityCancelledError
+    │   ├── ActivityError             raised at the await of an activity
+    │   │   ├── ActivityTimeoutError
+    │   │   └── ActivityCancelledError
+    │   ├── ChildWorkflowError        raised at the await of a child
+    │   │   └── ChildAlreadyExistsError
+    │   └── ExternalWorkflowError     a signal or a cancellation found nobody
     ├── ApplicationError              raised by authors to say more than a plain exception can
     ├── PayloadError                  a value cannot be encoded or decoded
     ├── ForbiddenCallError            workflow code touched the outside world
@@ -16,9 +19,11 @@
     ├── DetachedActivityError         raised by `activity.detach()`, not an error to report
     └── RpcError                      a call was refused; one class per reason, see `from_reason`
 
-How failures of user code become exceptions is in `_failures.py`; how a call fails is in
-`_transport.py`.
+Those of recorded failures are in `_failure_errors.py`. How failures become exceptions is in
+`_failures.py`; how a call fails is in `_transport.py`.
 """
+
+# ruff: noqa: PLC0414 -- what users import from here is made elsewhere
 
 from __future__ import annotations
 
@@ -26,57 +31,15 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, ClassVar
 
-from perdure.v1.failure_pb2 import Failure, FailureKind, TimeoutType
-
-
-class PerdureError(Exception):
-    """Anything that Perdure raises."""
-
-
-class FailureError(PerdureError):
-    """A failure that a history holds. `__cause__` is the failure that caused it.
-
-    Attributes:
-        type: The error type as the code that failed knows it, for example `ValueError`.
-        kind: `application`, `timeout`, `cancelled`, `terminated`, `worker_lost` or `limit`.
-        timeout: For kind `timeout`, which one: for example `start_to_close`; else empty.
-        details: The value attached to the error, decoded as plain JSON.
-        stack_trace: Where it was raised, as text.
-        failure: The message as recorded.
-    """
-
-    def __init__(self, message: str, *, failure: Failure, details: Any = None) -> None:
-        super().__init__(message)
-        self.failure = failure
-        self.details = details
-        self.type = failure.type
-        self.kind = _short(FailureKind.Name(failure.kind or FailureKind.FAILURE_KIND_APPLICATION))
-        self.timeout = _short(TimeoutType.Name(failure.timeout_type))
-        self.stack_trace = failure.stack_trace
-
-
-class ActivityError(FailureError):
-    """An activity failed for good.
-
-    Attributes:
-        activity: The activity's name.
-        attempt: The number of the last attempt.
-    """
-
-    def __init__(
-        self, message: str, *, failure: Failure, details: Any = None, activity: str, attempt: int
-    ) -> None:
-        super().__init__(message, failure=failure, details=details)
-        self.activity = activity
-        self.attempt = attempt
-
-
-class ActivityTimeoutError(ActivityError):
-    """A timeout ended the activity for good; `timeout` names it."""
-
-
-class ActivityCancelledError(ActivityError):
-    """The activity ended by cancellation that this code did not ask for."""
+from perdure._failure_errors import ActivityCancelledError as ActivityCancelledError
+from perdure._failure_errors import ActivityError as ActivityError
+from perdure._failure_errors import ActivityTimeoutError as ActivityTimeoutError
+from perdure._failure_errors import ChildAlreadyExistsError as ChildAlreadyExistsError
+from perdure._failure_errors import ChildWorkflowError as ChildWorkflowError
+from perdure._failure_errors import ExternalWorkflowError as ExternalWorkflowError
+from perdure._failure_errors import FailureError as FailureError
+from perdure._failure_errors import PerdureError as PerdureError
+from perdure.v1.failure_pb2 import Failure
 
 
 class WorkflowError(PerdureError):
@@ -458,8 +421,3 @@ def from_reason(
     fallback = UnavailableError if code == "UNAVAILABLE" else RpcError
     cls = RPC_ERRORS.get(reason, fallback)
     return cls(message, reason=reason, code=code, metadata=metadata)
-
-
-def _short(name: str) -> str:
-    short = name.removeprefix("FAILURE_KIND_").removeprefix("TIMEOUT_TYPE_").lower()
-    return "" if short == "unspecified" else short

@@ -16,8 +16,8 @@ they serve its workers too.
     Client.connect(interceptors=[Timed()])
 
 Headers are small values that travel beside the input: from the start to every run of the workflow,
-and from there, when an interceptor puts them there, to activities. `CarryContext` carries context
-variables by them.
+and from there, when an interceptor puts them there, to activities and children. `CarryContext`
+carries context variables by them.
 """
 
 from __future__ import annotations
@@ -93,6 +93,16 @@ class ScheduleCall:
 
 
 @dataclass(slots=True, kw_only=True)
+class ChildCall:
+    """Workflow code about to start a child; `headers` travel with it."""
+
+    name: str
+    workflow_id: str
+    arguments: tuple[Any, ...]
+    headers: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
 class ActivityCall:
     """An attempt of an activity about to begin; `headers` came with it."""
 
@@ -124,6 +134,10 @@ class WorkflowInterceptor:
         """Schedules an activity and waits for its result."""
         return await proceed(call)
 
+    async def start_child(self, call: ChildCall, proceed: Proceed[ChildCall]) -> Any:
+        """Starts a child and waits for its result."""
+        return await proceed(call)
+
 
 class ActivityInterceptor:
     """Stands around the code of activities, on the loop of the worker, also for sync ones."""
@@ -137,7 +151,7 @@ Interceptor: TypeAlias = ClientInterceptor | WorkflowInterceptor | ActivityInter
 
 
 class CarryContext(ClientInterceptor, WorkflowInterceptor, ActivityInterceptor):
-    """Carries context variables from who starts a workflow to its code and its activities.
+    """Carries context variables from who starts a workflow to its code and all that it begins.
 
     `CarryContext(tenant=tenant, trace=trace_id)`: a variable that is set travels as a header of
     that name; its value must be one that JSON has. Workflow code may set it for its activities.
@@ -159,6 +173,11 @@ class CarryContext(ClientInterceptor, WorkflowInterceptor, ActivityInterceptor):
 
     async def schedule_activity(self, call: ScheduleCall, proceed: Proceed[ScheduleCall]) -> Any:
         """Sends the variables with an activity."""
+        self._send(call.headers)
+        return await proceed(call)
+
+    async def start_child(self, call: ChildCall, proceed: Proceed[ChildCall]) -> Any:
+        """Sends the variables with a child."""
         self._send(call.headers)
         return await proceed(call)
 

@@ -177,20 +177,27 @@ def list_(
     if output is Output.JSON:
         show.print_json([show.to_json(run) for run in runs])
         return
-    show.print_table(
-        ("WORKFLOW", "TYPE", "STATUS", "CREATED", "EVENTS", "RUN"),
-        [
-            (
-                run.workflow_id,
-                run.workflow_type,
-                show.enum_text(run, "status"),
-                show.time_text(run.created_at),
-                str(run.history_length),
-                run.run_id,
-            )
-            for run in runs
-        ],
-    )
+    _print_runs(runs)
+
+
+@app.command()
+def children(
+    workflow_id: WorkflowId,
+    *,
+    run_id: RunId = "",
+    limit: Annotated[int, typer.Option(min=1, help="At most this many.")] = 50,
+    address: Address = DEFAULT_ADDRESS,
+    api_key: ApiKey = "",
+    namespace: Namespace = DEFAULT_NAMESPACE,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Lists the workflows that one has started as its children, oldest first."""
+    request = pb.ListChildrenRequest(namespace=namespace, workflow_id=workflow_id, run_id=run_id)
+    runs = talk(address, lambda transport: _children(transport, request, limit), api_key=api_key)
+    if output is Output.JSON:
+        show.print_json([show.to_json(run) for run in runs])
+    else:
+        _print_runs(runs)
 
 
 @app.command()
@@ -402,3 +409,34 @@ async def _list(
         if not page.next_page_token or len(runs) >= limit:
             return runs
         request.page_token = page.next_page_token
+
+
+async def _children(
+    transport: Transport, request: pb.ListChildrenRequest, limit: int
+) -> list[Workflow]:
+    runs: list[Workflow] = []
+    while True:
+        request.page_size = min(limit - len(runs), PAGE_SIZE_MAX)
+        method = "WorkflowService/ListChildren"
+        page = await call_once(transport, method, request, pb.ListChildrenResponse)
+        runs += page.children
+        if not page.next_page_token or len(runs) >= limit:
+            return runs
+        request.page_token = page.next_page_token
+
+
+def _print_runs(runs: list[Workflow]) -> None:
+    show.print_table(
+        ("WORKFLOW", "TYPE", "STATUS", "CREATED", "EVENTS", "RUN"),
+        [
+            (
+                run.workflow_id,
+                run.workflow_type,
+                show.enum_text(run, "status"),
+                show.time_text(run.created_at),
+                str(run.history_length),
+                run.run_id,
+            )
+            for run in runs
+        ],
+    )

@@ -16,7 +16,8 @@ The replay rule, the same in every language:
 So a run that stayed in memory and one that is replayed from its first event cannot differ.
 
 `machine.py` applies events, `run.py` is what workflow code can ask for, `journal.py` is the
-queue, `commands.py` holds one automaton per command kind, `signals.py` the mailbox, `loop.py` the
-event loop, `source.py` finds the author's line, `forbidden.py` finds calls that workflow code
-must not make, `replayer.py` replays a stored history.
+queue, `commands.py` holds one automaton per command kind, `relations.py` and `children.py` own
+what goes to other workflows, `signals.py` the mailbox, `loop.py` the event loop, `source.py` finds
+the author's line, `forbidden.py` finds calls that workflow code must not make, `replayer.py`
+replays a stored history.
 """

@@ -98,6 +98,8 @@ class Request(ABC):
     """The field of `Command`."""
     EVENT: ClassVar[str]
     """The field of `HistoryEvent` that records it."""
+    REFUSAL: ClassVar[str] = ""
+    """The field that records instead that it could not be done, if there is one."""
     TABLE: ClassVar[Table]
     NUMBERED: ClassVar[bool] = True
     """Whether it takes a number of its own kind when it is issued."""

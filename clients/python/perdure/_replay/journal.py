@@ -8,12 +8,23 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
 from perdure._replay.commands import Request, State, Step, describe_work
 from perdure.errors import DeterminismError
 from perdure.v1.command_pb2 import Command
 from perdure.v1.history_pb2 import HistoryEvent
+
+_NUMBERS: Final = (
+    "activity_seq",
+    "wait_seq",
+    "timer_seq",
+    "child_seq",
+    "signal_seq",
+    "cancel_seq",
+    "seq",
+)
+_NAMES: Final = ("name", "workflow_type", "child_workflow_id", "signal_name", "workflow_id")
 
 
 class Journal:
@@ -55,7 +66,7 @@ class Journal:
         """Matches a command event with the oldest command; DeterminismError when they differ."""
         recorded = getattr(event, kind)
         head = self.head
-        if head is None or kind != head.EVENT or not head.fits(recorded):
+        if head is None or kind not in {head.EVENT, head.REFUSAL} or not head.fits(recorded):
             raise DeterminismError(
                 event_seq=event.seq,
                 event=describe_event(kind, recorded),
@@ -84,10 +95,6 @@ class Journal:
 def describe_event(kind: str, recorded: Any) -> str:
     """An event in words, for example `ActivityScheduled 3 (charge)`."""
     fields = recorded.DESCRIPTOR.fields_by_name
-    seq = next(
-        (getattr(recorded, f) for f in ("activity_seq", "timer_seq", "seq") if f in fields), 0
-    )
-    if "wait_seq" in fields:
-        seq = recorded.wait_seq
-    name = next((getattr(recorded, f) for f in ("name", "signal_name") if f in fields), "")
-    return describe_work("".join(map(str.title, kind.split("_"))), seq, name)
+    seq = next((getattr(recorded, f) for f in _NUMBERS if f in fields), 0)
+    names = [getattr(recorded, f) for f in _NAMES if f in fields]
+    return describe_work("".join(map(str.title, kind.split("_"))), seq, " ".join(names))

@@ -24,6 +24,7 @@ from perdure._replay.commands import (
 )
 from perdure._replay.continuation import NOTHING, ContinueAsNew
 from perdure._replay.loop import NumberedTask
+from perdure._replay.relations import MESSAGE_ENDS
 from perdure._replay.run import Identity, Run
 from perdure._replay.signals import Letter
 from perdure._replay.source import await_line, await_lines
@@ -49,8 +50,12 @@ COMMAND_EVENTS: Final = frozenset(
         "timer_cancelled",
         "workflow_awaiting_signal",
         "search_attributes_upserted",
+        "child_workflow_started",
+        "signal_workflow_initiated",
+        "cancel_workflow_initiated",
     }
 )
+CHILD_ENDS: Final = frozenset({"child_workflow_completed", "child_workflow_failed"})
 ACTIVITY_ENDS: Final = frozenset(
     {"activity_completed", "activity_failed", "activity_timed_out", "activity_cancelled"}
 )
@@ -187,7 +192,7 @@ class Machine:
         self._main = self._instance = None
 
     def _apply(self, event: HistoryEvent) -> None:
-        kind = event.WhichOneof("event")
+        kind = event.WhichOneof("event") or ""
         if event.seq != self._last_seq + 1:
             raise HistoryError(f"event {event.seq} cannot follow event {self._last_seq}")
         self._last_seq = event.seq
@@ -197,8 +202,8 @@ class Machine:
         if _is_external(event, kind):
             return
         run.now_us = event.timestamp.seconds * 1_000_000 + event.timestamp.nanos // 1000
-        if kind in COMMAND_EVENTS:
-            run.record(run.journal.record(event, kind, self._waits_at))
+        if _is_command(event, kind):
+            self._record(event, kind)
         elif kind in CLOSINGS or kind in ENGINE_CLOSINGS:
             self._close_run(event, kind)
         elif kind == "signal_received":
@@ -209,9 +214,21 @@ class Machine:
             self._tell(event, kind)
             self._run_code()
 
-    def _tell(self, event: HistoryEvent, kind: str | None) -> None:
+    def _record(self, event: HistoryEvent, kind: str) -> None:
+        run = self._run
+        request = run.journal.record(event, kind, self._waits_at)
+        run.record(request, kind, getattr(event, kind))
+        if kind.startswith("child_workflow") and not run.loop.closed:
+            # The code may wait for a child that is not, or have left one that is now.
+            self._run_code()
+
+    def _tell(self, event: HistoryEvent, kind: str) -> None:
         if kind in ACTIVITY_ENDS:
             self._run.end_activity(getattr(event, kind))
+        elif kind in CHILD_ENDS:
+            self._run.relations.end_child(getattr(event, kind))
+        elif kind in MESSAGE_ENDS:
+            self._run.relations.end_message(kind, getattr(event, kind))
         elif kind == "timer_fired":
             self._run.end_timer(event.timer_fired.timer_seq)
         elif kind == "workflow_started":
@@ -346,10 +363,11 @@ class Machine:
         if not last:
             return self._last_seq + len(events)
         self._fresh = False
-        kinds = COMMAND_EVENTS | CLOSINGS | ENGINE_CLOSINGS
         for event in reversed(events):
-            kind = event.WhichOneof("event")
-            if kind in kinds and not _is_external(event, kind):
+            kind = event.WhichOneof("event") or ""
+            if _is_external(event, kind):
+                continue
+            if kind in CLOSINGS or kind in ENGINE_CLOSINGS or _is_command(event, kind):
                 return event.seq
         return 0
 
@@ -362,11 +380,15 @@ class Machine:
         return line or self._line()
 
 
-def _is_external(event: HistoryEvent, kind: str | None) -> bool:
+def _is_command(event: HistoryEvent, kind: str) -> bool:
+    """Whether an event records a command: also that a child could not be started."""
+    refused = kind == "child_workflow_failed" and not event.child_workflow_failed.child_run_id
+    return kind in COMMAND_EVENTS or refused
+
+
+def _is_external(event: HistoryEvent, kind: str) -> bool:
     """Whether the code neither asked for an event nor waits for it: a pause, or an activity.
 
     The number of an activity from outside is negative.
     """
-    return kind in UNHEARD or (
-        kind in ACTIVITY_EVENTS and getattr(event, str(kind)).activity_seq < 0
-    )
+    return kind in UNHEARD or (kind in ACTIVITY_EVENTS and getattr(event, kind).activity_seq < 0)

@@ -30,6 +30,7 @@ from perdure._replay.commands import (
 from perdure._replay.conditions import Conditions
 from perdure._replay.journal import Journal
 from perdure._replay.loop import WorkflowLoop
+from perdure._replay.relations import Relations
 from perdure._replay.signals import Letter, Mailbox
 from perdure._replay.source import caller_line
 from perdure.converter import Converter
@@ -64,6 +65,7 @@ class Run:
         self.mailbox = Mailbox()
         self.conditions = Conditions()
         self.loop = WorkflowLoop(self)
+        self.relations = Relations(self)
         self.started = WorkflowStarted()
         self.attributes = SearchAttributes()
         """What the run is found by, as its code left it."""
@@ -179,8 +181,9 @@ class Run:
         self.journal.ask(request)
         self.loop.stop()
 
-    def record(self, request: Request) -> None:
-        """Notes that the history holds the command."""
+    def record(self, request: Request, kind: str, recorded: Any) -> None:
+        """Notes that the history holds the command, as an event of the kind."""
+        self.relations.record(request, kind, recorded)
         if isinstance(request, ActivityRequest):
             self._activities[request.seq] = request
         elif isinstance(request, TimerRequest):
@@ -213,6 +216,7 @@ class Run:
         self.loop.close()
         self._activities.clear()
         self._timers.clear()
+        self.relations.clear()
         self._kept.clear()
 
     def _undo(self, request: R, cancel: Callable[[R, str], Request]) -> None:
