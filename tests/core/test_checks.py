@@ -6,7 +6,13 @@ from typing import Any
 import pytest
 from google.protobuf.message import Message
 
-from perdure.v1 import interaction_pb2, watch_service_pb2, worker_service_pb2, workflow_service_pb2
+from perdure.v1 import (
+    explanation_pb2,
+    interaction_pb2,
+    watch_service_pb2,
+    worker_service_pb2,
+    workflow_service_pb2,
+)
 from perdure.v1.activity_pb2 import ActivityOptions
 from perdure.v1.command_pb2 import Command
 from perdure.v1.payload_pb2 import Header, Payload
@@ -117,6 +123,12 @@ CASES: list[tuple[Callable[[Any], None], type[Message], dict[str, Any], dict[str
         workflow_service_pb2.GetWorkflowHistoryRequest,
         {"workflow_id": "o"},
         {**NAMES, "page_size": -1, "order": 7},
+    ),
+    (
+        checks.check_explain,
+        explanation_pb2.ExplainWorkflowRequest,
+        {"workflow_id": "o"},
+        NAMES,
     ),
     (
         checks.check_signal,

@@ -68,7 +68,6 @@ TO_COME = {
     "update": {"POST /workflows/{id}/update/{name}"},
     "reset": {"POST /workflows/{id}/reset"},
     "retry": {"POST /workflows/{id}/retry"},
-    "explain": {"GET /workflows/{id}/explain"},
 }
 """Rows by the feature that they wait for. The list only gets shorter."""
 

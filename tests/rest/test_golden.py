@@ -140,6 +140,10 @@ CALLS = (
     ("unpause", "POST /workflows/p-1/unpause", None),
     ("continue_as_new", "POST /workflows/p-1/continue-as-new", '{"input":[2]}'),
     ("continue_as_new", "POST /workflows/o-1/continue-as-new", None),
+    ("explain", "GET /workflows/s-1/explain", None),
+    ("explain", "GET /workflows/p-1/explain", None),
+    ("explain", "GET /workflows/o-1/explain", None),
+    ("explain", "GET /workflows/nobody/explain", None),
 )
 PATHS = {f"{route.verb} {route.path}" for route in routes()} - {"GET /api/v1/openapi.json"}
 

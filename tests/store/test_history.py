@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from perdure_server.store.contract import Store
@@ -52,3 +54,16 @@ async def test_frames_are_kept_to_the_byte(store: Store) -> None:
     (stored,) = await store.load_history(run.run_id, after_seq=0, limit=1, max_bytes=1)
     assert stored == event
     assert type(stored.frame) is bytes
+
+
+async def test_the_newest_events_of_some_kinds_are_found(store: Store) -> None:
+    run = a_run(3, history_length=4)
+    kinds = ("workflow_started", "signal_received", "timer_fired", "signal_received")
+    events = [replace(an_event(seq), kind=kind) for seq, kind in enumerate(kinds, 1)]
+    await store.commit([alone(change_of(run, expected_version=0, events=events))])
+    found = await store.find_events(run.run_id, ["signal_received"], limit=9)
+    assert found == [events[3], events[1]]
+    found = await store.find_events(run.run_id, ["timer_fired", "signal_received"], limit=2)
+    assert found == [events[3], events[2]]
+    assert await store.find_events(run.run_id, [], limit=9) == []
+    assert await store.find_events("nobody", ["timer_fired"], limit=9) == []

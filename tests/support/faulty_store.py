@@ -164,6 +164,11 @@ class FaultyStore:
         )
         return await self._back(answer)
 
+    async def find_events(self, run_id: str, kinds: Sequence[str], *, limit: int) -> list[EventRow]:
+        """Returns the newest events of these kinds."""
+        await self._arrive()
+        return await self._back(await self._inner.find_events(run_id, kinds, limit=limit))
+
     async def summarize_run(self, run_id: str) -> RunSummary | None:
         """Returns a run as lists show it."""
         await self._arrive()

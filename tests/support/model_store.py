@@ -176,6 +176,12 @@ class ModelStore(ModelSchedules):
             page.append(event)
         return page
 
+    async def find_events(self, run_id: str, kinds: Sequence[str], *, limit: int) -> list[EventRow]:
+        """Returns the newest events of these kinds."""
+        stored = self._contents.runs.get(run_id)
+        history = stored.history if stored else []
+        return [event for event in reversed(history) if event.kind in kinds][:limit]
+
     async def summarize_run(self, run_id: str) -> RunSummary | None:
         """Returns a run as lists show it."""
         stored = self._contents.runs.get(run_id)

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from google.protobuf.descriptor import ServiceDescriptor
 
+from perdure.v1 import explanation_pb2
 from perdure.v1 import interaction_pb2 as asking
 from perdure.v1 import workflow_service_pb2 as pb
 from perdure_server.api.errors import to_status
@@ -72,6 +73,11 @@ class WorkflowService:
         """Returns one value of what a run published last."""
         checks.check_get_snapshot_value(request)
         return await self._workflows.get_snapshot_value(request)
+
+    async def ExplainWorkflow(self, request: explanation_pb2.ExplainWorkflowRequest) -> Answer:
+        """Says why nothing happens in a workflow."""
+        checks.check_explain(request)
+        return await self._workflows.explain(request)
 
     async def SignalWorkflow(self, request: pb.SignalWorkflowRequest) -> Answer:
         """Delivers a signal."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from perdure.v1.explanation_pb2 import ExplainWorkflowRequest
 from perdure.v1.interaction_pb2 import GetSnapshotRequest, GetSnapshotValueRequest
 from perdure.v1.workflow_pb2 import ConflictPolicy, ReusePolicy, WorkflowStatus
 from perdure.v1.workflow_service_pb2 import (
@@ -148,6 +149,11 @@ def check_get_snapshot_value(request: GetSnapshotValueRequest) -> None:
     _check_names(request)
     if not request.name:
         raise InvalidRequest("is required", "name")
+
+
+def check_explain(request: ExplainWorkflowRequest) -> None:
+    """Checks ExplainWorkflow."""
+    _check_names(request)
 
 
 def check_signal(request: SignalWorkflowRequest) -> None:

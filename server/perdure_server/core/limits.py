@@ -49,6 +49,8 @@ OUTBOX_BYTES_MAX: Final = 4 * OUTGOING_BATCH_BYTES_MAX
 """What may wait for one stream to be read before nothing more is read from it."""
 PAGE_SIZE_MAX: Final = 1_000
 PAGE_SIZE_DEFAULT: Final = 50
+EXPLAIN_EVENTS_MAX: Final = 10_000
+"""Waits and signals of one run that an explanation reads, the newest: others are long past."""
 OFFSET_MAX: Final = 10_000
 """Runs that a list may pass over: each is read. Page tokens go further and cost nothing."""
 FILTER_BYTES_MAX: Final = 8 * 1024

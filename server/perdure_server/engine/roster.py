@@ -148,23 +148,31 @@ class Roster:
 
     async def explain(self, show: Callable[[WaitingReason], Awaitable[T]]) -> T:
         """Shows something with reasons; asks for the workers of the queues it needs them of."""
+
+        def with_reasons(service: Callable[[Task], Service]) -> Awaitable[T]:
+            return show(lambda task: reason(task, service(task)))
+
+        return await self.serve(with_reasons)
+
+    async def serve(self, show: Callable[[Callable[[Task], Service]], Awaitable[T]]) -> T:
+        """Shows something with what the workers of all servers are to its tasks."""
         asked: dict[tuple[str, str], None] = {}
 
-        def note(task: Task) -> str:
+        def note(task: Task) -> Service:
             asked[task.namespace, task.queue] = None
-            return ""
+            return Service.NOBODY
 
         shown = await show(note)
         if not asked:
             return shown
         workers = {key: (await self._all(*key)).values() for key in asked}
 
-        def explained(task: Task) -> str:
+        def service(task: Task) -> Service:
             known = workers.get((task.namespace, task.queue), ())
             best = max((_service(each.worker, task) for each in known), default=Service.NOBODY)
-            return reason(task, max(best, self._lanes.service(task)))
+            return max(best, self._lanes.service(task))
 
-        return await show(explained)
+        return await show(service)
 
     async def _look_up(self, worker_id: str) -> tuple[_Registration | None, list[Worker]]:
         """Returns a registered worker, and what other servers know of one that is not known here.

@@ -9,6 +9,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
+from perdure.v1 import explanation_pb2
 from perdure.v1 import interaction_pb2 as asking
 from perdure.v1 import workflow_service_pb2 as pb
 from perdure_server.core import decide, limits
@@ -24,6 +25,7 @@ from perdure_server.engine.activities import Activities
 from perdure_server.engine.asks import Asks
 from perdure_server.engine.background import Background
 from perdure_server.engine.calls import ToStatus, serve_session
+from perdure_server.engine.explain import Explanations
 from perdure_server.engine.lists import Lists
 from perdure_server.engine.ports import Clock
 from perdure_server.engine.records import (
@@ -70,6 +72,7 @@ class Workflows:
         self._store = store
         self._lists = Lists(store)
         self._activities = Activities(store, runs, roster=roster, clock=clock)
+        self._explanations = Explanations(store, runs, roster=roster, clock=clock)
         self._runs = runs
         self._asks = Asks(store, runs, background=background)
         self._starts = starts
@@ -128,6 +131,12 @@ class Workflows:
     async def list_children(self, request: pb.ListChildrenRequest) -> pb.ListChildrenResponse:
         """Lists the children of one run. Raises WorkflowNotFound and InvalidPageToken."""
         return await self._lists.children(await self._find(request), request)
+
+    async def explain(
+        self, request: explanation_pb2.ExplainWorkflowRequest
+    ) -> explanation_pb2.ExplainWorkflowResponse:
+        """Says why nothing happens in a workflow."""
+        return await self._explanations.explain(await self._meant(request))
 
     async def get_history(self, request: pb.GetWorkflowHistoryRequest) -> bytes:
         """Returns an encoded page of the history of one run."""
@@ -319,7 +328,9 @@ class Workflows:
             raise missing(request)
         return run_id
 
-    async def _meant(self, request: pb.GetWorkflowRequest) -> RunSummary:
+    async def _meant(
+        self, request: pb.GetWorkflowRequest | explanation_pb2.ExplainWorkflowRequest
+    ) -> RunSummary:
         """Returns the run that a request means, as it was while it was meant.
 
         A run that another follows is no longer the latest from the instant it is closed.

@@ -69,6 +69,11 @@ _BY_COMPONENT: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
         "Activity": {"id": _TOKEN, "status": "COMPLETED"},
         "ActivityTask": {"id": _TOKEN, "input": '{"order":"o-1","cents":4200}', "result": None},
         "WorkerInfo": {"id": "worker-1"},
+        "Cause": {
+            "kind": "SIGNAL",
+            "text": "the code waits for signal 'approvals' since 2026-03-29 01:00:00Z",
+            "name": "approvals",
+        },
         "Namespace": {"name": "main"},
         "NamespaceStats": {"completed": 12, "total_workflows": 12},
         "CreateNamespaceRequest": {"name": "billing"},

@@ -284,6 +284,12 @@ class Store(Protocol):
         size. An unknown run has no events.
         """
 
+    async def find_events(self, run_id: str, kinds: Sequence[str], *, limit: int) -> list[EventRow]:
+        """Returns the newest events of these kinds, descending, at most `limit`.
+
+        Passes over the others of the run without reading their frames.
+        """
+
     async def summarize_run(self, run_id: str) -> RunSummary | None:
         """Returns a run as lists show it; None if absent."""
 

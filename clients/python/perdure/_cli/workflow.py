@@ -40,6 +40,7 @@ from perdure._cli.options import (
 )
 from perdure._cli.search import Filter, SearchAttribute, count, parse_search_attributes
 from perdure._cli.wait import OPEN_STATUSES, wait_for_result
+from perdure._cli.why import why
 from perdure._transport import Transport
 from perdure.v1 import watch_service_pb2 as watching
 from perdure.v1 import workflow_service_pb2 as pb
@@ -54,6 +55,7 @@ app = typer.Typer(no_args_is_help=True, help="Start workflows, talk to them, loo
 
 
 app.command()(count)
+app.command()(why)
 app.command()(state)
 app.command()(pause)
 app.command()(unpause)

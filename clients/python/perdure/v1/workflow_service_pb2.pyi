@@ -4,6 +4,7 @@ from google.api import annotations_pb2 as _annotations_pb2
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.rpc import status_pb2 as _status_pb2
 from perdure.v1 import activity_pb2 as _activity_pb2
+from perdure.v1 import explanation_pb2 as _explanation_pb2
 from perdure.v1 import failure_pb2 as _failure_pb2
 from perdure.v1 import history_pb2 as _history_pb2
 from perdure.v1 import interaction_pb2 as _interaction_pb2

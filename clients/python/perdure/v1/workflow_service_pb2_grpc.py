@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from perdure.v1 import explanation_pb2 as perdure_dot_v1_dot_explanation__pb2
 from perdure.v1 import interaction_pb2 as perdure_dot_v1_dot_interaction__pb2
 from perdure.v1 import workflow_service_pb2 as perdure_dot_v1_dot_workflow__service__pb2
 
@@ -88,6 +89,11 @@ class WorkflowServiceStub:
                 '/perdure.v1.WorkflowService/GetSnapshotValue',
                 request_serializer=perdure_dot_v1_dot_interaction__pb2.GetSnapshotValueRequest.SerializeToString,
                 response_deserializer=perdure_dot_v1_dot_interaction__pb2.GetSnapshotValueResponse.FromString,
+                _registered_method=True)
+        self.ExplainWorkflow = channel.unary_unary(
+                '/perdure.v1.WorkflowService/ExplainWorkflow',
+                request_serializer=perdure_dot_v1_dot_explanation__pb2.ExplainWorkflowRequest.SerializeToString,
+                response_deserializer=perdure_dot_v1_dot_explanation__pb2.ExplainWorkflowResponse.FromString,
                 _registered_method=True)
         self.SignalWorkflow = channel.unary_unary(
                 '/perdure.v1.WorkflowService/SignalWorkflow',
@@ -233,6 +239,15 @@ class WorkflowServiceServicer:
         """Returns one value of what the code of one run published last, which must be a JSON object. Changes nothing.
 
         Errors: NOT_FOUND / WORKFLOW_NOT_FOUND, NOT_FOUND / SNAPSHOT_NOT_FOUND, also when the object has no such key.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainWorkflow(self, request, context):
+        """Says why nothing happens in a workflow: what it waits for, what blocks most first. Changes nothing.
+
+        Errors: NOT_FOUND / WORKFLOW_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -391,6 +406,11 @@ def add_WorkflowServiceServicer_to_server(servicer, server):
                     servicer.GetSnapshotValue,
                     request_deserializer=perdure_dot_v1_dot_interaction__pb2.GetSnapshotValueRequest.FromString,
                     response_serializer=perdure_dot_v1_dot_interaction__pb2.GetSnapshotValueResponse.SerializeToString,
+            ),
+            'ExplainWorkflow': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainWorkflow,
+                    request_deserializer=perdure_dot_v1_dot_explanation__pb2.ExplainWorkflowRequest.FromString,
+                    response_serializer=perdure_dot_v1_dot_explanation__pb2.ExplainWorkflowResponse.SerializeToString,
             ),
             'SignalWorkflow': grpc.unary_unary_rpc_method_handler(
                     servicer.SignalWorkflow,
@@ -712,6 +732,33 @@ class WorkflowService:
             '/perdure.v1.WorkflowService/GetSnapshotValue',
             perdure_dot_v1_dot_interaction__pb2.GetSnapshotValueRequest.SerializeToString,
             perdure_dot_v1_dot_interaction__pb2.GetSnapshotValueResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainWorkflow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/perdure.v1.WorkflowService/ExplainWorkflow',
+            perdure_dot_v1_dot_explanation__pb2.ExplainWorkflowRequest.SerializeToString,
+            perdure_dot_v1_dot_explanation__pb2.ExplainWorkflowResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -177,6 +177,11 @@ class PostgresStore(ScheduleQueries):
         found = await self._rows("load_history", run_id, after_seq, limit, max_bytes)
         return [EventRow(*row) for row in found]
 
+    async def find_events(self, run_id: str, kinds: Sequence[str], *, limit: int) -> list[EventRow]:
+        """Returns the newest events of these kinds."""
+        found = await self._rows("find_events", run_id, list(kinds), limit)
+        return [EventRow(*row) for row in found]
+
     async def summarize_run(self, run_id: str) -> RunSummary | None:
         """Returns a run as lists show it."""
         found = await self._rows("summarize_run", run_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, closing
@@ -179,6 +180,11 @@ class SqliteStore:
     ) -> list[EventRow]:
         """Returns the next events of a run."""
         found = await self._rows("load_history", run_id, after_seq, limit, max_bytes)
+        return [EventRow(*row) for row in found]
+
+    async def find_events(self, run_id: str, kinds: Sequence[str], *, limit: int) -> list[EventRow]:
+        """Returns the newest events of these kinds."""
+        found = await self._rows("find_events", run_id, json.dumps(list(kinds)), limit)
         return [EventRow(*row) for row in found]
 
     async def summarize_run(self, run_id: str) -> RunSummary | None:

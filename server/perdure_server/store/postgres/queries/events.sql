@@ -21,6 +21,11 @@ WHERE run_id = $1 AND seq > $2 AND seq <= (
 )
 ORDER BY seq;
 
+-- name: find_events
+SELECT seq, kind, at_us, frame FROM events
+WHERE run_id = $1 AND kind = ANY($2::text[])
+ORDER BY seq DESC LIMIT $3;
+
 -- name: load_tail
 -- The events that the run has not seen.
 SELECT events.seq, events.kind, events.at_us, events.frame

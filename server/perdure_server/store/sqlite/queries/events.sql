@@ -16,6 +16,11 @@ WHERE run_id = ?1 AND seq > ?2 AND seq <= (
 )
 ORDER BY seq;
 
+-- name: find_events
+SELECT seq, kind, at_us, frame FROM events
+WHERE run_id = ?1 AND kind IN (SELECT value FROM json_each(?2))
+ORDER BY seq DESC LIMIT ?3;
+
 -- name: load_tail
 SELECT seq, kind, at_us, frame FROM events WHERE run_id = ? AND seq > ? ORDER BY seq;
 
