@@ -86,6 +86,7 @@ SAID = {
         "7 nights STARTED",
         "7 nights RAN_BEFORE",
     ],
+    "pages": ["PAUSED", "6"],
     "resources": ["2 lines, closing the book", "['42.00 EUR', '0.99 EUR']"],
     "script": ["loading page 1", "loading page 2", "loading page 3", "60"],
     "tenants": [

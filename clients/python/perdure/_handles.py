@@ -99,13 +99,23 @@ class WorkflowHandle(Generic[R]):
     Attributes:
         workflow_id: The workflow.
         run_id: The run that a start made, or that was asked for; empty means the latest.
+
+    What is read is of that run. What is said, a signal or a cancellation, reaches the latest run of
+    the workflow, which may have continued as new, unless the handle was asked for with a run.
     """
 
     def __init__(
-        self, connection: Connection, workflow_id: str, *, run_id: str = "", result_type: Any = Any
+        self,
+        connection: Connection,
+        workflow_id: str,
+        *,
+        run_id: str = "",
+        follows: bool = False,
+        result_type: Any = Any,
     ) -> None:
         self.workflow_id = workflow_id
         self.run_id = run_id
+        self._listener = "" if follows else run_id
         self._connection = connection
         self._result_type = result_type
 
@@ -138,7 +148,7 @@ class WorkflowHandle(Generic[R]):
         request = pb.SignalWorkflowRequest(
             namespace=connection.namespace,
             workflow_id=self.workflow_id,
-            run_id=self.run_id,
+            run_id=self._listener,
             signal_name=call.name,
             payload=connection.converter.encode(call.arguments[0]),
             request_id=request_id,
@@ -160,7 +170,7 @@ class WorkflowHandle(Generic[R]):
         request = pb.CancelWorkflowRequest(
             namespace=self._connection.namespace,
             workflow_id=self.workflow_id,
-            run_id=self.run_id,
+            run_id=self._listener,
             reason=reason,
             request_id=request_id or uuid4().hex,
             deadline=to_duration(deadline),
@@ -184,7 +194,7 @@ class WorkflowHandle(Generic[R]):
         request = pb.TerminateWorkflowRequest(
             namespace=self._connection.namespace,
             workflow_id=self.workflow_id,
-            run_id=self.run_id,
+            run_id=self._listener,
             reason=reason,
             request_id=request_id or uuid4().hex,
         )
@@ -206,7 +216,7 @@ class WorkflowHandle(Generic[R]):
         request = pb.PauseWorkflowRequest(
             namespace=self._connection.namespace,
             workflow_id=self.workflow_id,
-            run_id=self.run_id,
+            run_id=self._listener,
             reason=reason,
             identity=identity,
             request_id=request_id or uuid4().hex,
@@ -223,7 +233,7 @@ class WorkflowHandle(Generic[R]):
         request = pb.UnpauseWorkflowRequest(
             namespace=self._connection.namespace,
             workflow_id=self.workflow_id,
-            run_id=self.run_id,
+            run_id=self._listener,
             reason=reason,
             identity=identity,
             request_id=request_id or uuid4().hex,
@@ -242,7 +252,7 @@ class WorkflowHandle(Generic[R]):
         request = pb.ContinueAsNewRequest(
             namespace=connection.namespace,
             workflow_id=self.workflow_id,
-            run_id=self.run_id,
+            run_id=self._listener,
             input=None if value is NOTHING else connection.converter.encode(value),
             request_id=request_id or uuid4().hex,
         )

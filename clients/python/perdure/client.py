@@ -228,8 +228,12 @@ class Client(ScheduleCalls):
             response = await self.connection.unary(
                 "WorkflowService/StartWorkflow", request, pb.StartWorkflowResponse
             )
-        return self.get_handle(
-            response.workflow_id, run_id=response.run_id, result_type=_result_type(workflow)
+        return WorkflowHandle(
+            self.connection,
+            response.workflow_id,
+            run_id=response.run_id,
+            follows=True,
+            result_type=_result_type(workflow),
         )
 
     @overload
