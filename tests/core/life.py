@@ -15,10 +15,12 @@ from perdure.v1.command_pb2 import (
     CancelTimer,
     CancelWorkflow,
     Command,
+    CompleteUpdate,
     CompleteWorkflow,
     ContinueAsNew,
     FailWorkflow,
     RecordSnapshot,
+    RejectUpdate,
     ScheduleActivity,
     ScheduleTimer,
     SignalWorkflow,
@@ -28,6 +30,7 @@ from perdure.v1.command_pb2 import (
 )
 from perdure.v1.failure_pb2 import Failure
 from perdure.v1.history_pb2 import HistoryEvent, UnhandledSignal
+from perdure.v1.interaction_pb2 import UpdateWorkflowRequest
 from perdure.v1.payload_pb2 import Payload
 from perdure.v1.retry_policy_pb2 import RetryPolicy
 from perdure.v1.search_attributes_pb2 import SearchAttributes
@@ -232,6 +235,10 @@ class Life:
         request = SignalWorkflowRequest(signal_name=name, payload=payload)
         return int(self.decide(lambda draft: decide.decide_signal(draft, request, self.now_us)))
 
+    def update(self, name: str = "add", **fields: Any) -> int:
+        request = UpdateWorkflowRequest(update_name=name, **fields)
+        return int(self.decide(lambda draft: decide.decide_update(draft, request, self.now_us)))
+
     def cancel(self, reason: str = "", deadline_s: float | None = None) -> Any:
         request = CancelWorkflowRequest(reason=reason)
         if deadline_s is not None:
@@ -333,6 +340,17 @@ def upsert(seq: int, patch: SearchAttributes) -> Command:
 def record_snapshot(data: bytes | None) -> Command:
     state = None if data is None else Payload(data=data)
     return Command(record_snapshot=RecordSnapshot(state=state))
+
+
+def complete_update(requested_seq: int, result: bytes = b"1") -> Command:
+    return Command(
+        complete_update=CompleteUpdate(requested_seq=requested_seq, result=Payload(data=result))
+    )
+
+
+def reject_update(requested_seq: int, failure: Failure | None = None) -> Command:
+    failure = failure or Failure(message="no", type="ValueError")
+    return Command(reject_update=RejectUpdate(requested_seq=requested_seq, failure=failure))
 
 
 def complete(result: bytes | None = b"1", unconsumed: tuple[tuple[int, str], ...] = ()) -> Command:

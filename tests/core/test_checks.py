@@ -65,6 +65,30 @@ CASES: list[tuple[Callable[[Any], None], type[Message], dict[str, Any], dict[str
     ),
     (checks.check_get, workflow_service_pb2.GetWorkflowRequest, {"workflow_id": "o"}, NAMES),
     (
+        checks.check_signal_with_start,
+        workflow_service_pb2.SignalWithStartRequest,
+        {"start": START(workflow_type="checkout"), "signal_name": "go"},
+        {"start": BAD_START, "signal_name": "", "payload": LARGE},
+    ),
+    (
+        checks.check_update_with_start,
+        workflow_service_pb2.UpdateWithStartRequest,
+        {"start": START(workflow_type="checkout"), "update_name": "add"},
+        {"start": BAD_START, "update_name": "", "input": LARGE, "wait": seconds(301)},
+    ),
+    (
+        checks.check_update,
+        interaction_pb2.UpdateWorkflowRequest,
+        {"workflow_id": "o", "update_name": "add"},
+        {
+            **NAMES,
+            "update_name": "",
+            "request_id": LONG,
+            "input": LARGE,
+            "wait": seconds(301),
+        },
+    ),
+    (
         checks.check_get_snapshot,
         interaction_pb2.GetSnapshotRequest,
         {"workflow_id": "o"},

@@ -33,4 +33,4 @@ def test_every_table_is_drawn(capsys: pytest.CaptureFixture[str]) -> None:
     runpy.run_path(diagrams.__file__, run_name="__main__")
     printed = capsys.readouterr().out
     assert printed == diagrams.draw()
-    assert printed.count("```mermaid") == 6
+    assert printed.count("```mermaid") == 7

@@ -3,8 +3,13 @@ from __future__ import annotations
 import pytest
 
 from perdure.v1.payload_pb2 import Header, Payload
-from perdure.v1.workflow_service_pb2 import StartWorkflowRequest
-from perdure_server.core.decide import decide_replacement, decide_taken_id, normalize_start
+from perdure.v1.workflow_service_pb2 import SignalWorkflowRequest, StartWorkflowRequest
+from perdure_server.core.decide import (
+    decide_replacement,
+    decide_signal,
+    decide_taken_id,
+    normalize_start,
+)
 from perdure_server.core.draft import Draft, NextRun
 from perdure_server.core.errors import WorkflowAlreadyExists, WorkflowNotFound
 from perdure_server.core.limits import SECOND_US
@@ -137,18 +142,23 @@ def test_the_reuse_policy_judges_a_closed_run(
         decide_taken_id(request, latest)
 
 
+def signalled(draft: Draft, now_us: int) -> int:
+    return decide_signal(draft, SignalWorkflowRequest(signal_name="go"), now_us)
+
+
 def test_a_replacement_ends_one_run_and_opens_the_next() -> None:
     life = Life()
     request = normalize_start(StartWorkflowRequest(workflow_id="o-1", workflow_type="checkout"))
     draft = Draft(life.state)
     new = NextRun("run-2", 22)
-    following = decide_replacement(draft, request, new=new, now_us=life.now_us)
+    following, seq = decide_replacement(draft, request, new=new, also=signalled, now_us=life.now_us)
+    assert (seq, following.run.history_length) == (2, 2)
     assert draft.run.status is RunStatus.TERMINATED
     assert (following.run.run_id, following.run.generation) == ("run-2", 2)
     assert draft.next_runs == [following]
     assert following.change().put_tasks
     with pytest.raises(WorkflowNotFound):
-        decide_replacement(draft, request, new=new, now_us=life.now_us)
+        decide_replacement(draft, request, new=new, also=signalled, now_us=life.now_us)
 
 
 def test_the_start_for_a_schedule_says_so() -> None:

@@ -16,6 +16,7 @@ from perdure_server.core.model import TaskKind, TimerKind
 from perdure_server.core.run import RUN_TRANSITIONS
 from perdure_server.core.signal import WAIT_TRANSITIONS, WaitPhase
 from perdure_server.core.timer import TIMER_TRANSITIONS
+from perdure_server.core.update import UPDATE_TRANSITIONS
 from tests.core.life import (
     Life,
     attempts,
@@ -25,8 +26,10 @@ from tests.core.life import (
     cancelled,
     child_of,
     complete,
+    complete_update,
     fail,
     options,
+    reject_update,
     schedule,
     seconds,
     send_cancel,
@@ -199,8 +202,11 @@ def paused() -> Life:
     life.pause()
     life.signal()
     life.cancel()
+    asked = [life.update(), life.update()]
     life.report(
         task,
+        complete_update(asked[0]),
+        reject_update(asked[1]),
         schedule(5),
         cancel_activity(4),
         timer(3),
@@ -250,6 +256,15 @@ def ends_of_a_paused_run() -> list[Life]:
     return lives
 
 
+def updates() -> Life:
+    life = Life()
+    first, second = life.update(), life.update()
+    life.work(complete_update(first), reject_update(second))
+    life.update()
+    life.terminate()
+    return life
+
+
 SCENARIOS: list[Callable[[], Life]] = [
     ends_of_a_pending_activity,
     ends_of_a_cancelling_activity,
@@ -271,6 +286,7 @@ SCENARIOS: list[Callable[[], Life]] = [
     paused_unseen,
     lambda: continued(seen=False),
     lambda: continued(seen=True),
+    updates,
 ]
 
 
@@ -330,6 +346,20 @@ def test_every_row_of_a_timer_is_taken(lives: list[Life]) -> None:
 def test_every_row_of_a_child_is_taken(lives: list[Life]) -> None:
     taken = rows_taken(lives, CHILD_TRANSITIONS, field("child_seq", "child_"))
     assert taken == set(CHILD_TRANSITIONS)
+
+
+def test_every_row_of_an_update_is_taken(lives: list[Life]) -> None:
+    taken: Rows = set()
+    for life in lives:
+        states: dict[int, object] = {}
+        for event in life.events:
+            kind = event.WhichOneof("event")
+            if kind in {kind for _, kind in UPDATE_TRANSITIONS}:
+                told = getattr(event, kind)
+                seq = event.seq if kind == "update_requested" else told.requested_seq
+                taken.add((states.get(seq), kind))
+                states[seq] = UPDATE_TRANSITIONS[states.get(seq), kind]
+    assert taken == set(UPDATE_TRANSITIONS)
 
 
 def test_every_row_of_a_wait_is_taken(lives: list[Life]) -> None:

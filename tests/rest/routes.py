@@ -24,7 +24,8 @@ def routes() -> list[Route]:
 def row_of(route: Route) -> str:
     """Returns a route with the names of its path shortened, as `GET /workflows/{id}`."""
     path = re.sub(r"{(workflow_id|activity_id|task_token)}", "{id}", route.path)
-    return f"{route.verb} {path.removeprefix('/api/v1').replace('{signal_name}', '{name}')}"
+    path = path.replace("{signal_name}", "{name}").replace("{update_name}", "{name}")
+    return f"{route.verb} {path.removeprefix('/api/v1')}"
 
 
 def statuses_of(route: Route) -> list[int]:

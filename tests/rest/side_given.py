@@ -5,11 +5,13 @@ from __future__ import annotations
 from contextlib import aclosing
 
 from perdure.v1 import admin_service_pb2 as admin
+from perdure.v1 import interaction_pb2 as interaction
 from perdure.v1 import namespace_service_pb2 as namespaces
 from perdure.v1 import schedule_service_pb2 as schedules
 from perdure.v1 import watch_service_pb2 as watch
 from perdure.v1 import worker_service_pb2 as worker
 from perdure.v1.command_pb2 import Command
+from perdure.v1.payload_pb2 import Payload
 from tests.api.flows import QUEUE, complete_workflow, json_payload, schedule_activity, wait_for
 
 
@@ -51,6 +53,27 @@ async def published(flows):
     state = json_payload('{"z": 1.50, "a":[12345678901234567890.5, null], "n":null}')
     snapshot = Command(record_snapshot={"state": state})
     await flows.complete_workflow_task(await flows.poll_workflow_task(), snapshot)
+    return {}
+
+
+async def answered(flows):
+    """A run that has answered one update and refused another."""
+    await running(flows)
+    for name in ("add", "take"):
+        asked = interaction.UpdateWorkflowRequest(
+            workflow_id="w",
+            update_name=name,
+            request_id=f"u-{name}",
+            input=Payload(data=b"[1,2.50]", encoding="json/plain"),
+            wait={},
+        )
+        await flows.call("WorkflowService/UpdateWorkflow", asked)
+    result = json_payload('{"z":1.50,"a":12345678901234567890.5}')
+    answers = (
+        Command(complete_update={"requested_seq": 3, "result": result}),
+        Command(reject_update={"requested_seq": 4, "failure": {"message": "no", "type": "Full"}}),
+    )
+    await flows.complete_workflow_task(await flows.poll_workflow_task(), *answers)
     return {}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.rest import side_given as given
 from tests.rest.side_case import RETRIES, RETRIES_JSON, Case, Stream, W, value
 
+UPDATE = "POST /workflows/{id}/update/{name}"
 VALUE = "GET /workflows/{id}/state/{name}"
 NO_STATE = "SNAPSHOT_NOT_FOUND"
 ORDER = {"workflow_id": "o", "workflow_type": "order"}
@@ -212,6 +213,7 @@ READS = (
     Case("get a child", "GET /workflows/{id}", {"workflow_id": "c"}, given=given.parent),
     Case("history of a parent", "GET /workflows/{id}/events", W, given=given.parent),
     Case("history", "GET /workflows/{id}/events", W, given=given.worked),
+    Case("history of updates", "GET /workflows/{id}/events", W, given=given.answered),
     Case(
         "history backwards",
         "GET /workflows/{id}/events",
@@ -250,6 +252,37 @@ MOVES = (
         given=given.completed,
         refused="WORKFLOW_CLOSED",
     ),
+    Case(
+        "update",
+        UPDATE,
+        {**W, "update_name": "add/now ü", "input": value('[1,2.50,"\\u00fc"]'), "wait": {}},
+        '{"input":[1,2.50,"\\u00fc"],"wait_secs":0}',
+        given=given.running,
+    ),
+    Case(
+        "update again",
+        UPDATE,
+        {**W, "update_name": "add", "input": value("[1,2.50]"), "request_id": "u-add"},
+        '{"input":[1,2.50],"request_id":"u-add"}',
+        given=given.answered,
+        repeats=True,
+    ),
+    Case(
+        "update again and be refused",
+        UPDATE,
+        {**W, "update_name": "take", "input": value("[1,2.50]"), "request_id": "u-take"},
+        '{"input":[1,2.50],"request_id":"u-take"}',
+        given=given.answered,
+        refused="UPDATE_REJECTED",
+    ),
+    Case(
+        "update a closed one",
+        UPDATE,
+        {**W, "update_name": "add"},
+        given=given.completed,
+        refused="WORKFLOW_CLOSED",
+    ),
+    Case("update nobody", UPDATE, {**W, "update_name": "add"}, refused="WORKFLOW_NOT_FOUND"),
     Case(
         "cancel",
         "POST /workflows/{id}/cancel",

@@ -65,7 +65,6 @@ GET /openapi.json
 
 TO_COME = {
     "query": {"POST /workflows/{id}/query/{name}"},
-    "update": {"POST /workflows/{id}/update/{name}"},
     "reset": {"POST /workflows/{id}/reset"},
     "retry": {"POST /workflows/{id}/retry"},
 }
@@ -74,6 +73,7 @@ TO_COME = {
 STATUSES = {
     "POST /workflows": [201],
     "GET /workflows/{id}/result": [200, 202],
+    "POST /workflows/{id}/update/{name}": [200, 202],
     "POST /workflows/{id}/activities": [201],
     "POST /workflows/{id}/continue-as-new": [201],
     "POST /namespaces": [201],

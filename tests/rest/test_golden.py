@@ -33,6 +33,10 @@ SNAPSHOT = (
     '{"worker_id":"w","commands":[{"type":"RecordSnapshot","state":{"step":"paid","total":'
     '12345678901234567890.50,"last":null}}]}'
 )
+ANSWER = (
+    '{"worker_id":"w","commands":[{"type":"CompleteUpdate","requested_seq":2,"result":'
+    '{"total":1.50}}]}'
+)
 FOUND = (
     '{"workflow_type":"order","workflow_id":"o-3","search_attributes":{"team":"a","amount":12,'
     '"share":1.0,"due":"2026-03-29T01:00:00Z","tags":["x","y"]},"memo":{"by":"ann"}}'
@@ -144,6 +148,12 @@ CALLS = (
     ("explain", "GET /workflows/p-1/explain", None),
     ("explain", "GET /workflows/o-1/explain", None),
     ("explain", "GET /workflows/nobody/explain", None),
+    ("update", "POST /workflows/s-1/update/add", '{"input":[1],"request_id":"u","wait_secs":0}'),
+    ("poll_workflow", "POST /workflow-tasks/poll", '{"queue":"p","worker_id":"w"}'),
+    ("commands", "POST /workflow-tasks/s-1/commands", ANSWER),
+    ("update", "POST /workflows/s-1/update/add", '{"input":[1],"request_id":"u"}'),
+    ("update", "POST /workflows/nobody/update/add", None),
+    ("history", "GET /workflows/s-1/events", None),
 )
 PATHS = {f"{route.verb} {route.path}" for route in routes()} - {"GET /api/v1/openapi.json"}
 

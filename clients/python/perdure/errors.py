@@ -272,6 +272,21 @@ class WorkflowClosedError(RpcError):
     REASON = "WORKFLOW_CLOSED"
 
 
+class RunClosedError(RpcError):
+    """The run closed before its code answered the update."""
+
+    REASON = "RUN_CLOSED"
+
+
+class UpdateRejectedError(RpcError):
+    """The code refused the update, or failed to do it.
+
+    `metadata["failure_type"]` names the error.
+    """
+
+    REASON = "UPDATE_REJECTED"
+
+
 class StaleTaskError(RpcError):
     """The lease behind the task token is no longer current; the report changed nothing."""
 
@@ -391,6 +406,8 @@ RPC_ERRORS: dict[str, type[RpcError]] = {
         ActivityNotFoundError,
         WorkflowAlreadyExistsError,
         WorkflowClosedError,
+        RunClosedError,
+        UpdateRejectedError,
         StaleTaskError,
         WorkerNotFoundError,
         SessionReplacedError,

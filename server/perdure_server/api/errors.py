@@ -39,6 +39,8 @@ STATUS_CODES: Final = MappingProxyType(
         domain.NamespaceInUse: grpc.StatusCode.FAILED_PRECONDITION,
         domain.Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
         domain.WorkflowClosed: grpc.StatusCode.FAILED_PRECONDITION,
+        domain.RunClosed: grpc.StatusCode.FAILED_PRECONDITION,
+        domain.UpdateRejected: grpc.StatusCode.FAILED_PRECONDITION,
         domain.StaleTask: grpc.StatusCode.FAILED_PRECONDITION,
         domain.SessionReplaced: grpc.StatusCode.FAILED_PRECONDITION,
         domain.CursorExpired: grpc.StatusCode.OUT_OF_RANGE,
@@ -72,6 +74,8 @@ def _metadata(error: domain.DomainError) -> dict[str, str]:
             return {"command_index": str(error.index), "field": error.field}
         case domain.InvalidFilter():
             return {"column": str(error.column), "field": error.field}
+        case domain.UpdateRejected():
+            return {"failure_type": error.failure_type}
         case domain.InvalidRequest(field=str(field)) if field:
             return {"field": field}
         case _:

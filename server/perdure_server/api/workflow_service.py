@@ -84,6 +84,21 @@ class WorkflowService:
         checks.check_signal(request)
         return await self._workflows.signal(request)
 
+    async def UpdateWorkflow(self, request: asking.UpdateWorkflowRequest) -> Answer:
+        """Asks the code of a workflow to do something and waits for its answer."""
+        checks.check_update(request)
+        return await self._workflows.updates.update(request)
+
+    async def SignalWithStart(self, request: pb.SignalWithStartRequest) -> Answer:
+        """Delivers a signal to a workflow, which it starts if that is needed."""
+        checks.check_signal_with_start(request)
+        return await self._workflows.joint_starts.signal(request)
+
+    async def UpdateWithStart(self, request: pb.UpdateWithStartRequest) -> Answer:
+        """Asks the code of a workflow, which it starts if that is needed."""
+        checks.check_update_with_start(request)
+        return await self._workflows.joint_starts.update(request)
+
     async def CancelWorkflow(self, request: pb.CancelWorkflowRequest) -> Answer:
         """Asks a workflow to end."""
         checks.check_cancel(request)

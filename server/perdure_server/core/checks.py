@@ -10,7 +10,11 @@ from __future__ import annotations
 from typing import Protocol
 
 from perdure.v1.explanation_pb2 import ExplainWorkflowRequest
-from perdure.v1.interaction_pb2 import GetSnapshotRequest, GetSnapshotValueRequest
+from perdure.v1.interaction_pb2 import (
+    GetSnapshotRequest,
+    GetSnapshotValueRequest,
+    UpdateWorkflowRequest,
+)
 from perdure.v1.workflow_pb2 import ConflictPolicy, ReusePolicy, WorkflowStatus
 from perdure.v1.workflow_service_pb2 import (
     CancelWorkflowRequest,
@@ -26,10 +30,12 @@ from perdure.v1.workflow_service_pb2 import (
     ListWorkflowsRequest,
     PauseWorkflowRequest,
     ScheduleActivityRequest,
+    SignalWithStartRequest,
     SignalWorkflowRequest,
     StartWorkflowRequest,
     TerminateWorkflowRequest,
     UnpauseWorkflowRequest,
+    UpdateWithStartRequest,
 )
 from perdure_server.core.attributes import check_attributes
 from perdure_server.core.errors import InvalidRequest, LimitExceeded
@@ -154,6 +160,30 @@ def check_get_snapshot_value(request: GetSnapshotValueRequest) -> None:
 def check_explain(request: ExplainWorkflowRequest) -> None:
     """Checks ExplainWorkflow."""
     _check_names(request)
+
+
+def check_signal_with_start(request: SignalWithStartRequest) -> None:
+    """Checks SignalWithStart."""
+    check_start(request.start)
+    require_id("signal_name", request.signal_name)
+    check_payload("payload", request.payload)
+
+
+def check_update_with_start(request: UpdateWithStartRequest) -> None:
+    """Checks UpdateWithStart."""
+    check_start(request.start)
+    require_id("update_name", request.update_name)
+    check_payload("input", request.input)
+    check_wait("wait", request.wait)
+
+
+def check_update(request: UpdateWorkflowRequest) -> None:
+    """Checks UpdateWorkflow."""
+    _check_names(request)
+    require_id("update_name", request.update_name)
+    check_id("request_id", request.request_id)
+    check_payload("input", request.input)
+    check_wait("wait", request.wait)
 
 
 def check_signal(request: SignalWorkflowRequest) -> None:

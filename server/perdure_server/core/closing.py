@@ -15,7 +15,7 @@ from perdure.v1.history_pb2 import (
     WorkflowTerminated,
     WorkflowTimedOut,
 )
-from perdure_server.core import child, fields
+from perdure_server.core import child, fields, update
 from perdure_server.core.errors import InvalidRequest
 from perdure_server.core.frames import parse_frame
 from perdure_server.core.limits import HISTORY_BYTES_MAX, HISTORY_EVENTS_MAX
@@ -182,12 +182,15 @@ def enforce_limits(draft: Draft, *, next_run: NextRun, now_us: int) -> None:
 def close(draft: Draft, now_us: int, **event: Any) -> None:
     """Appends the closing event, and tells whom it concerns.
 
-    The sessions that hold a task of the run, its children, and its parent.
+    The sessions that hold a task of the run, its children, its parent, and who waits for updates.
     """
     for task in draft.tasks():
         draft.notify(task, "WORKFLOW_CLOSED")
-    children = draft.children()
+    children, updates = draft.children(), draft.updates()
+    for message in event.values():
+        message.unhandled_updates.extend(update.unhandled(updates))
     draft.append(now_us, **event)
+    update.close_all(draft, updates)
     child.end_children(draft, children)
     child.tell_parent(draft, **event)
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from perdure.v1.command_pb2 import Command
 from perdure.v1.failure_pb2 import Failure, TimeoutType
+from perdure.v1.interaction_pb2 import UpdateWorkflowRequest
 from perdure.v1.payload_pb2 import Payload
 from perdure.v1.workflow_service_pb2 import (
     CancelWorkflowRequest,
@@ -35,6 +36,7 @@ from perdure_server.core import (
     signal,
     snapshot,
     timer,
+    update,
     workflow_task,
 )
 from perdure_server.core.batch import CommandBatch
@@ -81,6 +83,7 @@ __all__ = [
     "decide_terminate",
     "decide_timer_due",
     "decide_unpause",
+    "decide_update",
     "decide_workflow_task_failed",
     "normalize_start",
 ]
@@ -96,6 +99,8 @@ _COMMANDS: Final[dict[str, Callable[[CommandBatch, Any], None]]] = {
     "start_child_workflow": child.start,
     "cancel_child": messages.send_cancel,
     "signal_workflow": messages.send_signal,
+    "complete_update": update.complete,
+    "reject_update": update.reject,
     "complete_workflow": closing.complete,
     "fail_workflow": closing.fail,
     "cancel_workflow": closing.cancel,
@@ -118,6 +123,16 @@ def decide_signal(draft: Draft, request: SignalWorkflowRequest, now_us: int) -> 
     if draft.run.status.is_closed:
         raise WorkflowClosed(f"{_closed(draft)}; it takes no more signals")
     return signal.receive(draft, request, now_us)
+
+
+def decide_update(draft: Draft, request: UpdateWorkflowRequest, now_us: int) -> int:
+    """Records an update and returns the event's number.
+
+    Raises `WorkflowClosed` and `LimitExceeded`.
+    """
+    if draft.run.status.is_closed:
+        raise WorkflowClosed(f"{_closed(draft)}; it takes no more updates")
+    return update.request(draft, request, now_us)
 
 
 def decide_schedule_activity(
@@ -168,17 +183,24 @@ def decide_terminate(draft: Draft, reason: str, now_us: int) -> None:
 
 
 def decide_replacement(
-    draft: Draft, request: StartWorkflowRequest, *, new: NextRun, now_us: int
-) -> Draft:
+    draft: Draft,
+    request: StartWorkflowRequest,
+    *,
+    new: NextRun,
+    also: Callable[[Draft, int], int],
+    now_us: int,
+) -> tuple[Draft, int]:
     """Ends the run for a start of the same workflow id, and returns the run that follows it.
 
-    Both are one commit. Raises `WorkflowNotFound` when the run has ended.
+    Both are one commit, and so is what `also` does to the one that follows, whose answer is
+    returned too. Raises `WorkflowNotFound` when the run has ended.
     """
     decide_terminate(draft, "terminated by a start of the same workflow id", now_us)
     following = decide_start(request, new=new, generation=draft.run.generation + 1, now_us=now_us)
+    answer = also(following, now_us)
     following.settle(now_us, new)
     draft.next_runs.append(following)
-    return following
+    return following, answer
 
 
 def decide_commands(

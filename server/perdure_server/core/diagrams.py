@@ -15,6 +15,7 @@ from perdure_server.core.child import CHILD_TRANSITIONS
 from perdure_server.core.run import RUN_TRANSITIONS
 from perdure_server.core.signal import WAIT_TRANSITIONS
 from perdure_server.core.timer import TIMER_TRANSITIONS
+from perdure_server.core.update import UPDATE_TRANSITIONS
 
 Transitions = Mapping[tuple[Any, str], str]
 
@@ -23,6 +24,7 @@ _TABLES: Final[dict[str, Transitions]] = {
     "Activity": ACTIVITY_TRANSITIONS,
     "Timer": TIMER_TRANSITIONS,
     "Child": CHILD_TRANSITIONS,
+    "Update": UPDATE_TRANSITIONS,
     "Wait for a signal": WAIT_TRANSITIONS,
     "Cancellation of a run": CANCELLATION_TRANSITIONS,
 }

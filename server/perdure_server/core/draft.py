@@ -198,6 +198,10 @@ class Draft:
         update = self.rows.updates.get(seq)
         return None if update is None or update.outcome else update
 
+    def updates(self) -> list[Update]:
+        """Returns the updates that the code has not answered, by number."""
+        return [update for _, update in sorted(self.rows.updates.items()) if not update.outcome]
+
     def send(self, kind: MessageKind, workflow_id: str, run_id: str, body: bytes) -> None:
         """Sends a message to another run of the namespace; an empty run id means the latest."""
         run = self.run

@@ -15,6 +15,8 @@ DomainError
 ├── NamespaceAlreadyExists    ├── Unauthenticated
 ├── NamespaceInUse            ├── RunContended
 ├── SnapshotNotFound          │
+├── RunClosed                 │
+├── UpdateRejected            │
 ├── ScheduleAlreadyExists     └── StoreError
 ├── WatcherTooSlow                │
 ├── ShuttingDown                  │
@@ -145,6 +147,22 @@ class WorkflowClosed(DomainError):
     """The run is closed."""
 
     reason = "WORKFLOW_CLOSED"
+
+
+class RunClosed(DomainError):
+    """The run closed before its code answered an update."""
+
+    reason = "RUN_CLOSED"
+
+
+class UpdateRejected(DomainError):
+    """The code refused an update, or failed to do it; `failure_type` names the error."""
+
+    reason = "UPDATE_REJECTED"
+
+    def __init__(self, problem: str, failure_type: str) -> None:
+        super().__init__(problem)
+        self.failure_type = failure_type
 
 
 class StaleTask(DomainError):

@@ -125,6 +125,10 @@ HOT_RUNS_MAX: Final = 10_000
 EXTERNAL_SEQ_MAX: Final = 2**53 - 1
 """The number of an activity from outside: the largest that every JSON reader keeps."""
 STIMULI_PER_RUN_MAX: Final = 20_000
+UPDATES_OPEN_MAX: Final = 1_000
+"""Updates of one run without an answer: each is loaded with the run."""
+UPDATE_WAIT_US: Final = 30 * SECOND_US
+"""How long an update waits for its answer unless its caller says."""
 SLOTS_MAX: Final = 10_000
 """Tasks that one session may hold."""
 TYPES_MAX: Final = 1_000

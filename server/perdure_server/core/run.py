@@ -24,11 +24,13 @@ COMMAND_KINDS: Final = frozenset(
         "child_workflow_started",
         "signal_workflow_initiated",
         "cancel_workflow_initiated",
+        "update_completed",
+        "update_rejected",
     }
 )
 """Events that the code caused itself, so that it need not be run to learn of them."""
 
-_ARRIVALS: Final = ("signal_received", "workflow_cancel_requested")
+_ARRIVALS: Final = ("signal_received", "update_requested", "workflow_cancel_requested")
 """Events that reach a run from outside, whether its code has run or not."""
 _OUTSIDE: Final = (
     "activity_scheduled",

@@ -16,6 +16,7 @@ from perdure_server.core.model import Message, Run, TaskKind, TimerKind
 from perdure_server.core.state import RunState
 from perdure_server.engine.alarms import Alarms
 from perdure_server.engine.dispatch import Dispatcher, Match
+from perdure_server.engine.outcomes import Outcomes
 from perdure_server.engine.results import Results
 from perdure_server.engine.session import TaskKey
 from perdure_server.engine.timers import Timers
@@ -38,6 +39,7 @@ class Aftermath:
         leases: Alarms[TaskKey],
         publish: Publish,
         results: Results,
+        outcomes: Outcomes,
         notify: Notify,
         send: Send,
         closed: Callable[[Run], None],
@@ -47,6 +49,7 @@ class Aftermath:
         self._leases = leases
         self._publish = publish
         self._results = results
+        self._outcomes = outcomes
         self._notify = notify
         self._send = send
         self._closed = closed
@@ -96,6 +99,8 @@ class Aftermath:
         for change in changeset.changes:
             if change.messages:
                 self._send(change.messages)
+            if change.put_updates:
+                self._outcomes.told(change.run.run_id, change.put_updates)
             if change.closes:
                 self._results.closed(change.run, change.events[-1].frame)
                 self._closed(change.run)

@@ -26,6 +26,7 @@ from perdure_server.engine.dispatch import Dispatcher
 from perdure_server.engine.feeder import Feeder
 from perdure_server.engine.inbox import Inbox
 from perdure_server.engine.keys import Keys
+from perdure_server.engine.outcomes import Outcomes
 from perdure_server.engine.peers import Peers
 from perdure_server.engine.ports import Clock, Ids
 from perdure_server.engine.presence import Presence
@@ -64,6 +65,7 @@ class Parts:
     dispatcher: Dispatcher
     runs: Runs
     results: Results
+    outcomes: Outcomes
     timers: Timers
     scheduler: Scheduler
     leases: Alarms[TaskKey]
@@ -205,6 +207,8 @@ class Cluster(Peers):
         for run_id in parts.results.awaited(None if hint.everything else hint.closed):
             self._look_for_end(run_id)
         parts.scheduler.foreign(None if hint.everything else hint.closed)
+        for run_id, seq in parts.outcomes.awaited(runs):
+            self._look_for_outcome(run_id, seq)
         for session_id in hint.sessions:
             parts.sessions.lost(session_id)
         if hint.api_keys or hint.everything:
@@ -244,6 +248,15 @@ class Cluster(Peers):
                     self._look_for_end(next_id)
 
         self._background.spawn(self._insist(look), f"look for the end of {run_id}")
+
+    def _look_for_outcome(self, run_id: str, seq: int) -> None:
+        async def look() -> None:
+            async with self._looking:
+                found = await self._store.find_update(run_id, seq)
+            if found is not None:
+                self._parts.outcomes.told(run_id, {seq: found})
+
+        self._background.spawn(self._insist(look), f"look for an answer of {run_id}")
 
     async def _live(self) -> None:
         while True:

@@ -24,6 +24,7 @@ from perdure_server.engine.inbox import Inbox
 from perdure_server.engine.keys import Keys
 from perdure_server.engine.lanes import Lanes
 from perdure_server.engine.namespaces import Namespaces
+from perdure_server.engine.outcomes import Outcomes
 from perdure_server.engine.peers import Peers
 from perdure_server.engine.polls import Polls
 from perdure_server.engine.ports import Clock, Ids
@@ -78,6 +79,7 @@ class Engine:
         self._committer = Committer(store)
         self._hub = Hub()
         self._results = results = Results()
+        self._outcomes = Outcomes()
         self._feeder = Feeder(store, self._hub, clock=clock, background=self._background)
         self._peers = Peers()
         if shared is not None:
@@ -111,6 +113,7 @@ class Engine:
             leases=self._leases,
             publish=self._hub.publish if shared is None else self._feed,
             results=results,
+            outcomes=self._outcomes,
             notify=self.sessions.notify,
             send=self._deliver,
             closed=self._run_closed,
@@ -184,6 +187,7 @@ class Engine:
             runs,
             starts=Starts(store, runs, clock=clock, ids=ids, background=background),
             results=results,
+            outcomes=self._outcomes,
             roster=roster,
             clock=clock,
             background=background,
@@ -278,6 +282,7 @@ class Engine:
             dispatcher=self._dispatcher,
             runs=self._runs,
             results=self._results,
+            outcomes=self._outcomes,
             timers=self._timers,
             scheduler=self._scheduler,
             leases=self._leases,

@@ -60,21 +60,21 @@ class RequestKey:
         )
 
 
-def request_key(rpc: str, request: Message) -> RequestKey | None:
+def request_key(rpc: str, request: Message, *, content: Message | None = None) -> RequestKey | None:
     """Returns the key of a request that has `namespace`, `workflow_id` and `request_id`.
 
-    None without a request id.
+    None without a request id. `content` is the whole of it when the request is a part.
     """
     request_id: str = request.request_id  # type: ignore[attr-defined]
     if not request_id:
         return None
-    content = request.SerializeToString(deterministic=True)
+    whole = (content or request).SerializeToString(deterministic=True)
     return RequestKey(
         namespace=request.namespace,  # type: ignore[attr-defined]
         workflow_id=request.workflow_id,  # type: ignore[attr-defined]
         rpc=rpc,
         request_id=request_id,
-        fingerprint=hashlib.blake2b(content, digest_size=16).digest(),
+        fingerprint=hashlib.blake2b(whole, digest_size=16).digest(),
     )
 
 

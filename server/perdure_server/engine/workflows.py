@@ -26,7 +26,9 @@ from perdure_server.engine.asks import Asks
 from perdure_server.engine.background import Background
 from perdure_server.engine.calls import ToStatus, serve_session
 from perdure_server.engine.explain import Explanations
+from perdure_server.engine.joint_starts import JointStarts
 from perdure_server.engine.lists import Lists
+from perdure_server.engine.outcomes import Outcomes
 from perdure_server.engine.ports import Clock
 from perdure_server.engine.records import (
     WaitingReason,
@@ -47,6 +49,7 @@ from perdure_server.engine.runs import Runs
 from perdure_server.engine.snapshots import read_snapshot, read_value
 from perdure_server.engine.starts import Starts
 from perdure_server.engine.stimuli import answer_as, stimulus_of
+from perdure_server.engine.updates import Updates
 from perdure_server.store.contract import RunSummary, Store
 
 Resolve = Callable[[Any], None]
@@ -65,6 +68,7 @@ class Workflows:
         *,
         starts: Starts,
         results: Results,
+        outcomes: Outcomes,
         roster: Roster,
         clock: Clock,
         background: Background,
@@ -80,6 +84,8 @@ class Workflows:
         self._roster = roster
         self._clock = clock
         self._background = background
+        self.updates = Updates(store, self._asks, outcomes)
+        self.joint_starts = JointStarts(starts, self.updates)
         self._waits: dict[Ticket, Reject] = {}
 
     @property
@@ -88,7 +94,8 @@ class Workflows:
         return len(self._results)
 
     def close(self, error: DomainError) -> None:
-        """Ends the calls that wait for a result."""
+        """Ends the calls that wait for a result or an answer."""
+        self.updates.close(error)
         for reject in self._waits.values():
             reject(error)
 

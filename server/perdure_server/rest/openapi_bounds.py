@@ -119,6 +119,7 @@ _ALWAYS_SET: Final = frozenset(
         "scheduled_at",
         "service",
         "signal_name",
+        "update_name",
         "status",
         "task_queue",
         "task_token",

@@ -48,6 +48,7 @@ _VALUES: Final[Mapping[str, Any]] = MappingProxyType(
         "seq": 1,
         "service": "perdure",
         "signal_name": "approvals",
+        "update_name": "add_item",
         "start_to_close_secs": 300,
         "started_at": _INSTANT,
         "task_queue": "shop",

@@ -18,7 +18,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Command(_message.Message):
-    __slots__ = ("schedule_activity", "cancel_activity", "schedule_timer", "cancel_timer", "wait_for_signal", "upsert_search_attributes", "record_snapshot", "start_child_workflow", "cancel_child", "signal_workflow", "complete_workflow", "fail_workflow", "cancel_workflow", "continue_as_new", "source")
+    __slots__ = ("schedule_activity", "cancel_activity", "schedule_timer", "cancel_timer", "wait_for_signal", "upsert_search_attributes", "record_snapshot", "start_child_workflow", "cancel_child", "signal_workflow", "complete_update", "reject_update", "complete_workflow", "fail_workflow", "cancel_workflow", "continue_as_new", "source")
     SCHEDULE_ACTIVITY_FIELD_NUMBER: _ClassVar[int]
     CANCEL_ACTIVITY_FIELD_NUMBER: _ClassVar[int]
     SCHEDULE_TIMER_FIELD_NUMBER: _ClassVar[int]
@@ -29,6 +29,8 @@ class Command(_message.Message):
     START_CHILD_WORKFLOW_FIELD_NUMBER: _ClassVar[int]
     CANCEL_CHILD_FIELD_NUMBER: _ClassVar[int]
     SIGNAL_WORKFLOW_FIELD_NUMBER: _ClassVar[int]
+    COMPLETE_UPDATE_FIELD_NUMBER: _ClassVar[int]
+    REJECT_UPDATE_FIELD_NUMBER: _ClassVar[int]
     COMPLETE_WORKFLOW_FIELD_NUMBER: _ClassVar[int]
     FAIL_WORKFLOW_FIELD_NUMBER: _ClassVar[int]
     CANCEL_WORKFLOW_FIELD_NUMBER: _ClassVar[int]
@@ -44,12 +46,14 @@ class Command(_message.Message):
     start_child_workflow: StartChildWorkflow
     cancel_child: CancelChild
     signal_workflow: SignalWorkflow
+    complete_update: CompleteUpdate
+    reject_update: RejectUpdate
     complete_workflow: CompleteWorkflow
     fail_workflow: FailWorkflow
     cancel_workflow: CancelWorkflow
     continue_as_new: ContinueAsNew
     source: str
-    def __init__(self, schedule_activity: _Optional[_Union[ScheduleActivity, _Mapping]] = ..., cancel_activity: _Optional[_Union[CancelActivity, _Mapping]] = ..., schedule_timer: _Optional[_Union[ScheduleTimer, _Mapping]] = ..., cancel_timer: _Optional[_Union[CancelTimer, _Mapping]] = ..., wait_for_signal: _Optional[_Union[WaitForSignal, _Mapping]] = ..., upsert_search_attributes: _Optional[_Union[UpsertSearchAttributes, _Mapping]] = ..., record_snapshot: _Optional[_Union[RecordSnapshot, _Mapping]] = ..., start_child_workflow: _Optional[_Union[StartChildWorkflow, _Mapping]] = ..., cancel_child: _Optional[_Union[CancelChild, _Mapping]] = ..., signal_workflow: _Optional[_Union[SignalWorkflow, _Mapping]] = ..., complete_workflow: _Optional[_Union[CompleteWorkflow, _Mapping]] = ..., fail_workflow: _Optional[_Union[FailWorkflow, _Mapping]] = ..., cancel_workflow: _Optional[_Union[CancelWorkflow, _Mapping]] = ..., continue_as_new: _Optional[_Union[ContinueAsNew, _Mapping]] = ..., source: _Optional[str] = ...) -> None: ...
+    def __init__(self, schedule_activity: _Optional[_Union[ScheduleActivity, _Mapping]] = ..., cancel_activity: _Optional[_Union[CancelActivity, _Mapping]] = ..., schedule_timer: _Optional[_Union[ScheduleTimer, _Mapping]] = ..., cancel_timer: _Optional[_Union[CancelTimer, _Mapping]] = ..., wait_for_signal: _Optional[_Union[WaitForSignal, _Mapping]] = ..., upsert_search_attributes: _Optional[_Union[UpsertSearchAttributes, _Mapping]] = ..., record_snapshot: _Optional[_Union[RecordSnapshot, _Mapping]] = ..., start_child_workflow: _Optional[_Union[StartChildWorkflow, _Mapping]] = ..., cancel_child: _Optional[_Union[CancelChild, _Mapping]] = ..., signal_workflow: _Optional[_Union[SignalWorkflow, _Mapping]] = ..., complete_update: _Optional[_Union[CompleteUpdate, _Mapping]] = ..., reject_update: _Optional[_Union[RejectUpdate, _Mapping]] = ..., complete_workflow: _Optional[_Union[CompleteWorkflow, _Mapping]] = ..., fail_workflow: _Optional[_Union[FailWorkflow, _Mapping]] = ..., cancel_workflow: _Optional[_Union[CancelWorkflow, _Mapping]] = ..., continue_as_new: _Optional[_Union[ContinueAsNew, _Mapping]] = ..., source: _Optional[str] = ...) -> None: ...
 
 class ScheduleActivity(_message.Message):
     __slots__ = ("seq", "name", "task_queue", "input", "options", "priority", "headers")
@@ -166,6 +170,22 @@ class SignalWorkflow(_message.Message):
     signal_name: str
     payload: _payload_pb2.Payload
     def __init__(self, seq: _Optional[int] = ..., workflow_id: _Optional[str] = ..., run_id: _Optional[str] = ..., signal_name: _Optional[str] = ..., payload: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ...) -> None: ...
+
+class CompleteUpdate(_message.Message):
+    __slots__ = ("requested_seq", "result")
+    REQUESTED_SEQ_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    requested_seq: int
+    result: _payload_pb2.Payload
+    def __init__(self, requested_seq: _Optional[int] = ..., result: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ...) -> None: ...
+
+class RejectUpdate(_message.Message):
+    __slots__ = ("requested_seq", "failure")
+    REQUESTED_SEQ_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    requested_seq: int
+    failure: _failure_pb2.Failure
+    def __init__(self, requested_seq: _Optional[int] = ..., failure: _Optional[_Union[_failure_pb2.Failure, _Mapping]] = ...) -> None: ...
 
 class CompleteWorkflow(_message.Message):
     __slots__ = ("result", "unconsumed_signals")

@@ -24,7 +24,7 @@ class History(_message.Message):
     def __init__(self, events: _Optional[_Iterable[_Union[HistoryEvent, _Mapping]]] = ...) -> None: ...
 
 class HistoryEvent(_message.Message):
-    __slots__ = ("seq", "timestamp", "workflow_started", "workflow_completed", "workflow_failed", "workflow_cancelled", "workflow_terminated", "workflow_timed_out", "workflow_cancel_requested", "workflow_paused", "workflow_unpaused", "workflow_continued_as_new", "signal_received", "workflow_awaiting_signal", "activity_scheduled", "activity_completed", "activity_failed", "activity_timed_out", "activity_cancelled", "activity_cancel_requested", "child_workflow_started", "child_workflow_completed", "child_workflow_failed", "signal_workflow_initiated", "signal_workflow_delivered", "signal_workflow_failed", "cancel_workflow_initiated", "cancel_workflow_delivered", "cancel_workflow_failed", "timer_scheduled", "timer_fired", "timer_cancelled", "search_attributes_upserted")
+    __slots__ = ("seq", "timestamp", "workflow_started", "workflow_completed", "workflow_failed", "workflow_cancelled", "workflow_terminated", "workflow_timed_out", "workflow_cancel_requested", "workflow_paused", "workflow_unpaused", "workflow_continued_as_new", "signal_received", "workflow_awaiting_signal", "update_requested", "update_completed", "update_rejected", "activity_scheduled", "activity_completed", "activity_failed", "activity_timed_out", "activity_cancelled", "activity_cancel_requested", "child_workflow_started", "child_workflow_completed", "child_workflow_failed", "signal_workflow_initiated", "signal_workflow_delivered", "signal_workflow_failed", "cancel_workflow_initiated", "cancel_workflow_delivered", "cancel_workflow_failed", "timer_scheduled", "timer_fired", "timer_cancelled", "search_attributes_upserted")
     SEQ_FIELD_NUMBER: _ClassVar[int]
     TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
     WORKFLOW_STARTED_FIELD_NUMBER: _ClassVar[int]
@@ -39,6 +39,9 @@ class HistoryEvent(_message.Message):
     WORKFLOW_CONTINUED_AS_NEW_FIELD_NUMBER: _ClassVar[int]
     SIGNAL_RECEIVED_FIELD_NUMBER: _ClassVar[int]
     WORKFLOW_AWAITING_SIGNAL_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_REQUESTED_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_COMPLETED_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_REJECTED_FIELD_NUMBER: _ClassVar[int]
     ACTIVITY_SCHEDULED_FIELD_NUMBER: _ClassVar[int]
     ACTIVITY_COMPLETED_FIELD_NUMBER: _ClassVar[int]
     ACTIVITY_FAILED_FIELD_NUMBER: _ClassVar[int]
@@ -72,6 +75,9 @@ class HistoryEvent(_message.Message):
     workflow_continued_as_new: WorkflowContinuedAsNew
     signal_received: SignalReceived
     workflow_awaiting_signal: WorkflowAwaitingSignal
+    update_requested: UpdateRequested
+    update_completed: UpdateCompleted
+    update_rejected: UpdateRejected
     activity_scheduled: ActivityScheduled
     activity_completed: ActivityCompleted
     activity_failed: ActivityFailed
@@ -91,7 +97,7 @@ class HistoryEvent(_message.Message):
     timer_fired: TimerFired
     timer_cancelled: TimerCancelled
     search_attributes_upserted: SearchAttributesUpserted
-    def __init__(self, seq: _Optional[int] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., workflow_started: _Optional[_Union[WorkflowStarted, _Mapping]] = ..., workflow_completed: _Optional[_Union[WorkflowCompleted, _Mapping]] = ..., workflow_failed: _Optional[_Union[WorkflowFailed, _Mapping]] = ..., workflow_cancelled: _Optional[_Union[WorkflowCancelled, _Mapping]] = ..., workflow_terminated: _Optional[_Union[WorkflowTerminated, _Mapping]] = ..., workflow_timed_out: _Optional[_Union[WorkflowTimedOut, _Mapping]] = ..., workflow_cancel_requested: _Optional[_Union[WorkflowCancelRequested, _Mapping]] = ..., workflow_paused: _Optional[_Union[WorkflowPaused, _Mapping]] = ..., workflow_unpaused: _Optional[_Union[WorkflowUnpaused, _Mapping]] = ..., workflow_continued_as_new: _Optional[_Union[WorkflowContinuedAsNew, _Mapping]] = ..., signal_received: _Optional[_Union[SignalReceived, _Mapping]] = ..., workflow_awaiting_signal: _Optional[_Union[WorkflowAwaitingSignal, _Mapping]] = ..., activity_scheduled: _Optional[_Union[ActivityScheduled, _Mapping]] = ..., activity_completed: _Optional[_Union[ActivityCompleted, _Mapping]] = ..., activity_failed: _Optional[_Union[ActivityFailed, _Mapping]] = ..., activity_timed_out: _Optional[_Union[ActivityTimedOut, _Mapping]] = ..., activity_cancelled: _Optional[_Union[ActivityCancelled, _Mapping]] = ..., activity_cancel_requested: _Optional[_Union[ActivityCancelRequested, _Mapping]] = ..., child_workflow_started: _Optional[_Union[ChildWorkflowStarted, _Mapping]] = ..., child_workflow_completed: _Optional[_Union[ChildWorkflowCompleted, _Mapping]] = ..., child_workflow_failed: _Optional[_Union[ChildWorkflowFailed, _Mapping]] = ..., signal_workflow_initiated: _Optional[_Union[SignalWorkflowInitiated, _Mapping]] = ..., signal_workflow_delivered: _Optional[_Union[SignalWorkflowDelivered, _Mapping]] = ..., signal_workflow_failed: _Optional[_Union[SignalWorkflowFailed, _Mapping]] = ..., cancel_workflow_initiated: _Optional[_Union[CancelWorkflowInitiated, _Mapping]] = ..., cancel_workflow_delivered: _Optional[_Union[CancelWorkflowDelivered, _Mapping]] = ..., cancel_workflow_failed: _Optional[_Union[CancelWorkflowFailed, _Mapping]] = ..., timer_scheduled: _Optional[_Union[TimerScheduled, _Mapping]] = ..., timer_fired: _Optional[_Union[TimerFired, _Mapping]] = ..., timer_cancelled: _Optional[_Union[TimerCancelled, _Mapping]] = ..., search_attributes_upserted: _Optional[_Union[SearchAttributesUpserted, _Mapping]] = ...) -> None: ...
+    def __init__(self, seq: _Optional[int] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., workflow_started: _Optional[_Union[WorkflowStarted, _Mapping]] = ..., workflow_completed: _Optional[_Union[WorkflowCompleted, _Mapping]] = ..., workflow_failed: _Optional[_Union[WorkflowFailed, _Mapping]] = ..., workflow_cancelled: _Optional[_Union[WorkflowCancelled, _Mapping]] = ..., workflow_terminated: _Optional[_Union[WorkflowTerminated, _Mapping]] = ..., workflow_timed_out: _Optional[_Union[WorkflowTimedOut, _Mapping]] = ..., workflow_cancel_requested: _Optional[_Union[WorkflowCancelRequested, _Mapping]] = ..., workflow_paused: _Optional[_Union[WorkflowPaused, _Mapping]] = ..., workflow_unpaused: _Optional[_Union[WorkflowUnpaused, _Mapping]] = ..., workflow_continued_as_new: _Optional[_Union[WorkflowContinuedAsNew, _Mapping]] = ..., signal_received: _Optional[_Union[SignalReceived, _Mapping]] = ..., workflow_awaiting_signal: _Optional[_Union[WorkflowAwaitingSignal, _Mapping]] = ..., update_requested: _Optional[_Union[UpdateRequested, _Mapping]] = ..., update_completed: _Optional[_Union[UpdateCompleted, _Mapping]] = ..., update_rejected: _Optional[_Union[UpdateRejected, _Mapping]] = ..., activity_scheduled: _Optional[_Union[ActivityScheduled, _Mapping]] = ..., activity_completed: _Optional[_Union[ActivityCompleted, _Mapping]] = ..., activity_failed: _Optional[_Union[ActivityFailed, _Mapping]] = ..., activity_timed_out: _Optional[_Union[ActivityTimedOut, _Mapping]] = ..., activity_cancelled: _Optional[_Union[ActivityCancelled, _Mapping]] = ..., activity_cancel_requested: _Optional[_Union[ActivityCancelRequested, _Mapping]] = ..., child_workflow_started: _Optional[_Union[ChildWorkflowStarted, _Mapping]] = ..., child_workflow_completed: _Optional[_Union[ChildWorkflowCompleted, _Mapping]] = ..., child_workflow_failed: _Optional[_Union[ChildWorkflowFailed, _Mapping]] = ..., signal_workflow_initiated: _Optional[_Union[SignalWorkflowInitiated, _Mapping]] = ..., signal_workflow_delivered: _Optional[_Union[SignalWorkflowDelivered, _Mapping]] = ..., signal_workflow_failed: _Optional[_Union[SignalWorkflowFailed, _Mapping]] = ..., cancel_workflow_initiated: _Optional[_Union[CancelWorkflowInitiated, _Mapping]] = ..., cancel_workflow_delivered: _Optional[_Union[CancelWorkflowDelivered, _Mapping]] = ..., cancel_workflow_failed: _Optional[_Union[CancelWorkflowFailed, _Mapping]] = ..., timer_scheduled: _Optional[_Union[TimerScheduled, _Mapping]] = ..., timer_fired: _Optional[_Union[TimerFired, _Mapping]] = ..., timer_cancelled: _Optional[_Union[TimerCancelled, _Mapping]] = ..., search_attributes_upserted: _Optional[_Union[SearchAttributesUpserted, _Mapping]] = ...) -> None: ...
 
 class WorkflowStarted(_message.Message):
     __slots__ = ("workflow_type", "task_queue", "input", "seed", "attempt", "retry_policy", "execution_timeout", "run_timeout", "previous_run_id", "first_run_id", "execution_started_at", "start_delay", "priority", "memo", "search_attributes", "summary", "details", "headers", "parent", "schedule_name", "schedule_due_at")
@@ -150,48 +156,58 @@ class ParentLink(_message.Message):
     def __init__(self, workflow_id: _Optional[str] = ..., run_id: _Optional[str] = ..., child_seq: _Optional[int] = ...) -> None: ...
 
 class WorkflowCompleted(_message.Message):
-    __slots__ = ("result", "unhandled_signals")
+    __slots__ = ("result", "unhandled_signals", "unhandled_updates")
     RESULT_FIELD_NUMBER: _ClassVar[int]
     UNHANDLED_SIGNALS_FIELD_NUMBER: _ClassVar[int]
+    UNHANDLED_UPDATES_FIELD_NUMBER: _ClassVar[int]
     result: _payload_pb2.Payload
     unhandled_signals: _containers.RepeatedCompositeFieldContainer[UnhandledSignal]
-    def __init__(self, result: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., unhandled_signals: _Optional[_Iterable[_Union[UnhandledSignal, _Mapping]]] = ...) -> None: ...
+    unhandled_updates: _containers.RepeatedCompositeFieldContainer[UnhandledUpdate]
+    def __init__(self, result: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., unhandled_signals: _Optional[_Iterable[_Union[UnhandledSignal, _Mapping]]] = ..., unhandled_updates: _Optional[_Iterable[_Union[UnhandledUpdate, _Mapping]]] = ...) -> None: ...
 
 class WorkflowFailed(_message.Message):
-    __slots__ = ("failure", "unhandled_signals", "next_run_id")
+    __slots__ = ("failure", "unhandled_signals", "next_run_id", "unhandled_updates")
     FAILURE_FIELD_NUMBER: _ClassVar[int]
     UNHANDLED_SIGNALS_FIELD_NUMBER: _ClassVar[int]
     NEXT_RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    UNHANDLED_UPDATES_FIELD_NUMBER: _ClassVar[int]
     failure: _failure_pb2.Failure
     unhandled_signals: _containers.RepeatedCompositeFieldContainer[UnhandledSignal]
     next_run_id: str
-    def __init__(self, failure: _Optional[_Union[_failure_pb2.Failure, _Mapping]] = ..., unhandled_signals: _Optional[_Iterable[_Union[UnhandledSignal, _Mapping]]] = ..., next_run_id: _Optional[str] = ...) -> None: ...
+    unhandled_updates: _containers.RepeatedCompositeFieldContainer[UnhandledUpdate]
+    def __init__(self, failure: _Optional[_Union[_failure_pb2.Failure, _Mapping]] = ..., unhandled_signals: _Optional[_Iterable[_Union[UnhandledSignal, _Mapping]]] = ..., next_run_id: _Optional[str] = ..., unhandled_updates: _Optional[_Iterable[_Union[UnhandledUpdate, _Mapping]]] = ...) -> None: ...
 
 class WorkflowCancelled(_message.Message):
-    __slots__ = ("unhandled_signals", "reason")
+    __slots__ = ("unhandled_signals", "reason", "unhandled_updates")
     UNHANDLED_SIGNALS_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    UNHANDLED_UPDATES_FIELD_NUMBER: _ClassVar[int]
     unhandled_signals: _containers.RepeatedCompositeFieldContainer[UnhandledSignal]
     reason: str
-    def __init__(self, unhandled_signals: _Optional[_Iterable[_Union[UnhandledSignal, _Mapping]]] = ..., reason: _Optional[str] = ...) -> None: ...
+    unhandled_updates: _containers.RepeatedCompositeFieldContainer[UnhandledUpdate]
+    def __init__(self, unhandled_signals: _Optional[_Iterable[_Union[UnhandledSignal, _Mapping]]] = ..., reason: _Optional[str] = ..., unhandled_updates: _Optional[_Iterable[_Union[UnhandledUpdate, _Mapping]]] = ...) -> None: ...
 
 class WorkflowTerminated(_message.Message):
-    __slots__ = ("reason", "unhandled_signals")
+    __slots__ = ("reason", "unhandled_signals", "unhandled_updates")
     REASON_FIELD_NUMBER: _ClassVar[int]
     UNHANDLED_SIGNALS_FIELD_NUMBER: _ClassVar[int]
+    UNHANDLED_UPDATES_FIELD_NUMBER: _ClassVar[int]
     reason: str
     unhandled_signals: _containers.RepeatedCompositeFieldContainer[UnhandledSignal]
-    def __init__(self, reason: _Optional[str] = ..., unhandled_signals: _Optional[_Iterable[_Union[UnhandledSignal, _Mapping]]] = ...) -> None: ...
+    unhandled_updates: _containers.RepeatedCompositeFieldContainer[UnhandledUpdate]
+    def __init__(self, reason: _Optional[str] = ..., unhandled_signals: _Optional[_Iterable[_Union[UnhandledSignal, _Mapping]]] = ..., unhandled_updates: _Optional[_Iterable[_Union[UnhandledUpdate, _Mapping]]] = ...) -> None: ...
 
 class WorkflowTimedOut(_message.Message):
-    __slots__ = ("timeout_type", "unhandled_signals", "next_run_id")
+    __slots__ = ("timeout_type", "unhandled_signals", "next_run_id", "unhandled_updates")
     TIMEOUT_TYPE_FIELD_NUMBER: _ClassVar[int]
     UNHANDLED_SIGNALS_FIELD_NUMBER: _ClassVar[int]
     NEXT_RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    UNHANDLED_UPDATES_FIELD_NUMBER: _ClassVar[int]
     timeout_type: _failure_pb2.TimeoutType
     unhandled_signals: _containers.RepeatedCompositeFieldContainer[UnhandledSignal]
     next_run_id: str
-    def __init__(self, timeout_type: _Optional[_Union[_failure_pb2.TimeoutType, str]] = ..., unhandled_signals: _Optional[_Iterable[_Union[UnhandledSignal, _Mapping]]] = ..., next_run_id: _Optional[str] = ...) -> None: ...
+    unhandled_updates: _containers.RepeatedCompositeFieldContainer[UnhandledUpdate]
+    def __init__(self, timeout_type: _Optional[_Union[_failure_pb2.TimeoutType, str]] = ..., unhandled_signals: _Optional[_Iterable[_Union[UnhandledSignal, _Mapping]]] = ..., next_run_id: _Optional[str] = ..., unhandled_updates: _Optional[_Iterable[_Union[UnhandledUpdate, _Mapping]]] = ...) -> None: ...
 
 class UnhandledSignal(_message.Message):
     __slots__ = ("event_seq", "signal_name")
@@ -200,6 +216,14 @@ class UnhandledSignal(_message.Message):
     event_seq: int
     signal_name: str
     def __init__(self, event_seq: _Optional[int] = ..., signal_name: _Optional[str] = ...) -> None: ...
+
+class UnhandledUpdate(_message.Message):
+    __slots__ = ("event_seq", "update_name")
+    EVENT_SEQ_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_NAME_FIELD_NUMBER: _ClassVar[int]
+    event_seq: int
+    update_name: str
+    def __init__(self, event_seq: _Optional[int] = ..., update_name: _Optional[str] = ...) -> None: ...
 
 class WorkflowCancelRequested(_message.Message):
     __slots__ = ("reason", "deadline")
@@ -226,20 +250,22 @@ class WorkflowUnpaused(_message.Message):
     def __init__(self, reason: _Optional[str] = ..., identity: _Optional[str] = ...) -> None: ...
 
 class WorkflowContinuedAsNew(_message.Message):
-    __slots__ = ("new_run_id", "workflow_type", "task_queue", "input", "carried_signals", "external")
+    __slots__ = ("new_run_id", "workflow_type", "task_queue", "input", "carried_signals", "external", "unhandled_updates")
     NEW_RUN_ID_FIELD_NUMBER: _ClassVar[int]
     WORKFLOW_TYPE_FIELD_NUMBER: _ClassVar[int]
     TASK_QUEUE_FIELD_NUMBER: _ClassVar[int]
     INPUT_FIELD_NUMBER: _ClassVar[int]
     CARRIED_SIGNALS_FIELD_NUMBER: _ClassVar[int]
     EXTERNAL_FIELD_NUMBER: _ClassVar[int]
+    UNHANDLED_UPDATES_FIELD_NUMBER: _ClassVar[int]
     new_run_id: str
     workflow_type: str
     task_queue: str
     input: _payload_pb2.Payload
     carried_signals: _containers.RepeatedCompositeFieldContainer[UnhandledSignal]
     external: bool
-    def __init__(self, new_run_id: _Optional[str] = ..., workflow_type: _Optional[str] = ..., task_queue: _Optional[str] = ..., input: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., carried_signals: _Optional[_Iterable[_Union[UnhandledSignal, _Mapping]]] = ..., external: _Optional[bool] = ...) -> None: ...
+    unhandled_updates: _containers.RepeatedCompositeFieldContainer[UnhandledUpdate]
+    def __init__(self, new_run_id: _Optional[str] = ..., workflow_type: _Optional[str] = ..., task_queue: _Optional[str] = ..., input: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., carried_signals: _Optional[_Iterable[_Union[UnhandledSignal, _Mapping]]] = ..., external: _Optional[bool] = ..., unhandled_updates: _Optional[_Iterable[_Union[UnhandledUpdate, _Mapping]]] = ...) -> None: ...
 
 class SignalReceived(_message.Message):
     __slots__ = ("signal_name", "payload")
@@ -248,6 +274,30 @@ class SignalReceived(_message.Message):
     signal_name: str
     payload: _payload_pb2.Payload
     def __init__(self, signal_name: _Optional[str] = ..., payload: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ...) -> None: ...
+
+class UpdateRequested(_message.Message):
+    __slots__ = ("update_name", "input")
+    UPDATE_NAME_FIELD_NUMBER: _ClassVar[int]
+    INPUT_FIELD_NUMBER: _ClassVar[int]
+    update_name: str
+    input: _payload_pb2.Payload
+    def __init__(self, update_name: _Optional[str] = ..., input: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ...) -> None: ...
+
+class UpdateCompleted(_message.Message):
+    __slots__ = ("requested_seq", "result")
+    REQUESTED_SEQ_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    requested_seq: int
+    result: _payload_pb2.Payload
+    def __init__(self, requested_seq: _Optional[int] = ..., result: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ...) -> None: ...
+
+class UpdateRejected(_message.Message):
+    __slots__ = ("requested_seq", "failure")
+    REQUESTED_SEQ_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    requested_seq: int
+    failure: _failure_pb2.Failure
+    def __init__(self, requested_seq: _Optional[int] = ..., failure: _Optional[_Union[_failure_pb2.Failure, _Mapping]] = ...) -> None: ...
 
 class WorkflowAwaitingSignal(_message.Message):
     __slots__ = ("wait_seq", "signal_name", "timer_seq")

@@ -22,23 +22,34 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from perdure.v1 import failure_pb2 as perdure_dot_v1_dot_failure__pb2
 from perdure.v1 import payload_pb2 as perdure_dot_v1_dot_payload__pb2
+from perdure.v1 import rest_pb2 as perdure_dot_v1_dot_rest__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cperdure/v1/interaction.proto\x12\nperdure.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18perdure/v1/payload.proto\"L\n\x12GetSnapshotRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\"|\n\x13GetSnapshotResponse\x12\"\n\x05state\x18\x01 \x01(\x0b\x32\x13.perdure.v1.Payload\x12\x11\n\tevent_seq\x18\x02 \x01(\x03\x12.\n\ncreated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"_\n\x17GetSnapshotValueRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\"\x81\x01\n\x18GetSnapshotValueResponse\x12\"\n\x05value\x18\x01 \x01(\x0b\x32\x13.perdure.v1.Payload\x12\x11\n\tevent_seq\x18\x02 \x01(\x03\x12.\n\ncreated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cperdure/v1/interaction.proto\x12\nperdure.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18perdure/v1/failure.proto\x1a\x18perdure/v1/payload.proto\x1a\x15perdure/v1/rest.proto\"L\n\x12GetSnapshotRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\"|\n\x13GetSnapshotResponse\x12\"\n\x05state\x18\x01 \x01(\x0b\x32\x13.perdure.v1.Payload\x12\x11\n\tevent_seq\x18\x02 \x01(\x03\x12.\n\ncreated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"_\n\x17GetSnapshotValueRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\"\x81\x01\n\x18GetSnapshotValueResponse\x12\"\n\x05value\x18\x01 \x01(\x0b\x32\x13.perdure.v1.Payload\x12\x11\n\tevent_seq\x18\x02 \x01(\x03\x12.\n\ncreated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc5\x01\n\x15UpdateWorkflowRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x13\n\x0bupdate_name\x18\x04 \x01(\t\x12\"\n\x05input\x18\x05 \x01(\x0b\x32\x13.perdure.v1.Payload\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12\'\n\x04wait\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x81\x01\n\x16UpdateWorkflowResponse\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x11\n\tevent_seq\x18\x02 \x01(\x03\x12\x11\n\tcompleted\x18\x03 \x01(\x08\x12#\n\x06result\x18\x04 \x01(\x0b\x32\x13.perdure.v1.Payload:\x0c\xca\xf3\x18\x08\n\x06result\"{\n\rUpdateOutcome\x12%\n\x06result\x18\x01 \x01(\x0b\x32\x13.perdure.v1.PayloadH\x00\x12&\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x13.perdure.v1.FailureH\x00\x12\x10\n\x06\x63losed\x18\x03 \x01(\tH\x00\x42\t\n\x07outcomeb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'perdure.v1.interaction_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETSNAPSHOTREQUEST']._serialized_start=103
-  _globals['_GETSNAPSHOTREQUEST']._serialized_end=179
-  _globals['_GETSNAPSHOTRESPONSE']._serialized_start=181
-  _globals['_GETSNAPSHOTRESPONSE']._serialized_end=305
-  _globals['_GETSNAPSHOTVALUEREQUEST']._serialized_start=307
-  _globals['_GETSNAPSHOTVALUEREQUEST']._serialized_end=402
-  _globals['_GETSNAPSHOTVALUERESPONSE']._serialized_start=405
-  _globals['_GETSNAPSHOTVALUERESPONSE']._serialized_end=534
+  _globals['_UPDATEWORKFLOWRESPONSE']._loaded_options = None
+  _globals['_UPDATEWORKFLOWRESPONSE']._serialized_options = b'\312\363\030\010\n\006result'
+  _globals['_GETSNAPSHOTREQUEST']._serialized_start=184
+  _globals['_GETSNAPSHOTREQUEST']._serialized_end=260
+  _globals['_GETSNAPSHOTRESPONSE']._serialized_start=262
+  _globals['_GETSNAPSHOTRESPONSE']._serialized_end=386
+  _globals['_GETSNAPSHOTVALUEREQUEST']._serialized_start=388
+  _globals['_GETSNAPSHOTVALUEREQUEST']._serialized_end=483
+  _globals['_GETSNAPSHOTVALUERESPONSE']._serialized_start=486
+  _globals['_GETSNAPSHOTVALUERESPONSE']._serialized_end=615
+  _globals['_UPDATEWORKFLOWREQUEST']._serialized_start=618
+  _globals['_UPDATEWORKFLOWREQUEST']._serialized_end=815
+  _globals['_UPDATEWORKFLOWRESPONSE']._serialized_start=818
+  _globals['_UPDATEWORKFLOWRESPONSE']._serialized_end=947
+  _globals['_UPDATEOUTCOME']._serialized_start=949
+  _globals['_UPDATEOUTCOME']._serialized_end=1072
 # @@protoc_insertion_point(module_scope)

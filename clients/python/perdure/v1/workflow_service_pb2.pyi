@@ -271,6 +271,56 @@ class SignalWorkflowResponse(_message.Message):
     event_seq: int
     def __init__(self, event_seq: _Optional[int] = ...) -> None: ...
 
+class SignalWithStartRequest(_message.Message):
+    __slots__ = ("start", "signal_name", "payload")
+    START_FIELD_NUMBER: _ClassVar[int]
+    SIGNAL_NAME_FIELD_NUMBER: _ClassVar[int]
+    PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    start: StartWorkflowRequest
+    signal_name: str
+    payload: _payload_pb2.Payload
+    def __init__(self, start: _Optional[_Union[StartWorkflowRequest, _Mapping]] = ..., signal_name: _Optional[str] = ..., payload: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ...) -> None: ...
+
+class SignalWithStartResponse(_message.Message):
+    __slots__ = ("workflow_id", "run_id", "started", "event_seq")
+    WORKFLOW_ID_FIELD_NUMBER: _ClassVar[int]
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    STARTED_FIELD_NUMBER: _ClassVar[int]
+    EVENT_SEQ_FIELD_NUMBER: _ClassVar[int]
+    workflow_id: str
+    run_id: str
+    started: bool
+    event_seq: int
+    def __init__(self, workflow_id: _Optional[str] = ..., run_id: _Optional[str] = ..., started: _Optional[bool] = ..., event_seq: _Optional[int] = ...) -> None: ...
+
+class UpdateWithStartRequest(_message.Message):
+    __slots__ = ("start", "update_name", "input", "wait")
+    START_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_NAME_FIELD_NUMBER: _ClassVar[int]
+    INPUT_FIELD_NUMBER: _ClassVar[int]
+    WAIT_FIELD_NUMBER: _ClassVar[int]
+    start: StartWorkflowRequest
+    update_name: str
+    input: _payload_pb2.Payload
+    wait: _duration_pb2.Duration
+    def __init__(self, start: _Optional[_Union[StartWorkflowRequest, _Mapping]] = ..., update_name: _Optional[str] = ..., input: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class UpdateWithStartResponse(_message.Message):
+    __slots__ = ("workflow_id", "run_id", "started", "event_seq", "completed", "result")
+    WORKFLOW_ID_FIELD_NUMBER: _ClassVar[int]
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    STARTED_FIELD_NUMBER: _ClassVar[int]
+    EVENT_SEQ_FIELD_NUMBER: _ClassVar[int]
+    COMPLETED_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    workflow_id: str
+    run_id: str
+    started: bool
+    event_seq: int
+    completed: bool
+    result: _payload_pb2.Payload
+    def __init__(self, workflow_id: _Optional[str] = ..., run_id: _Optional[str] = ..., started: _Optional[bool] = ..., event_seq: _Optional[int] = ..., completed: _Optional[bool] = ..., result: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ...) -> None: ...
+
 class CancelWorkflowRequest(_message.Message):
     __slots__ = ("namespace", "workflow_id", "run_id", "reason", "request_id", "deadline")
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]

@@ -100,6 +100,21 @@ class WorkflowServiceStub:
                 request_serializer=perdure_dot_v1_dot_workflow__service__pb2.SignalWorkflowRequest.SerializeToString,
                 response_deserializer=perdure_dot_v1_dot_workflow__service__pb2.SignalWorkflowResponse.FromString,
                 _registered_method=True)
+        self.UpdateWorkflow = channel.unary_unary(
+                '/perdure.v1.WorkflowService/UpdateWorkflow',
+                request_serializer=perdure_dot_v1_dot_interaction__pb2.UpdateWorkflowRequest.SerializeToString,
+                response_deserializer=perdure_dot_v1_dot_interaction__pb2.UpdateWorkflowResponse.FromString,
+                _registered_method=True)
+        self.SignalWithStart = channel.unary_unary(
+                '/perdure.v1.WorkflowService/SignalWithStart',
+                request_serializer=perdure_dot_v1_dot_workflow__service__pb2.SignalWithStartRequest.SerializeToString,
+                response_deserializer=perdure_dot_v1_dot_workflow__service__pb2.SignalWithStartResponse.FromString,
+                _registered_method=True)
+        self.UpdateWithStart = channel.unary_unary(
+                '/perdure.v1.WorkflowService/UpdateWithStart',
+                request_serializer=perdure_dot_v1_dot_workflow__service__pb2.UpdateWithStartRequest.SerializeToString,
+                response_deserializer=perdure_dot_v1_dot_workflow__service__pb2.UpdateWithStartResponse.FromString,
+                _registered_method=True)
         self.CancelWorkflow = channel.unary_unary(
                 '/perdure.v1.WorkflowService/CancelWorkflow',
                 request_serializer=perdure_dot_v1_dot_workflow__service__pb2.CancelWorkflowRequest.SerializeToString,
@@ -264,6 +279,47 @@ class WorkflowServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdateWorkflow(self, request, context):
+        """Asks the code of a workflow to do something and waits for its answer, for at most `wait`.
+
+        The request is durable and ordered before the wait begins, as a signal is. Repeating it with the same `request_id`
+        waits for the same answer, or returns it, also after the run has closed; without one it is another update. Writes
+        UpdateRequested; the code's answer writes UpdateCompleted or UpdateRejected.
+        Errors: NOT_FOUND / WORKFLOW_NOT_FOUND, FAILED_PRECONDITION / WORKFLOW_CLOSED, FAILED_PRECONDITION /
+        UPDATE_REJECTED (the code refused it, or failed to do it), FAILED_PRECONDITION / RUN_CLOSED (the run closed without
+        an answer), INVALID_ARGUMENT / REQUEST_ID_REUSED, INVALID_ARGUMENT / LIMIT_EXCEEDED (1,000 updates without answer).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SignalWithStart(self, request, context):
+        """Delivers a signal to a workflow, which it starts if that is needed; both are one commit.
+
+        Without a conflict policy an open run is used, with the policies of StartWorkflow otherwise. Repeating it with the
+        `request_id` of `start` returns the first answer. Writes WorkflowStarted, unless an open run is used, and
+        SignalReceived.
+        Errors: those of StartWorkflow.
+        gRPC only: over REST, start with `use_existing` and then signal; each with a request id of its own is safe to repeat.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateWithStart(self, request, context):
+        """Asks the code of a workflow to do something, and starts the workflow if that is needed; both are one commit.
+
+        Waits for the answer as UpdateWorkflow does. Without a conflict policy an open run is used, with the policies of
+        StartWorkflow otherwise. Repeating it with the `request_id` of `start` waits for the same answer, or returns it.
+        Writes WorkflowStarted, unless an open run is used, and UpdateRequested.
+        Errors: those of StartWorkflow, FAILED_PRECONDITION / UPDATE_REJECTED, FAILED_PRECONDITION / RUN_CLOSED,
+        INVALID_ARGUMENT / LIMIT_EXCEEDED (1,000 updates without answer).
+        gRPC only: over REST, start with `use_existing` and then update; each with a request id of its own is safe to repeat.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CancelWorkflow(self, request, context):
         """Asks a workflow to end; its code may compensate first. A run whose code has never run ends at once.
 
@@ -416,6 +472,21 @@ def add_WorkflowServiceServicer_to_server(servicer, server):
                     servicer.SignalWorkflow,
                     request_deserializer=perdure_dot_v1_dot_workflow__service__pb2.SignalWorkflowRequest.FromString,
                     response_serializer=perdure_dot_v1_dot_workflow__service__pb2.SignalWorkflowResponse.SerializeToString,
+            ),
+            'UpdateWorkflow': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateWorkflow,
+                    request_deserializer=perdure_dot_v1_dot_interaction__pb2.UpdateWorkflowRequest.FromString,
+                    response_serializer=perdure_dot_v1_dot_interaction__pb2.UpdateWorkflowResponse.SerializeToString,
+            ),
+            'SignalWithStart': grpc.unary_unary_rpc_method_handler(
+                    servicer.SignalWithStart,
+                    request_deserializer=perdure_dot_v1_dot_workflow__service__pb2.SignalWithStartRequest.FromString,
+                    response_serializer=perdure_dot_v1_dot_workflow__service__pb2.SignalWithStartResponse.SerializeToString,
+            ),
+            'UpdateWithStart': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateWithStart,
+                    request_deserializer=perdure_dot_v1_dot_workflow__service__pb2.UpdateWithStartRequest.FromString,
+                    response_serializer=perdure_dot_v1_dot_workflow__service__pb2.UpdateWithStartResponse.SerializeToString,
             ),
             'CancelWorkflow': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelWorkflow,
@@ -786,6 +857,87 @@ class WorkflowService:
             '/perdure.v1.WorkflowService/SignalWorkflow',
             perdure_dot_v1_dot_workflow__service__pb2.SignalWorkflowRequest.SerializeToString,
             perdure_dot_v1_dot_workflow__service__pb2.SignalWorkflowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateWorkflow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/perdure.v1.WorkflowService/UpdateWorkflow',
+            perdure_dot_v1_dot_interaction__pb2.UpdateWorkflowRequest.SerializeToString,
+            perdure_dot_v1_dot_interaction__pb2.UpdateWorkflowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SignalWithStart(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/perdure.v1.WorkflowService/SignalWithStart',
+            perdure_dot_v1_dot_workflow__service__pb2.SignalWithStartRequest.SerializeToString,
+            perdure_dot_v1_dot_workflow__service__pb2.SignalWithStartResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateWithStart(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/perdure.v1.WorkflowService/UpdateWithStart',
+            perdure_dot_v1_dot_workflow__service__pb2.UpdateWithStartRequest.SerializeToString,
+            perdure_dot_v1_dot_workflow__service__pb2.UpdateWithStartResponse.FromString,
             options,
             channel_credentials,
             insecure,
