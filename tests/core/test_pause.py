@@ -10,6 +10,7 @@ from tests.core.life import (
     await_signal,
     cancel_activity,
     complete,
+    go_on,
     options,
     schedule,
     timer,
@@ -62,6 +63,18 @@ def test_a_run_whose_code_never_ran_pends_again() -> None:
     assert life.unpause() is RunStatus.PENDING
     life.work(complete())
     assert life.run.status is RunStatus.COMPLETED
+
+
+def test_the_run_that_follows_a_paused_one_is_paused_too() -> None:
+    life = Life()
+    token = life.lease(WORKFLOW)
+    life.signal()
+    life.pause("look", "ann")
+    life.report(token, go_on())
+    follower = life.draft.next_runs[0]
+    assert follower.run.status is RunStatus.PAUSED
+    assert [row.kind for row in follower.events][1:] == ["signal_received", "workflow_paused"]
+    assert follower.tasks() == []
 
 
 def test_pausing_and_unpausing_twice_changes_nothing() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from perdure.v1.history_pb2 import WorkflowStarted
+from perdure.v1.history_pb2 import WorkflowPaused, WorkflowStarted
 from perdure_server.core.attributes import encoded
 from perdure_server.core.model import Run, RunStatus, Timer, TimerKind
 from perdure_server.core.times import from_duration, from_timestamp, to_duration
@@ -100,6 +100,10 @@ def _follow(
     open_run(follower, started, now_us)
     for signal in signals:
         follower.append(now_us, signal_received=signal)
+    if run.pause:
+        # Who paused it meant the workflow, not this run of it.
+        follower.append(now_us, workflow_paused=WorkflowPaused.FromString(run.pause))
+        follower.run.pause = run.pause
     follower.settle(now_us, next_run)
     run.next_run_id = next_run.run_id
     draft.next_runs.append(follower)
