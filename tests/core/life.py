@@ -57,7 +57,7 @@ from perdure_server.core.model import (
     Timer,
     TimerKind,
 )
-from perdure_server.core.run import TASK_ACCEPTED
+from perdure_server.core.run import TASK_ACCEPTED, TASK_WANTED
 from perdure_server.core.state import RunState
 from perdure_server.core.times import to_duration
 from perdure_server.core.token import TaskToken
@@ -73,7 +73,7 @@ class Life:
         self.now_us = START_US
         self.rows: list[EventRow] = []
         self.steps: list[tuple[str, int, int]] = []
-        """What `apply` was given, in order: kind, number, size; with accepted workflow tasks."""
+        """What `apply` was given, in order: kind, number, size; with steps that are no events."""
         request = {"workflow_type": "checkout", "workflow_id": "o-1", **request}
         start = decide.normalize_start(StartWorkflowRequest(**request))
         self.sent: list[Message] = []
@@ -173,6 +173,10 @@ class Life:
             self.steps.insert(
                 len(self.steps) - len(self.draft.events), (TASK_ACCEPTED, token.seen_seq, 0)
             )
+            kinds = {row.kind for row in self.draft.events}
+            mute = {"upsert_search_attributes", "record_snapshot"}
+            if kinds and {command.WhichOneof("command") for command in commands} <= mute:
+                self.steps.append((TASK_WANTED, self.run.history_length, 0))
 
     def fail_task(self, token: TaskToken, failure: Failure) -> None:
         self.decide(

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perdure.v1.command_pb2 import Command
 from perdure.v1.failure_pb2 import Failure, FailureKind
+from perdure.v1.history_pb2 import (
+    CancelWorkflowInitiated,
+    ChildWorkflowCompleted,
+    ChildWorkflowFailed,
+    HistoryEvent,
+    SignalWorkflowDelivered,
+    SignalWorkflowInitiated,
+)
+from perdure.v1.search_attributes_pb2 import SearchAttribute, SearchAttributes
 from perdure_server.core.activity import ACTIVITY_TRANSITIONS, ActivityPhase, activity_phase
 from perdure_server.core.changeset import RunChange
+from perdure_server.core.child import CHILD_TRANSITIONS, ChildPhase
 from perdure_server.core.draft import Draft
 from perdure_server.core.errors import DomainError
 from perdure_server.core.frames import parse_frame
-from perdure_server.core.model import RunStatus, Task, TaskKind, TimerKind
+from perdure_server.core.model import Message, MessageKind, RunStatus, Task, TaskKind, TimerKind
 from perdure_server.core.run import apply
 from perdure_server.core.state import RunState
 from perdure_server.core.timer import TIMER_TRANSITIONS, timer_phase
@@ -29,12 +40,18 @@ from tests.core.life import (
     cancelled,
     complete,
     fail,
+    go_on,
     options,
+    record_snapshot,
     schedule,
     seconds,
+    send_cancel,
+    send_signal,
+    start_child,
     timer,
+    upsert,
 )
-from tests.support.histories import START_US, a_run, is_external
+from tests.support.histories import START_US, a_message, a_run, is_external
 
 WORKFLOW, ACTIVITY = TaskKind.WORKFLOW, TaskKind.ACTIVITY
 
@@ -51,18 +68,20 @@ OPTIONS = [
 
 
 class Chance:
-    """Does to a run what the numbers say, and keeps what a store would hold beside it."""
+    """Does to a run what comes to mind, and keeps what a store would hold beside it."""
 
-    def __init__(self, numbers: Sequence[int]) -> None:
-        self._numbers = iter(numbers)
+    def __init__(self, seed: int) -> None:
+        self._random = Random(seed)
         self.life = Life(run_timeout=seconds(900), retry_policy=[None, attempts(2)][self.pick(2)])
         self.tokens: list[TaskToken] = []
         self.numbers_taken = 0
+        self.answered = 0
+        self.life.known["taken"] = a_run(workflow_id="taken", status=RunStatus.RUNNING)
         self.stored = RunState(self.life.run, b"")
         write(self.stored, self.life.draft.change())
 
     def pick(self, count: int) -> int:
-        return next(self._numbers, 0) % count
+        return self._random.randrange(count)
 
     def step(self) -> None:
         """Takes one step; a refusal must leave no trace."""
@@ -83,28 +102,45 @@ class Chance:
             write(self.stored, change)
 
     def lease(self) -> None:
-        ready = [
-            task
-            for task in self.life.state.tasks.values()
-            if task.session_id is None and task.ready_at_us <= self.life.now_us
-        ]
-        if ready:
-            task = ready[self.pick(len(ready))]
-            poll_us = [None, 10_000_000][self.pick(2)]
-            self.tokens.append(self.life.lease(task.kind, task.seq, for_us=poll_us))
-            self.stored.tasks[task.kind, task.seq] = self.life.task(task.kind, task.seq)
+        free = [task for task in self.life.state.tasks.values() if task.session_id is None]
+        if free and self.pick(4) == 0:
+            first_us = min(task.ready_at_us for task in free)
+            self.life.now_us = max(self.life.now_us, first_us)
+        if ready := [task for task in free if task.ready_at_us <= self.life.now_us]:
+            self.take(ready[self.pick(len(ready))])
+
+    def take(self, task: Task) -> None:
+        poll_us = [None, 10_000_000][self.pick(2)]
+        self.tokens.append(self.life.lease(task.kind, task.seq, for_us=poll_us))
+        self.stored.tasks[task.kind, task.seq] = self.life.task(task.kind, task.seq)
 
     def token(self, kind: TaskKind) -> TaskToken:
         """Returns one of the latest tokens; now and then of the wrong kind, or forged."""
         tokens = [token for token in self.tokens if token.kind is kind or self.rarely()]
+        current = [token for token in tokens if self.is_current(token)]
+        if current and self.pick(4):
+            return current[self.pick(len(current))]
         if not tokens:
             return TaskToken("run-1", kind, 0, 1, lease=0)
         return tokens[-1 - self.pick(min(len(tokens), 3))]
+
+    def report(self) -> None:
+        task = self.life.state.tasks.get((WORKFLOW, 0))
+        if task is not None and task.session_id is None and self.pick(4):
+            self.life.now_us = max(self.life.now_us, task.ready_at_us)
+            self.take(task)
+        self.life.report(self.token(WORKFLOW), *self.commands())
+
+    def is_current(self, token: TaskToken) -> bool:
+        task = self.life.state.tasks.get((token.kind, token.seq))
+        return task is not None and task.session_id is not None and task.lease == token.lease
 
     def commands(self) -> list[Command]:
         run = self.life.run
         made: list[Command] = []
         activities, timers, waits = run.activity_seq_max, run.timer_seq_max, run.wait_seq_max
+        if self.pick(3) == 0:
+            return self.more_commands()
         for _ in range(self.pick(6)):
             match self.pick(9):
                 case 0 | 1:
@@ -117,15 +153,72 @@ class Chance:
                     waits += 1
                     made.append(await_signal(waits))
                 case 4:
-                    waits += 1
                     made.append(await_signal())
                 case 5 | 6 if activities:
                     made.append(cancel_activity(1 + self.pick(activities)))
                 case 7 if timers:
                     made.append(cancel_timer(1 + self.pick(timers)))
                 case 8:
-                    made += [[complete()], [fail()], [cancelled()], [], [], []][self.pick(6)]
+                    endings = [[complete()], [fail()], [cancelled()], [go_on()], [], [], [], []]
+                    made += endings[self.pick(8)]
         return made
+
+    def more_commands(self) -> list[Command]:
+        """What reaches beyond the run: attributes and a snapshot for callers, other runs."""
+        run = self.life.run
+        children, signals, cancels = run.child_seq_max, run.signal_seq_max, run.cancel_seq_max
+        attributes = run.attribute_seq_max
+        made: list[Command] = []
+        for _ in range(self.pick(4)):
+            match self.pick(6):
+                case 0 | 1:
+                    attributes += 1
+                    value = SearchAttribute(int=self.pick(9))
+                    made.append(upsert(attributes, SearchAttributes(values={"size": value})))
+                case 2:
+                    made.append(record_snapshot(bytes([self.pick(9)])))
+                case 3:
+                    children += 1
+                    made.append(start_child(children, ["", "taken"][self.pick(2)]))
+                case 4:
+                    signals += 1
+                    made.append(send_signal(signals))
+                case 5:
+                    cancels += 1
+                    made.append(send_cancel(cancels))
+        return made
+
+    def hear(self) -> None:
+        """A signal of another run arrives; now and then that this one shall end."""
+        kind, body = MessageKind.SIGNAL, SignalWorkflowInitiated(signal_seq=1, signal_name="go")
+        if self.rarely():
+            kind, body = MessageKind.CANCEL, CancelWorkflowInitiated(cancel_seq=1)
+        self.life.hear(self.message(kind, body.SerializeToString()))
+
+    def child_ends(self) -> None:
+        """A child tells its end; now and then one tells it twice, or one that there never was."""
+        told = {"child_seq": self.pick(self.life.run.child_seq_max + 2)}
+        event = HistoryEvent(child_workflow_completed=ChildWorkflowCompleted(**told))
+        if self.pick(2):
+            event = HistoryEvent(child_workflow_failed=ChildWorkflowFailed(**told))
+        self.life.hear(self.message(MessageKind.CHILD_CLOSED, event.SerializeToString()))
+
+    def answer(self) -> None:
+        """What the run sent is told to have arrived, or comes back, once."""
+        if self.answered == len(self.life.sent):
+            return
+        sent = self.life.sent[self.answered]
+        self.answered += 1
+        if sent.kind is MessageKind.SIGNAL and self.pick(2):
+            seq = SignalWorkflowInitiated.FromString(sent.body).signal_seq
+            event = HistoryEvent(signal_workflow_delivered=SignalWorkflowDelivered(signal_seq=seq))
+            self.life.hear(self.message(MessageKind.ANSWER, event.SerializeToString()))
+        elif sent.body and sent.kind in {MessageKind.SIGNAL, MessageKind.CANCEL}:
+            self.life.take_back(sent)
+
+    @staticmethod
+    def message(kind: MessageKind, body: bytes) -> Message:
+        return a_message(a_run(9), kind=kind, body=body)
 
     def schedule_outside(self) -> None:
         """Takes a number that is new, as the engine makes sure, or that is pending."""
@@ -151,10 +244,11 @@ STEPS: list[Callable[[Chance], object]] = [
     Chance.lease,
     Chance.lease,
     Chance.lease,
-    lambda self: self.life.report(self.token(WORKFLOW), *self.commands()),
-    lambda self: self.life.report(self.token(WORKFLOW), *self.commands()),
-    lambda self: self.life.report(self.token(WORKFLOW), *self.commands()),
-    lambda self: self.life.report(self.token(WORKFLOW), *self.commands()),
+    Chance.report,
+    Chance.report,
+    Chance.report,
+    Chance.report,
+    Chance.report,
     lambda self: self.life.complete(self.token(ACTIVITY)),
     lambda self: self.life.fail(self.token(ACTIVITY), FAILURES[self.pick(3)]),
     lambda self: self.life.heartbeat(self.token(ACTIVITY)),
@@ -165,6 +259,12 @@ STEPS: list[Callable[[Chance], object]] = [
     lambda self: self.life.expire(self.token(WORKFLOW)),
     lambda self: self.life.fail_task(self.token(WORKFLOW), FAILURES[0]),
     lambda self: self.life.signal(),
+    Chance.hear,
+    Chance.child_ends,
+    Chance.answer,
+    lambda self: self.pick(5) == 0 and self.life.pause(),
+    lambda self: self.life.unpause(),
+    lambda self: self.rarely() and self.life.continue_as_new(),
     Chance.schedule_outside,
     Chance.ring,
     Chance.ring,
@@ -178,9 +278,9 @@ STEPS: list[Callable[[Chance], object]] = [
 def write(stored: RunState, change: RunChange) -> None:
     """Applies a change as the store contract words it, knowing nothing of drafts."""
     stored.run = change.run
-    for name in ("activities", "tasks", "timers"):
+    for name in ("activities", "tasks", "timers", "children"):
         rows = getattr(stored, name)
-        for key in getattr(change, f"del_{name}"):
+        for key in getattr(change, f"del_{name}", ()):
             rows.pop(key, None)
         rows.update(getattr(change, f"put_{name}"))
         if change.closes:
@@ -208,22 +308,22 @@ def fold(life: Life) -> None:
     assert run.closed_at_us == life.run.closed_at_us
 
 
-def phases(life: Life, table: dict, prefix: str) -> dict[int, object]:
+def phases(life: Life, table: dict, prefix: str, number: str = "{}_seq") -> dict[int, object]:
     states: dict[int, object] = {}
     for event in life.events:
         kind = event.WhichOneof("event")
         if kind.startswith(prefix):
-            seq = getattr(getattr(event, kind), f"{prefix}_seq")
+            seq = getattr(getattr(event, kind), number.format(prefix))
             states[seq] = table[states.get(seq), kind]
     return states
 
 
-@settings(deadline=None, derandomize=True, max_examples=100)
-@given(st.lists(st.integers(min_value=0, max_value=10_000), min_size=150, max_size=400))
-def test_what_holds_for_every_run(numbers: list[int]) -> None:
-    chance = Chance(numbers)
+@settings(deadline=None, derandomize=True, max_examples=200)
+@given(seed=st.integers(0, 2**32), steps=st.integers(10, 250))
+def test_what_holds_for_every_run(seed: int, steps: int) -> None:
+    chance = Chance(seed)
     life = chance.life
-    for _ in range(80):
+    for _ in range(steps):
         chance.step()
     rows, run, state = life.rows, life.run, life.state
 
@@ -246,6 +346,10 @@ def test_what_holds_for_every_run(numbers: list[int]) -> None:
             )
         for seq, phase in phases(life, TIMER_TRANSITIONS, "timer").items():
             assert timer_phase(draft, seq) is phase
+        children = phases(life, CHILD_TRANSITIONS, "child_workflow", "child_seq")
+        assert {seq: row.closed for seq, row in state.children.items()} == {
+            seq: phase is ChildPhase.CLOSED for seq, phase in children.items()
+        }
     endings = Counter(
         getattr(event, event.WhichOneof("event")).activity_seq
         for event in life.events
@@ -258,7 +362,8 @@ def test_what_holds_for_every_run(numbers: list[int]) -> None:
     assert closings == ([run.history_length] if run.status.is_closed else [])
     if run.status.is_closed:
         assert (state.activities, state.tasks, state.timers) == ({}, {}, {})
-    elif run.stimulus_seq > run.seen_seq:
+        assert state.children == {}
+    elif run.stimulus_seq > run.seen_seq and run.status is not RunStatus.PAUSED:
         assert isinstance(state.tasks[TaskKind.WORKFLOW, 0], Task)
     assert (run.status is RunStatus.PENDING) <= (run.seen_seq == 0)
 
@@ -269,4 +374,5 @@ CLOSINGS = {
     "workflow_cancelled",
     "workflow_terminated",
     "workflow_timed_out",
+    "workflow_continued_as_new",
 }

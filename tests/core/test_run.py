@@ -3,7 +3,13 @@ from __future__ import annotations
 import pytest
 
 from perdure_server.core.model import Run, RunStatus
-from perdure_server.core.run import COMMAND_KINDS, RUN_TRANSITIONS, TASK_ACCEPTED, apply
+from perdure_server.core.run import (
+    COMMAND_KINDS,
+    RUN_TRANSITIONS,
+    TASK_ACCEPTED,
+    TASK_WANTED,
+    apply,
+)
 from tests.support.histories import START_US, a_run
 
 OPEN = (RunStatus.PENDING, RunStatus.RUNNING, RunStatus.PAUSED)
@@ -34,6 +40,10 @@ def test_each_row_leads_where_it_says(row: tuple[RunStatus | None, str], after: 
         assert (run.history_length, run.history_bytes) == (length, size)
         assert run.seen_seq == length + 1
         assert run.started_at_us == START_US + 9
+    elif kind == TASK_WANTED:
+        assert (run.history_length, run.history_bytes) == (length, size)
+        assert run.stimulus_seq == length + 1
+        assert run.seen_seq == 1
     else:
         assert (run.history_length, run.history_bytes) == (length + 1, size + 30)
         unheard = COMMAND_KINDS | {"workflow_paused", "workflow_unpaused"}

@@ -238,6 +238,17 @@ def paused() -> Life:
     return life
 
 
+def upserted_while_paused() -> Life:
+    life = Life()
+    token = life.lease(TaskKind.WORKFLOW)
+    life.pause()
+    life.report(token, upsert(1, SearchAttributes()))
+    assert (TaskKind.WORKFLOW, 0) not in life.state.tasks
+    life.unpause()
+    assert (TaskKind.WORKFLOW, 0) in life.state.tasks
+    return life
+
+
 def ends_of_a_paused_run() -> list[Life]:
     lives = []
     for command in (complete(), fail(), cancelled(), None, None, None):
@@ -284,6 +295,7 @@ SCENARIOS: list[Callable[[], Life]] = [
     messages,
     paused,
     paused_unseen,
+    upserted_while_paused,
     lambda: continued(seen=False),
     lambda: continued(seen=True),
     updates,

@@ -13,7 +13,7 @@ from perdure.v1.history_pb2 import ActivityScheduled, History, HistoryEvent
 from perdure.v1.workflow_service_pb2 import GetActivityRequest
 from perdure_server.core.frames import parse_frame
 from perdure_server.core.model import EventRow, Run, TimerKind
-from perdure_server.core.run import RUN_TRANSITIONS, TASK_ACCEPTED, apply
+from perdure_server.core.run import RUN_TRANSITIONS, TASK_ACCEPTED, TASK_WANTED, apply
 from perdure_server.core.token import TaskToken
 from perdure_server.engine.engine import Engine
 from tests.simulation.flows import WORKFLOWS
@@ -118,6 +118,8 @@ def check_fold(stored: StoredRun) -> None:
         apply(folded, row.kind, row.seq, at_us=row.at_us, size=size, external=external)
     if run.seen_seq and not run.status.is_closed and not accepted:
         apply(folded, TASK_ACCEPTED, 0, at_us=folded.updated_at_us)
+    if stored.history[run.stimulus_seq - 1].kind == "search_attributes_upserted":
+        apply(folded, TASK_WANTED, run.stimulus_seq, at_us=folded.updated_at_us)
     for name in (
         "status",
         "history_length",

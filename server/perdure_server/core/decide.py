@@ -231,7 +231,7 @@ def decide_commands(
         _apply_command(batch, command, index)
     if batch.upserted and all(command.WhichOneof("command") in _MUTE for command in commands):
         # Nothing else would run the code again: who waits for the answer of a change goes on.
-        draft.run.stimulus_seq = draft.run.history_length
+        workflow_task.want(draft, now_us)
 
 
 def decide_workflow_task_failed(

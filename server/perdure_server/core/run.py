@@ -12,6 +12,8 @@ from perdure_server.core.model import Run, RunStatus
 
 TASK_ACCEPTED: Final = "workflow_task_accepted"
 """Not an event of the history: a report was accepted, and every event up to `seq` was seen."""
+TASK_WANTED: Final = "workflow_task_wanted"
+"""Not an event either: the code is run again to learn of event `seq`, which it caused itself."""
 
 COMMAND_KINDS: Final = frozenset(
     {
@@ -68,6 +70,7 @@ RUN_TRANSITIONS: Final[dict[tuple[RunStatus | None, str], RunStatus]] = {
     **{(RunStatus.PENDING, kind): status for kind, status in _CLOSINGS.items()},
     (RunStatus.PENDING, TASK_ACCEPTED): RunStatus.RUNNING,
     (RunStatus.RUNNING, TASK_ACCEPTED): RunStatus.RUNNING,
+    (RunStatus.RUNNING, TASK_WANTED): RunStatus.RUNNING,
     **{
         (RunStatus.RUNNING, kind): RunStatus.RUNNING
         for kind in (*_ARRIVALS, *sorted(COMMAND_KINDS), *_RESOLUTIONS)
@@ -78,7 +81,7 @@ RUN_TRANSITIONS: Final[dict[tuple[RunStatus | None, str], RunStatus]] = {
     (RunStatus.RUNNING, "workflow_paused"): RunStatus.PAUSED,
     **{
         (RunStatus.PAUSED, kind): RunStatus.PAUSED
-        for kind in (TASK_ACCEPTED, *_ARRIVALS, *sorted(COMMAND_KINDS), *_RESOLUTIONS)
+        for kind in (TASK_ACCEPTED, TASK_WANTED, *_ARRIVALS, *sorted(COMMAND_KINDS), *_RESOLUTIONS)
     },
     (RunStatus.PAUSED, "workflow_completed"): RunStatus.COMPLETED,
     **{(RunStatus.PAUSED, kind): status for kind, status in _CLOSINGS.items()},
@@ -91,7 +94,7 @@ RUN_TRANSITIONS: Final[dict[tuple[RunStatus | None, str], RunStatus]] = {
 def apply(
     run: Run, kind: str, seq: int, *, at_us: int, size: int = 0, external: bool = False
 ) -> None:
-    """Advances a run by one event of `size` bytes, or by `TASK_ACCEPTED` and the `seq` it saw.
+    """Advances a run by one event of `size` bytes, or by one of the steps that are none.
 
     `external` says that the event is one of an activity that was scheduled from outside: the code
     is not run to learn of it.
@@ -108,6 +111,9 @@ def apply(
         run.seen_seq = seq
         if run.started_at_us is None:
             run.started_at_us = run.updated_at_us
+        return
+    if kind == TASK_WANTED:
+        run.stimulus_seq = seq
         return
     run.history_length = seq
     run.history_bytes += size

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from perdure_server.core.limits import TASK_LOSSES_BEFORE_BACKOFF
 from perdure_server.core.model import Task, TaskKind
 from perdure_server.core.retry import task_backoff_us
-from perdure_server.core.run import TASK_ACCEPTED, apply
+from perdure_server.core.run import TASK_ACCEPTED, TASK_WANTED, apply
 
 if TYPE_CHECKING:
     from perdure.v1.failure_pb2 import Failure
@@ -25,6 +25,11 @@ def accept(draft: Draft, task: Task, seen_seq: int, now_us: int) -> None:
     run.accepted_lease = run.task_lease = task.lease
     run.task_failure = b""
     draft.drop_task(TaskKind.WORKFLOW, 0)
+
+
+def want(draft: Draft, now_us: int) -> None:
+    """Has the code run again although it caused the last event itself."""
+    apply(draft.run, TASK_WANTED, draft.run.history_length, at_us=now_us)
 
 
 def fail(draft: Draft, task: Task, failure: Failure, now_us: int) -> None:
