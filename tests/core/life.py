@@ -57,7 +57,8 @@ from perdure_server.core.model import (
     Timer,
     TimerKind,
 )
-from perdure_server.core.run import TASK_ACCEPTED, TASK_WANTED
+from perdure_server.core.reset import Reset, reset_open, reset_run
+from perdure_server.core.run import COMMAND_KINDS, TASK_ACCEPTED, TASK_WANTED
 from perdure_server.core.state import RunState
 from perdure_server.core.times import to_duration
 from perdure_server.core.token import TaskToken
@@ -402,6 +403,27 @@ def child_of(parent: Life, *, number: int = 0, **columns: Any) -> Life:
     for name, value in columns.items():
         setattr(child.state.run, name, value)
     return child
+
+
+def begun_again(life: Life, event_seq: int, **wanted: Any) -> Life:
+    """Returns the life of a run that begins with the history of another, open or closed."""
+    new, again = NextRun("run-9", 99), Life()
+    reset = Reset(event_seq, **{"reason": "bug", "identity": "ann", **wanted})
+    if life.run.status.is_closed:
+        draft = reset_run(life.run, life.rows, reset, new=new, generation=7, now_us=life.now_us)
+        draft.settle(life.now_us, new)
+    else:
+        rows = list(life.rows)
+        draft = life.decide(
+            lambda trial: reset_open(trial, rows, reset, new=new, now_us=life.now_us)
+        )
+    again.now_us, again.rows, again.steps, again.draft = life.now_us, list(draft.events), [], draft
+    for row in again.rows:
+        if row.kind in COMMAND_KINDS:
+            again.steps.append((TASK_ACCEPTED, row.seq - 1, 0))
+        again.steps.append((row.kind, row.seq, len(row.frame)))
+    again.state = draft.state()
+    return again
 
 
 def go_on(unconsumed: tuple[tuple[int, str], ...] = (), **fields: Any) -> Command:

@@ -119,6 +119,18 @@ CASES: list[tuple[Callable[[Any], None], type[Message], dict[str, Any], dict[str
         {**NAMES, "request_id": LONG, "identity": LONG, "reason": "x" * 5_000},
     ),
     (
+        checks.check_reset,
+        workflow_service_pb2.ResetWorkflowRequest,
+        {"workflow_id": "o", "event_seq": 1},
+        {**NAMES, "request_id": LONG, "identity": LONG, "reason": "x" * 5_000, "event_seq": 0},
+    ),
+    (
+        checks.check_retry,
+        workflow_service_pb2.RetryFailedActivityRequest,
+        {"workflow_id": "o", "requested_by": "ann", "reason": "fixed"},
+        {**NAMES, "request_id": LONG, "requested_by": "", "reason": ""},
+    ),
+    (
         checks.check_continue_as_new,
         workflow_service_pb2.ContinueAsNewRequest,
         {"workflow_id": "o"},

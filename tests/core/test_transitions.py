@@ -21,6 +21,7 @@ from tests.core.life import (
     Life,
     attempts,
     await_signal,
+    begun_again,
     cancel_activity,
     cancel_timer,
     cancelled,
@@ -276,6 +277,14 @@ def updates() -> Life:
     return life
 
 
+def reset(*, paused: bool) -> Life:
+    life = Life()
+    life.work(await_signal(1))
+    if paused:
+        life.pause()
+    return begun_again(life, life.run.history_length)
+
+
 SCENARIOS: list[Callable[[], Life]] = [
     ends_of_a_pending_activity,
     ends_of_a_cancelling_activity,
@@ -299,6 +308,9 @@ SCENARIOS: list[Callable[[], Life]] = [
     lambda: continued(seen=False),
     lambda: continued(seen=True),
     updates,
+    lambda: begun_again(Life(), 1),
+    lambda: reset(paused=False),
+    lambda: reset(paused=True),
 ]
 
 

@@ -270,6 +270,13 @@ class TestTalking:
     def test_continue_as_new(self, cli, started):
         assert "goes on as run" in cli("workflow", "continue-as-new", started, "--input", "2").out
 
+    def test_reset_and_retry(self, cli, started):
+        ended = cli("workflow", "reset", started, "1", "--reason", "bug", "--identity", "ann")
+        assert "goes on as run" in ended.out
+        ended = cli("workflow", "retry", started, "--requested-by", "ann", "--reason", "mended")
+        assert ended.code == 1
+        assert "WORKFLOW_NOT_FAILED" in ended.err
+
     def test_terminate(self, cli, started):
         assert cli("workflow", "terminate", started) == Ended(0, "terminated\n", "")
         ended = cli("workflow", "terminate", started)

@@ -215,6 +215,35 @@ def continued_from_outside() -> Rig:
     return rig
 
 
+def reset_within_a_task() -> Rig:
+    """Two of the four had been scheduled where it begins again, in another process."""
+    rig = played(workflows.fan_out, 4)
+    rig.complete(2, "lost").run()
+    rig = rig.after(5).begin_again(3, reason="bug")
+    rig.run()
+    rig.complete(3, "c").complete(1, "a").run()
+    rig.complete(2, "b").complete(4, "d").run()
+    return rig
+
+
+def reset_with_a_signal() -> Rig:
+    """The signal came after the event at which it begins again, and is delivered anew."""
+    rig = played(workflows.timer_or_signal, "o-1")
+    rig.signal("approvals", "yes").run()
+    rig = rig.after(5).begin_again(3)
+    rig.signal("approvals", "yes").run()
+    return rig
+
+
+def failed_activity_retried() -> Rig:
+    rig = played(workflows.one_activity, "o-1")
+    rig.after(1).fail(1).run()
+    rig = rig.after(5).begin_again(2, activity_seq=1, identity="ann", reason="mended")
+    rig.run()
+    rig.after(1).complete(1, "charged o-1").run()
+    return rig
+
+
 RACES: dict[str, Callable[[], Rig]] = {
     race.__name__: race
     for race in (
@@ -245,5 +274,8 @@ RACES: dict[str, Callable[[], Rig]] = {
         search_attributes_upserted,
         continued_as_new,
         continued_from_outside,
+        reset_within_a_task,
+        reset_with_a_signal,
+        failed_activity_retried,
     )
 }

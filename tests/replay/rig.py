@@ -210,6 +210,18 @@ class Rig:
             self.add(cancel_workflow_delivered=CancelWorkflowDelivered(cancel_seq=seq))
         return self
 
+    def begin_again(self, event_seq: int, **reset: Any) -> Rig:
+        """Returns another run that begins with the first events of this one; nothing is at hand."""
+        again = Rig(self.definition, self.value, self.now_us)
+        again.events = [*self.events[:event_seq]]
+        again.tasks = [seq for seq in self.tasks if seq <= event_seq]
+        for event in again.events:
+            if event.HasField("activity_scheduled"):
+                scheduled = event.activity_scheduled
+                again.activities[scheduled.activity_seq] = scheduled.name
+        again.add(workflow_reset={"event_seq": event_seq, "from_run_id": "r-0", **reset})
+        return again
+
     # What the worker does.
 
     def think(self) -> list[Command]:

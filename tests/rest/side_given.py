@@ -123,6 +123,17 @@ async def scheduled(flows):
     return {}
 
 
+async def failed_by_activity(flows):
+    """A run that failed after its activity had."""
+    await started(flows)
+    task = await flows.poll_workflow_task()
+    await flows.complete_workflow_task(task, schedule_activity(retry_policy={"max_attempts": 1}))
+    await flows.fail_activity(await flows.poll_activity_task(), message="no")
+    command = Command(fail_workflow={"failure": {"message": "no"}})
+    await flows.complete_workflow_task(await flows.poll_workflow_task(), command)
+    return {}
+
+
 async def working(flows):
     """A run with an activity that a worker holds."""
     await scheduled(flows)

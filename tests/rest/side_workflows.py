@@ -146,6 +146,46 @@ HELD = (
         given=given.signalled,
     ),
 )
+AGAIN = (
+    Case(
+        "reset",
+        "POST /workflows/{id}/reset",
+        {**W, "event_seq": 2, "reason": "bug", "identity": "ann", "drop_signals": True},
+        '{"event_seq":2,"reason":"bug","identity":"ann","drop_signals":true}',
+        given=given.signalled,
+    ),
+    Case(
+        "reset to an event that there is not",
+        "POST /workflows/{id}/reset",
+        {**W, "event_seq": 9},
+        '{"event_seq":9}',
+        given=given.signalled,
+        refused="INVALID_REQUEST",
+    ),
+    Case(
+        "reset where a child is open",
+        "POST /workflows/{id}/reset",
+        {**W, "event_seq": 2},
+        '{"event_seq":2}',
+        given=given.parent,
+        refused="CANNOT_RESET",
+    ),
+    Case(
+        "retry",
+        "POST /workflows/{id}/retry",
+        {**W, "requested_by": "ann", "reason": "mended"},
+        '{"requested_by":"ann","reason":"mended"}',
+        given=given.failed_by_activity,
+    ),
+    Case(
+        "retry what has not failed",
+        "POST /workflows/{id}/retry",
+        {**W, "requested_by": "ann", "reason": "mended"},
+        '{"requested_by":"ann","reason":"mended"}',
+        given=given.started,
+        refused="WORKFLOW_NOT_FAILED",
+    ),
+)
 READS = (
     Case("list", "GET /workflows", {}, given=given.three_started),
     Case(
@@ -356,7 +396,7 @@ NO_WATCHES = (
     ),
     Case("watch no run", RUN, W, refused="WORKFLOW_NOT_FOUND"),
 )
-CASES = (*STARTS, *HELD, *READS, *MOVES, *NO_WATCHES)
+CASES = (*STARTS, *HELD, *AGAIN, *READS, *MOVES, *NO_WATCHES)
 STREAMS = (
     Stream("watch", "GET /events/stream", {}, 1, meanwhile=((given.worked, 4), (given.finish, 1))),
     Stream(

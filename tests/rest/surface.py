@@ -65,8 +65,6 @@ GET /openapi.json
 
 TO_COME = {
     "query": {"POST /workflows/{id}/query/{name}"},
-    "reset": {"POST /workflows/{id}/reset"},
-    "retry": {"POST /workflows/{id}/retry"},
 }
 """Rows by the feature that they wait for. The list only gets shorter."""
 
@@ -76,6 +74,7 @@ STATUSES = {
     "POST /workflows/{id}/update/{name}": [200, 202],
     "POST /workflows/{id}/activities": [201],
     "POST /workflows/{id}/continue-as-new": [201],
+    "POST /workflows/{id}/reset": [201],
     "POST /namespaces": [201],
     "POST /schedules": [201],
     "POST /api-keys": [200, 201],

@@ -154,6 +154,11 @@ CALLS = (
     ("update", "POST /workflows/s-1/update/add", '{"input":[1],"request_id":"u"}'),
     ("update", "POST /workflows/nobody/update/add", None),
     ("history", "GET /workflows/s-1/events", None),
+    ("reset", "POST /workflows/p-1/reset", '{"event_seq":1,"reason":"bug","identity":"ann"}'),
+    ("reset", "POST /workflows/p-1/reset", '{"event_seq":7}'),
+    ("history", "GET /workflows/p-1/events", None),
+    ("retry", "POST /workflows/p-1/retry", '{"requested_by":"ann","reason":"mended"}'),
+    ("retry", "POST /workflows/p-1/retry", "{}"),
 )
 PATHS = {f"{route.verb} {route.path}" for route in routes()} - {"GET /api/v1/openapi.json"}
 

@@ -77,6 +77,13 @@ async def test_at_a_server(address):
 SAID = {
     "basket": ["Ada paid 200 for a book, a pen"],
     "codecs": ["60000 characters", "signed/hmac-sha256, under 1000 bytes: True"],
+    "again": [
+        "reserves o-1",
+        "failed: ActivityError: activity charge failed on attempt 1: ApplicationError: closed",
+        "charged o-1",
+        "reserves o-1",
+        "charged o-1",
+    ],
     "nightly": [
         "March 28, 01:30",
         "March 29, 01:00",

@@ -261,6 +261,55 @@ class WorkflowHandle(Generic[R]):
         )
         return response.run_id
 
+    async def reset(
+        self,
+        event_seq: int,
+        reason: str = "",
+        *,
+        drop_signals: bool = False,
+        identity: str = "",
+        request_id: str = "",
+    ) -> WorkflowHandle[R]:
+        """Begins again behind an event of the history; a run that is open is terminated.
+
+        Signals that came later are delivered again, unless `drop_signals`. Gives the handle of the
+        new run. Raises WorkflowNotFoundError, InvalidRequestError, CannotResetError.
+        """
+        request = pb.ResetWorkflowRequest(
+            namespace=self._connection.namespace,
+            workflow_id=self.workflow_id,
+            run_id=self.run_id,
+            event_seq=event_seq,
+            reason=reason,
+            drop_signals=drop_signals,
+            identity=identity,
+            request_id=request_id or uuid4().hex,
+        )
+        response = await self._connection.unary(
+            "WorkflowService/ResetWorkflow", request, pb.ResetWorkflowResponse
+        )
+        return self._of_run(response.run_id)
+
+    async def retry_failed_activity(
+        self, requested_by: str, reason: str, *, request_id: str = ""
+    ) -> WorkflowHandle[R]:
+        """Tries the activity again that failed last in a failed run, in a new run.
+
+        Gives its handle. Raises WorkflowNotFoundError, WorkflowNotFailedError, CannotResetError.
+        """
+        request = pb.RetryFailedActivityRequest(
+            namespace=self._connection.namespace,
+            workflow_id=self.workflow_id,
+            run_id=self.run_id,
+            requested_by=requested_by,
+            reason=reason,
+            request_id=request_id or uuid4().hex,
+        )
+        response = await self._connection.unary(
+            "WorkflowService/RetryFailedActivity", request, pb.RetryFailedActivityResponse
+        )
+        return self._of_run(response.run_id)
+
     async def describe(self) -> WorkflowDescription:
         """Reads the run as it stands. Raises WorkflowNotFoundError."""
         request = pb.GetWorkflowRequest(
@@ -367,6 +416,11 @@ class WorkflowHandle(Generic[R]):
             converter,
             workflow_id=self.workflow_id,
             run_id=response.run_id,
+        )
+
+    def _of_run(self, run_id: str) -> WorkflowHandle[R]:
+        return WorkflowHandle(
+            self._connection, self.workflow_id, run_id=run_id, result_type=self._result_type
         )
 
     async def _intercepted(

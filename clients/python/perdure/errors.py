@@ -287,6 +287,18 @@ class UpdateRejectedError(RpcError):
     REASON = "UPDATE_REJECTED"
 
 
+class WorkflowNotFailedError(RpcError):
+    """The run has not failed, or none of its activities has."""
+
+    REASON = "WORKFLOW_NOT_FAILED"
+
+
+class CannotResetError(RpcError):
+    """No run can begin with that part of the history."""
+
+    REASON = "CANNOT_RESET"
+
+
 class StaleTaskError(RpcError):
     """The lease behind the task token is no longer current; the report changed nothing."""
 
@@ -408,6 +420,8 @@ RPC_ERRORS: dict[str, type[RpcError]] = {
         WorkflowClosedError,
         RunClosedError,
         UpdateRejectedError,
+        WorkflowNotFailedError,
+        CannotResetError,
         StaleTaskError,
         WorkerNotFoundError,
         SessionReplacedError,

@@ -41,6 +41,8 @@ STATUS_CODES: Final = MappingProxyType(
         domain.WorkflowClosed: grpc.StatusCode.FAILED_PRECONDITION,
         domain.RunClosed: grpc.StatusCode.FAILED_PRECONDITION,
         domain.UpdateRejected: grpc.StatusCode.FAILED_PRECONDITION,
+        domain.WorkflowNotFailed: grpc.StatusCode.FAILED_PRECONDITION,
+        domain.CannotReset: grpc.StatusCode.FAILED_PRECONDITION,
         domain.StaleTask: grpc.StatusCode.FAILED_PRECONDITION,
         domain.SessionReplaced: grpc.StatusCode.FAILED_PRECONDITION,
         domain.CursorExpired: grpc.StatusCode.OUT_OF_RANGE,

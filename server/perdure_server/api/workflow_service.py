@@ -119,6 +119,16 @@ class WorkflowService:
         checks.check_continue_as_new(request)
         return await self._workflows.continue_as_new(request)
 
+    async def ResetWorkflow(self, request: pb.ResetWorkflowRequest) -> Answer:
+        """Begins a workflow again behind an event."""
+        checks.check_reset(request)
+        return await self._workflows.reset(request)
+
+    async def RetryFailedActivity(self, request: pb.RetryFailedActivityRequest) -> Answer:
+        """Tries the failed activity of a failed run again."""
+        checks.check_retry(request)
+        return await self._workflows.retry(request)
+
     async def TerminateWorkflow(self, request: pb.TerminateWorkflowRequest) -> Answer:
         """Ends a run now."""
         checks.check_terminate(request)

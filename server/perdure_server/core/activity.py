@@ -126,6 +126,22 @@ def begin(
     _put_rows(draft, scheduled, now_us)
 
 
+def begin_again(draft: Draft, scheduled: ActivityScheduled, *, lease: int, now_us: int) -> None:
+    """Writes the rows of an activity whose event is there already; `lease` was given out before."""
+    _put_rows(draft, scheduled, now_us)
+    draft.put_task(replace(_task(draft, scheduled.activity_seq), lease=lease))
+
+
+def end_unheld(draft: Draft, seq: int, now_us: int) -> None:
+    """Ends an activity that was asked to end and that nobody holds."""
+    failure = Failure(
+        message="cancelled before a worker had it", kind=FailureKind.FAILURE_KIND_CANCELLED
+    )
+    activity = replace(_row(draft, seq), cancel_requested=True)
+    draft.put_activity(activity)
+    _end_cancelled(draft, activity, failure, lease=0, now_us=now_us)
+
+
 def cancel(batch: CommandBatch, command: CancelActivity) -> None:
     """Cancels an activity, once."""
     draft, seq = batch.draft, command.seq
@@ -142,15 +158,12 @@ def request_cancel(draft: Draft, seq: int, now_us: int) -> None:
     _record(draft, seq, now_us, activity_cancel_requested=event)
     if phase is ActivityPhase.CLOSED:
         return
-    activity, task = replace(_row(draft, seq), cancel_requested=True), _task(draft, seq)
-    draft.put_activity(activity)
+    task = _task(draft, seq)
+    draft.put_activity(replace(_row(draft, seq), cancel_requested=True))
     draft.notify(task, "CANCEL_REQUESTED")
     if task.is_free:
         draft.fence(TaskKind.ACTIVITY, seq, task.lease)
-        failure = Failure(
-            message="cancelled before a worker had it", kind=FailureKind.FAILURE_KIND_CANCELLED
-        )
-        _end_cancelled(draft, activity, failure, lease=0, now_us=now_us)
+        end_unheld(draft, seq, now_us)
 
 
 def complete(draft: Draft, task: Task, result: Payload, now_us: int) -> None:

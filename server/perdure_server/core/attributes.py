@@ -36,7 +36,7 @@ def check_attributes(field: str, attributes: SearchAttributes) -> None:
 def encoded(attributes: SearchAttributes) -> bytes:
     """Returns the attributes that have a value as a row keeps them: equal ones as equal bytes."""
     kept = SearchAttributes()
-    _patch(kept, attributes)
+    patch(kept, attributes)
     return kept.SerializeToString(deterministic=True)
 
 
@@ -57,6 +57,15 @@ def search_keys(run: Run) -> dict[Key, SearchKey]:
     }
 
 
+def patch(attributes: SearchAttributes, changes: SearchAttributes) -> None:
+    """Changes attributes; one without a value goes."""
+    for name, value in changes.values.items():
+        if value.WhichOneof("value") is None:
+            attributes.values.pop(name, None)
+        else:
+            attributes.values[name].CopyFrom(value)
+
+
 def upsert(batch: CommandBatch, command: UpsertSearchAttributes) -> None:
     """Changes the attributes of the run, and writes that it did.
 
@@ -67,7 +76,7 @@ def upsert(batch: CommandBatch, command: UpsertSearchAttributes) -> None:
     if command.seq and not is_new(command.seq, run.attribute_seq_max):
         return
     attributes = SearchAttributes.FromString(run.attributes)
-    _patch(attributes, command.patch)
+    patch(attributes, command.patch)
     check_attributes("patch", attributes)
     after = encoded(attributes)
     if not command.seq and after == run.attributes:
@@ -77,14 +86,6 @@ def upsert(batch: CommandBatch, command: UpsertSearchAttributes) -> None:
     run.attribute_seq_max = max(run.attribute_seq_max, command.seq)
     run.attributes = after
     batch.upserted = True
-
-
-def _patch(attributes: SearchAttributes, patch: SearchAttributes) -> None:
-    for name, value in patch.values.items():
-        if value.WhichOneof("value") is None:
-            attributes.values.pop(name, None)
-        else:
-            attributes.values[name].CopyFrom(value)
 
 
 def _check_value(field: str, value: SearchAttribute) -> None:

@@ -29,6 +29,8 @@ from perdure.v1.workflow_service_pb2 import (
     ListChildrenRequest,
     ListWorkflowsRequest,
     PauseWorkflowRequest,
+    ResetWorkflowRequest,
+    RetryFailedActivityRequest,
     ScheduleActivityRequest,
     SignalWithStartRequest,
     SignalWorkflowRequest,
@@ -209,6 +211,26 @@ def check_continue_as_new(request: ContinueAsNewRequest) -> None:
     check_id("workflow_type", request.workflow_type)
     check_id("task_queue", request.task_queue)
     check_payload("input", request.input)
+
+
+def check_reset(request: ResetWorkflowRequest) -> None:
+    """Checks ResetWorkflow; which events there are is known later."""
+    _check_names(request)
+    check_id("request_id", request.request_id)
+    check_id("identity", request.identity)
+    check_reason("reason", request.reason)
+    if request.event_seq < 1:
+        raise InvalidRequest(f"is {request.event_seq}; events count from 1", "event_seq")
+
+
+def check_retry(request: RetryFailedActivityRequest) -> None:
+    """Checks RetryFailedActivity."""
+    _check_names(request)
+    check_id("request_id", request.request_id)
+    require_id("requested_by", request.requested_by)
+    if not request.reason:
+        raise InvalidRequest("is required", "reason")
+    check_reason("reason", request.reason)
 
 
 def check_cancel(request: CancelWorkflowRequest) -> None:

@@ -131,6 +131,16 @@ def terminate(draft: Draft, reason: str, now_us: int) -> None:
     close(draft, now_us, workflow_terminated=event)
 
 
+def leave(draft: Draft, reason: str, *, is_heir_told: bool, now_us: int) -> None:
+    """Closes an open run for one that begins with its history.
+
+    `is_heir_told` says that the other one has the signals that this one has not handled.
+    """
+    unhandled = [] if is_heir_told else _unhandled(draft)
+    event = WorkflowTerminated(reason=reason, unhandled_signals=unhandled)
+    close(draft, now_us, workflow_terminated=event)
+
+
 def cancel_unseen(draft: Draft, now_us: int) -> None:
     """Closes a run whose code has never run, after its cancellation was requested."""
     event = WorkflowCancelled(unhandled_signals=_unhandled(draft), reason=draft.run.cancel_reason)

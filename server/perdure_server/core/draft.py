@@ -280,6 +280,13 @@ class Draft:
         """Appends an event of an activity from outside: the code is not run for it."""
         return self._append(now_us, event, external=True)
 
+    def repeat(self, row: EventRow, *, external: bool) -> None:
+        """Appends an event of another run as it is stored there."""
+        apply(self.run, row.kind, row.seq, at_us=row.at_us, size=len(row.frame), external=external)
+        self.events.append(row)
+        if row.kind == "workflow_started":
+            self._started = parse_frame(row.frame).workflow_started
+
     def settle(self, now_us: int, next_run: NextRun) -> None:
         """Ends the deciding: enforces the limits, makes the task that is due, raises the version.
 

@@ -11,6 +11,7 @@ DomainError
 │   ├── InvalidFilter         │
 │   ├── InvalidSchedule       ├── CursorExpired
 │   └── RequestIdReused       ├── ScheduleNotFound
+├── WorkflowNotFailed         ├── CannotReset
 ├── NamespaceNotFound         ├── ApiKeyNotFound
 ├── NamespaceAlreadyExists    ├── Unauthenticated
 ├── NamespaceInUse            ├── RunContended
@@ -163,6 +164,18 @@ class UpdateRejected(DomainError):
     def __init__(self, problem: str, failure_type: str) -> None:
         super().__init__(problem)
         self.failure_type = failure_type
+
+
+class WorkflowNotFailed(DomainError):
+    """The run has not failed, or none of its activities has."""
+
+    reason = "WORKFLOW_NOT_FAILED"
+
+
+class CannotReset(DomainError):
+    """No run can begin with that part of the history."""
+
+    reason = "CANNOT_RESET"
 
 
 class StaleTask(DomainError):

@@ -26,6 +26,11 @@ def open_run(draft: Draft, started: WorkflowStarted, now_us: int) -> None:
     """
     draft.run.attributes = encoded(started.search_attributes)
     draft.append(now_us, workflow_started=started)
+    put_timeouts(draft, started)
+
+
+def put_timeouts(draft: Draft, started: WorkflowStarted) -> None:
+    """Writes the timers that bound a run that was just created."""
     run_id, created_at_us = draft.run.run_id, draft.run.created_at_us
     if run_us := from_duration(started.run_timeout):
         due_us = created_at_us + from_duration(started.start_delay) + run_us

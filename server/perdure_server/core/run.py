@@ -85,6 +85,10 @@ RUN_TRANSITIONS: Final[dict[tuple[RunStatus | None, str], RunStatus]] = {
     },
     (RunStatus.PAUSED, "workflow_completed"): RunStatus.COMPLETED,
     **{(RunStatus.PAUSED, kind): status for kind, status in _CLOSINGS.items()},
+    **{
+        (status, "workflow_reset"): status
+        for status in (RunStatus.PENDING, RunStatus.RUNNING, RunStatus.PAUSED)
+    },
     # Or PENDING, when the code has never run.
     (RunStatus.PAUSED, "workflow_unpaused"): RunStatus.RUNNING,
 }

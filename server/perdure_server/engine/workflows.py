@@ -43,6 +43,7 @@ from perdure_server.engine.requests import (
     in_namespace,
     missing,
 )
+from perdure_server.engine.resets import Resets
 from perdure_server.engine.results import Results, Ticket, result_of
 from perdure_server.engine.roster import Roster
 from perdure_server.engine.runs import Runs
@@ -78,6 +79,7 @@ class Workflows:
         self._activities = Activities(store, runs, roster=roster, clock=clock)
         self._explanations = Explanations(store, runs, roster=roster, clock=clock)
         self._runs = runs
+        self._resets = Resets(store, runs, clock=clock)
         self._asks = Asks(store, runs, background=background)
         self._starts = starts
         self._results = results
@@ -223,6 +225,14 @@ class Workflows:
             request, decision, kind=pb.ContinueAsNewResponse
         )
         return answer
+
+    async def reset(self, request: pb.ResetWorkflowRequest) -> pb.ResetWorkflowResponse:
+        """Begins a workflow again behind an event."""
+        return await self._resets.reset(request)
+
+    async def retry(self, request: pb.RetryFailedActivityRequest) -> pb.RetryFailedActivityResponse:
+        """Tries the failed activity of a failed run again."""
+        return await self._resets.retry(request)
 
     async def terminate(self, request: pb.TerminateWorkflowRequest) -> pb.TerminateWorkflowResponse:
         """Ends a run now."""

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from perdure._cli import show
+from perdure._cli.again import reset, retry
 from perdure._cli.ask import state
 from perdure._cli.calls import ask, call_once, talk
 from perdure._cli.course import continue_as_new, pause, unpause
@@ -60,6 +61,8 @@ app.command()(state)
 app.command()(pause)
 app.command()(unpause)
 app.command("continue-as-new")(continue_as_new)
+app.command()(reset)
+app.command()(retry)
 
 
 class Status(StrEnum):

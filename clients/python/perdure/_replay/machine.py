@@ -68,7 +68,7 @@ CLOSINGS: Final = frozenset(
         "workflow_continued_as_new",
     }
 )
-UNHEARD: Final = frozenset({"workflow_paused", "workflow_unpaused"})
+UNHEARD: Final = frozenset({"workflow_paused", "workflow_unpaused", "workflow_reset"})
 ENGINE_CLOSINGS: Final = frozenset({"workflow_terminated", "workflow_timed_out"})
 
 

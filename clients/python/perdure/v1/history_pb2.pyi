@@ -24,7 +24,7 @@ class History(_message.Message):
     def __init__(self, events: _Optional[_Iterable[_Union[HistoryEvent, _Mapping]]] = ...) -> None: ...
 
 class HistoryEvent(_message.Message):
-    __slots__ = ("seq", "timestamp", "workflow_started", "workflow_completed", "workflow_failed", "workflow_cancelled", "workflow_terminated", "workflow_timed_out", "workflow_cancel_requested", "workflow_paused", "workflow_unpaused", "workflow_continued_as_new", "signal_received", "workflow_awaiting_signal", "update_requested", "update_completed", "update_rejected", "activity_scheduled", "activity_completed", "activity_failed", "activity_timed_out", "activity_cancelled", "activity_cancel_requested", "child_workflow_started", "child_workflow_completed", "child_workflow_failed", "signal_workflow_initiated", "signal_workflow_delivered", "signal_workflow_failed", "cancel_workflow_initiated", "cancel_workflow_delivered", "cancel_workflow_failed", "timer_scheduled", "timer_fired", "timer_cancelled", "search_attributes_upserted")
+    __slots__ = ("seq", "timestamp", "workflow_started", "workflow_completed", "workflow_failed", "workflow_cancelled", "workflow_terminated", "workflow_timed_out", "workflow_cancel_requested", "workflow_paused", "workflow_unpaused", "workflow_continued_as_new", "workflow_reset", "signal_received", "workflow_awaiting_signal", "update_requested", "update_completed", "update_rejected", "activity_scheduled", "activity_completed", "activity_failed", "activity_timed_out", "activity_cancelled", "activity_cancel_requested", "child_workflow_started", "child_workflow_completed", "child_workflow_failed", "signal_workflow_initiated", "signal_workflow_delivered", "signal_workflow_failed", "cancel_workflow_initiated", "cancel_workflow_delivered", "cancel_workflow_failed", "timer_scheduled", "timer_fired", "timer_cancelled", "search_attributes_upserted")
     SEQ_FIELD_NUMBER: _ClassVar[int]
     TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
     WORKFLOW_STARTED_FIELD_NUMBER: _ClassVar[int]
@@ -37,6 +37,7 @@ class HistoryEvent(_message.Message):
     WORKFLOW_PAUSED_FIELD_NUMBER: _ClassVar[int]
     WORKFLOW_UNPAUSED_FIELD_NUMBER: _ClassVar[int]
     WORKFLOW_CONTINUED_AS_NEW_FIELD_NUMBER: _ClassVar[int]
+    WORKFLOW_RESET_FIELD_NUMBER: _ClassVar[int]
     SIGNAL_RECEIVED_FIELD_NUMBER: _ClassVar[int]
     WORKFLOW_AWAITING_SIGNAL_FIELD_NUMBER: _ClassVar[int]
     UPDATE_REQUESTED_FIELD_NUMBER: _ClassVar[int]
@@ -73,6 +74,7 @@ class HistoryEvent(_message.Message):
     workflow_paused: WorkflowPaused
     workflow_unpaused: WorkflowUnpaused
     workflow_continued_as_new: WorkflowContinuedAsNew
+    workflow_reset: WorkflowReset
     signal_received: SignalReceived
     workflow_awaiting_signal: WorkflowAwaitingSignal
     update_requested: UpdateRequested
@@ -97,7 +99,7 @@ class HistoryEvent(_message.Message):
     timer_fired: TimerFired
     timer_cancelled: TimerCancelled
     search_attributes_upserted: SearchAttributesUpserted
-    def __init__(self, seq: _Optional[int] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., workflow_started: _Optional[_Union[WorkflowStarted, _Mapping]] = ..., workflow_completed: _Optional[_Union[WorkflowCompleted, _Mapping]] = ..., workflow_failed: _Optional[_Union[WorkflowFailed, _Mapping]] = ..., workflow_cancelled: _Optional[_Union[WorkflowCancelled, _Mapping]] = ..., workflow_terminated: _Optional[_Union[WorkflowTerminated, _Mapping]] = ..., workflow_timed_out: _Optional[_Union[WorkflowTimedOut, _Mapping]] = ..., workflow_cancel_requested: _Optional[_Union[WorkflowCancelRequested, _Mapping]] = ..., workflow_paused: _Optional[_Union[WorkflowPaused, _Mapping]] = ..., workflow_unpaused: _Optional[_Union[WorkflowUnpaused, _Mapping]] = ..., workflow_continued_as_new: _Optional[_Union[WorkflowContinuedAsNew, _Mapping]] = ..., signal_received: _Optional[_Union[SignalReceived, _Mapping]] = ..., workflow_awaiting_signal: _Optional[_Union[WorkflowAwaitingSignal, _Mapping]] = ..., update_requested: _Optional[_Union[UpdateRequested, _Mapping]] = ..., update_completed: _Optional[_Union[UpdateCompleted, _Mapping]] = ..., update_rejected: _Optional[_Union[UpdateRejected, _Mapping]] = ..., activity_scheduled: _Optional[_Union[ActivityScheduled, _Mapping]] = ..., activity_completed: _Optional[_Union[ActivityCompleted, _Mapping]] = ..., activity_failed: _Optional[_Union[ActivityFailed, _Mapping]] = ..., activity_timed_out: _Optional[_Union[ActivityTimedOut, _Mapping]] = ..., activity_cancelled: _Optional[_Union[ActivityCancelled, _Mapping]] = ..., activity_cancel_requested: _Optional[_Union[ActivityCancelRequested, _Mapping]] = ..., child_workflow_started: _Optional[_Union[ChildWorkflowStarted, _Mapping]] = ..., child_workflow_completed: _Optional[_Union[ChildWorkflowCompleted, _Mapping]] = ..., child_workflow_failed: _Optional[_Union[ChildWorkflowFailed, _Mapping]] = ..., signal_workflow_initiated: _Optional[_Union[SignalWorkflowInitiated, _Mapping]] = ..., signal_workflow_delivered: _Optional[_Union[SignalWorkflowDelivered, _Mapping]] = ..., signal_workflow_failed: _Optional[_Union[SignalWorkflowFailed, _Mapping]] = ..., cancel_workflow_initiated: _Optional[_Union[CancelWorkflowInitiated, _Mapping]] = ..., cancel_workflow_delivered: _Optional[_Union[CancelWorkflowDelivered, _Mapping]] = ..., cancel_workflow_failed: _Optional[_Union[CancelWorkflowFailed, _Mapping]] = ..., timer_scheduled: _Optional[_Union[TimerScheduled, _Mapping]] = ..., timer_fired: _Optional[_Union[TimerFired, _Mapping]] = ..., timer_cancelled: _Optional[_Union[TimerCancelled, _Mapping]] = ..., search_attributes_upserted: _Optional[_Union[SearchAttributesUpserted, _Mapping]] = ...) -> None: ...
+    def __init__(self, seq: _Optional[int] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., workflow_started: _Optional[_Union[WorkflowStarted, _Mapping]] = ..., workflow_completed: _Optional[_Union[WorkflowCompleted, _Mapping]] = ..., workflow_failed: _Optional[_Union[WorkflowFailed, _Mapping]] = ..., workflow_cancelled: _Optional[_Union[WorkflowCancelled, _Mapping]] = ..., workflow_terminated: _Optional[_Union[WorkflowTerminated, _Mapping]] = ..., workflow_timed_out: _Optional[_Union[WorkflowTimedOut, _Mapping]] = ..., workflow_cancel_requested: _Optional[_Union[WorkflowCancelRequested, _Mapping]] = ..., workflow_paused: _Optional[_Union[WorkflowPaused, _Mapping]] = ..., workflow_unpaused: _Optional[_Union[WorkflowUnpaused, _Mapping]] = ..., workflow_continued_as_new: _Optional[_Union[WorkflowContinuedAsNew, _Mapping]] = ..., workflow_reset: _Optional[_Union[WorkflowReset, _Mapping]] = ..., signal_received: _Optional[_Union[SignalReceived, _Mapping]] = ..., workflow_awaiting_signal: _Optional[_Union[WorkflowAwaitingSignal, _Mapping]] = ..., update_requested: _Optional[_Union[UpdateRequested, _Mapping]] = ..., update_completed: _Optional[_Union[UpdateCompleted, _Mapping]] = ..., update_rejected: _Optional[_Union[UpdateRejected, _Mapping]] = ..., activity_scheduled: _Optional[_Union[ActivityScheduled, _Mapping]] = ..., activity_completed: _Optional[_Union[ActivityCompleted, _Mapping]] = ..., activity_failed: _Optional[_Union[ActivityFailed, _Mapping]] = ..., activity_timed_out: _Optional[_Union[ActivityTimedOut, _Mapping]] = ..., activity_cancelled: _Optional[_Union[ActivityCancelled, _Mapping]] = ..., activity_cancel_requested: _Optional[_Union[ActivityCancelRequested, _Mapping]] = ..., child_workflow_started: _Optional[_Union[ChildWorkflowStarted, _Mapping]] = ..., child_workflow_completed: _Optional[_Union[ChildWorkflowCompleted, _Mapping]] = ..., child_workflow_failed: _Optional[_Union[ChildWorkflowFailed, _Mapping]] = ..., signal_workflow_initiated: _Optional[_Union[SignalWorkflowInitiated, _Mapping]] = ..., signal_workflow_delivered: _Optional[_Union[SignalWorkflowDelivered, _Mapping]] = ..., signal_workflow_failed: _Optional[_Union[SignalWorkflowFailed, _Mapping]] = ..., cancel_workflow_initiated: _Optional[_Union[CancelWorkflowInitiated, _Mapping]] = ..., cancel_workflow_delivered: _Optional[_Union[CancelWorkflowDelivered, _Mapping]] = ..., cancel_workflow_failed: _Optional[_Union[CancelWorkflowFailed, _Mapping]] = ..., timer_scheduled: _Optional[_Union[TimerScheduled, _Mapping]] = ..., timer_fired: _Optional[_Union[TimerFired, _Mapping]] = ..., timer_cancelled: _Optional[_Union[TimerCancelled, _Mapping]] = ..., search_attributes_upserted: _Optional[_Union[SearchAttributesUpserted, _Mapping]] = ...) -> None: ...
 
 class WorkflowStarted(_message.Message):
     __slots__ = ("workflow_type", "task_queue", "input", "seed", "attempt", "retry_policy", "execution_timeout", "run_timeout", "previous_run_id", "first_run_id", "execution_started_at", "start_delay", "priority", "memo", "search_attributes", "summary", "details", "headers", "parent", "schedule_name", "schedule_due_at")
@@ -266,6 +268,20 @@ class WorkflowContinuedAsNew(_message.Message):
     external: bool
     unhandled_updates: _containers.RepeatedCompositeFieldContainer[UnhandledUpdate]
     def __init__(self, new_run_id: _Optional[str] = ..., workflow_type: _Optional[str] = ..., task_queue: _Optional[str] = ..., input: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., carried_signals: _Optional[_Iterable[_Union[UnhandledSignal, _Mapping]]] = ..., external: _Optional[bool] = ..., unhandled_updates: _Optional[_Iterable[_Union[UnhandledUpdate, _Mapping]]] = ...) -> None: ...
+
+class WorkflowReset(_message.Message):
+    __slots__ = ("reason", "identity", "event_seq", "from_run_id", "activity_seq")
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    EVENT_SEQ_FIELD_NUMBER: _ClassVar[int]
+    FROM_RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    ACTIVITY_SEQ_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    identity: str
+    event_seq: int
+    from_run_id: str
+    activity_seq: int
+    def __init__(self, reason: _Optional[str] = ..., identity: _Optional[str] = ..., event_seq: _Optional[int] = ..., from_run_id: _Optional[str] = ..., activity_seq: _Optional[int] = ...) -> None: ...
 
 class SignalReceived(_message.Message):
     __slots__ = ("signal_name", "payload")

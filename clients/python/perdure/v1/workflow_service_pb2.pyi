@@ -433,6 +433,64 @@ class ContinueAsNewResponse(_message.Message):
     status: _workflow_pb2.WorkflowStatus
     def __init__(self, workflow_id: _Optional[str] = ..., run_id: _Optional[str] = ..., status: _Optional[_Union[_workflow_pb2.WorkflowStatus, str]] = ...) -> None: ...
 
+class ResetWorkflowRequest(_message.Message):
+    __slots__ = ("namespace", "workflow_id", "run_id", "event_seq", "reason", "request_id", "identity", "drop_signals")
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    WORKFLOW_ID_FIELD_NUMBER: _ClassVar[int]
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    EVENT_SEQ_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    DROP_SIGNALS_FIELD_NUMBER: _ClassVar[int]
+    namespace: str
+    workflow_id: str
+    run_id: str
+    event_seq: int
+    reason: str
+    request_id: str
+    identity: str
+    drop_signals: bool
+    def __init__(self, namespace: _Optional[str] = ..., workflow_id: _Optional[str] = ..., run_id: _Optional[str] = ..., event_seq: _Optional[int] = ..., reason: _Optional[str] = ..., request_id: _Optional[str] = ..., identity: _Optional[str] = ..., drop_signals: _Optional[bool] = ...) -> None: ...
+
+class ResetWorkflowResponse(_message.Message):
+    __slots__ = ("workflow_id", "run_id", "status")
+    WORKFLOW_ID_FIELD_NUMBER: _ClassVar[int]
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    workflow_id: str
+    run_id: str
+    status: _workflow_pb2.WorkflowStatus
+    def __init__(self, workflow_id: _Optional[str] = ..., run_id: _Optional[str] = ..., status: _Optional[_Union[_workflow_pb2.WorkflowStatus, str]] = ...) -> None: ...
+
+class RetryFailedActivityRequest(_message.Message):
+    __slots__ = ("namespace", "workflow_id", "run_id", "reason", "request_id", "requested_by")
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    WORKFLOW_ID_FIELD_NUMBER: _ClassVar[int]
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUESTED_BY_FIELD_NUMBER: _ClassVar[int]
+    namespace: str
+    workflow_id: str
+    run_id: str
+    reason: str
+    request_id: str
+    requested_by: str
+    def __init__(self, namespace: _Optional[str] = ..., workflow_id: _Optional[str] = ..., run_id: _Optional[str] = ..., reason: _Optional[str] = ..., request_id: _Optional[str] = ..., requested_by: _Optional[str] = ...) -> None: ...
+
+class RetryFailedActivityResponse(_message.Message):
+    __slots__ = ("workflow_id", "run_id", "status", "activity_seq")
+    WORKFLOW_ID_FIELD_NUMBER: _ClassVar[int]
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    ACTIVITY_SEQ_FIELD_NUMBER: _ClassVar[int]
+    workflow_id: str
+    run_id: str
+    status: _workflow_pb2.WorkflowStatus
+    activity_seq: int
+    def __init__(self, workflow_id: _Optional[str] = ..., run_id: _Optional[str] = ..., status: _Optional[_Union[_workflow_pb2.WorkflowStatus, str]] = ..., activity_seq: _Optional[int] = ...) -> None: ...
+
 class ScheduleActivityRequest(_message.Message):
     __slots__ = ("namespace", "workflow_id", "run_id", "seq", "name", "task_queue", "input", "options", "priority", "request_id", "headers")
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]

@@ -140,6 +140,16 @@ class WorkflowServiceStub:
                 request_serializer=perdure_dot_v1_dot_workflow__service__pb2.ContinueAsNewRequest.SerializeToString,
                 response_deserializer=perdure_dot_v1_dot_workflow__service__pb2.ContinueAsNewResponse.FromString,
                 _registered_method=True)
+        self.ResetWorkflow = channel.unary_unary(
+                '/perdure.v1.WorkflowService/ResetWorkflow',
+                request_serializer=perdure_dot_v1_dot_workflow__service__pb2.ResetWorkflowRequest.SerializeToString,
+                response_deserializer=perdure_dot_v1_dot_workflow__service__pb2.ResetWorkflowResponse.FromString,
+                _registered_method=True)
+        self.RetryFailedActivity = channel.unary_unary(
+                '/perdure.v1.WorkflowService/RetryFailedActivity',
+                request_serializer=perdure_dot_v1_dot_workflow__service__pb2.RetryFailedActivityRequest.SerializeToString,
+                response_deserializer=perdure_dot_v1_dot_workflow__service__pb2.RetryFailedActivityResponse.FromString,
+                _registered_method=True)
         self.ScheduleActivity = channel.unary_unary(
                 '/perdure.v1.WorkflowService/ScheduleActivity',
                 request_serializer=perdure_dot_v1_dot_workflow__service__pb2.ScheduleActivityRequest.SerializeToString,
@@ -378,6 +388,38 @@ class WorkflowServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ResetWorkflow(self, request, context):
+        """Starts another run of a workflow that begins with the history of one, up to an event.
+
+        A run that is open is terminated in the same commit; a closed one stays as it is. The code goes on behind that event
+        as if nothing had happened since: activities that had not ended are scheduled again from their first attempt, timers
+        keep their instants. Signals that came later are delivered again, unless they are not wanted; so are the ends of
+        children, and the answers to signals and cancellations, that were begun before. Updates that came later are not asked
+        again. Timeouts of the workflow count anew.
+
+        Repeating it with the same `request_id` returns the first answer. Writes WorkflowReset behind the copied events, and
+        WorkflowTerminated in the open run.
+        Errors: NOT_FOUND / WORKFLOW_NOT_FOUND, INVALID_ARGUMENT / INVALID_REQUEST (an event that there is not, or the one
+        that closed the run), FAILED_PRECONDITION / CANNOT_RESET (a child begun before the event is open, a signal or a
+        cancellation sent before it is on its way, or a later run is open), INVALID_ARGUMENT / REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetryFailedActivity(self, request, context):
+        """Tries the activity again that failed last in a failed run, in another run that begins with its history up to before
+        that failure. The failed run stays closed; the rest is as after ResetWorkflow.
+
+        Repeating it with the same `request_id` returns the first answer. Writes
+        WorkflowReset behind the copied events.
+        Errors: NOT_FOUND / WORKFLOW_NOT_FOUND, FAILED_PRECONDITION / WORKFLOW_NOT_FAILED, FAILED_PRECONDITION /
+        CANNOT_RESET, INVALID_ARGUMENT / REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ScheduleActivity(self, request, context):
         """Schedules an activity of a run from outside its code. It is durable when the call returns.
 
@@ -512,6 +554,16 @@ def add_WorkflowServiceServicer_to_server(servicer, server):
                     servicer.ContinueAsNew,
                     request_deserializer=perdure_dot_v1_dot_workflow__service__pb2.ContinueAsNewRequest.FromString,
                     response_serializer=perdure_dot_v1_dot_workflow__service__pb2.ContinueAsNewResponse.SerializeToString,
+            ),
+            'ResetWorkflow': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResetWorkflow,
+                    request_deserializer=perdure_dot_v1_dot_workflow__service__pb2.ResetWorkflowRequest.FromString,
+                    response_serializer=perdure_dot_v1_dot_workflow__service__pb2.ResetWorkflowResponse.SerializeToString,
+            ),
+            'RetryFailedActivity': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryFailedActivity,
+                    request_deserializer=perdure_dot_v1_dot_workflow__service__pb2.RetryFailedActivityRequest.FromString,
+                    response_serializer=perdure_dot_v1_dot_workflow__service__pb2.RetryFailedActivityResponse.SerializeToString,
             ),
             'ScheduleActivity': grpc.unary_unary_rpc_method_handler(
                     servicer.ScheduleActivity,
@@ -1073,6 +1125,60 @@ class WorkflowService:
             '/perdure.v1.WorkflowService/ContinueAsNew',
             perdure_dot_v1_dot_workflow__service__pb2.ContinueAsNewRequest.SerializeToString,
             perdure_dot_v1_dot_workflow__service__pb2.ContinueAsNewResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResetWorkflow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/perdure.v1.WorkflowService/ResetWorkflow',
+            perdure_dot_v1_dot_workflow__service__pb2.ResetWorkflowRequest.SerializeToString,
+            perdure_dot_v1_dot_workflow__service__pb2.ResetWorkflowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryFailedActivity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/perdure.v1.WorkflowService/RetryFailedActivity',
+            perdure_dot_v1_dot_workflow__service__pb2.RetryFailedActivityRequest.SerializeToString,
+            perdure_dot_v1_dot_workflow__service__pb2.RetryFailedActivityResponse.FromString,
             options,
             channel_credentials,
             insecure,
