@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from perdure.v1 import worker_service_pb2 as pb
@@ -240,17 +239,29 @@ class Workers:
         key = (token.run_id, token.kind, token.seq)
         session = self._dispatcher.holder(key)
         if session is None and self._runs.are_shared:
-            self._runs.visit(token.run_id, partial(self._heard_elsewhere, token))
+            self._hear_elsewhere(token)
         if session is None or session.sticky or session.by_time:
             return
         if session.held[key].lease == token.lease:
             self._sessions.heard(session)
             self._roster.heard(session.session_id)
 
-    def _heard_elsewhere(self, token: TaskToken, state: RunState | None) -> None:
-        task = state.tasks.get((token.kind, token.seq)) if state is not None else None
-        if task is not None and task.lease == token.lease and task.session_id:
-            self._roster.heard_elsewhere(task.session_id)
+    def _hear_elsewhere(self, token: TaskToken) -> None:
+        """Notes that a worker lives that is connected to another server, for that to hear."""
+
+        def note(state: RunState | None) -> None:
+            task = state.tasks.get((token.kind, token.seq)) if state is not None else None
+            if task is not None and task.lease == token.lease and task.session_id:
+                self._roster.heard_elsewhere(task.session_id)
+
+        def visit(state: RunState | None) -> None:
+            note(state)
+            task = state.tasks.get((token.kind, token.seq)) if state is not None else None
+            if task is not None and task.lease < token.lease:
+                # A claim is not told to other servers; what follows has to read the run as well.
+                self._runs.look(token.run_id, note)
+
+        self._runs.visit(token.run_id, visit)
 
     async def _check_current(self, token: TaskToken) -> None:
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
