@@ -18,6 +18,7 @@ from perdure import (
     signal,
     workflow,
 )
+from perdure.testing import Mock
 
 
 @dataclass
@@ -124,3 +125,5 @@ async def main() -> None:
         assert_type(await client.execute(Basket, Order("o-4")), Receipt)
         assert_type(await client.execute(Empty), int)
         Basket(Order("o-5")).put("book")
+        assert_type(await Mock(charge, lambda _: Receipt(1))(Order("o-7")), Receipt)
+        Mock(charge, lambda _: "no receipt")  # type: ignore[arg-type]

@@ -24,7 +24,9 @@ from typing import Any, Final, Self, cast
 
 from perdure._activity import Activity
 from perdure._embedded import EmbeddedTransport
+from perdure._mocks import Fakes, Mock, with_mocks
 from perdure._replay.replayer import replay
+from perdure._replay_files import ReplayFailedError, ReplayFailure, replay_all
 from perdure._virtual_time import TimeKeeper, VirtualClock, WatchedStore
 from perdure._workflow import AnyWorkflow
 from perdure.client import Client
@@ -42,7 +44,14 @@ from perdure_server.engine.alarms import Alarms
 from perdure_server.store.contract import Store
 from perdure_server.store.sqlite.store import SqliteStore
 
-__all__ = ["Environment", "replay"]
+__all__ = [
+    "Environment",
+    "Mock",
+    "ReplayFailedError",
+    "ReplayFailure",
+    "replay",
+    "replay_all",
+]
 
 _START: Final = datetime(2030, 1, 1, tzinfo=UTC)
 _PATIENCE_S: Final = 0.2
@@ -53,13 +62,15 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 class Environment:
     """A whole engine, a client and workers in the test's process, on a file of its own.
 
-    A definition of the same name takes the place of the real one: `@activity(name="charge")` on a
-    fake. Workers stand at every task queue that the definitions name and at `default`.
+    `mocks` gives what stands in for activities, or for those of a name: functions, async or not, of
+    the same value. `Mock(charge, fake)` among the activities does the same, seen by type checkers.
+    Workers stand at every task queue that the definitions name and at `default`.
     `max_cached_runs=0` replays each task from the first event, which finds code that does not
     replay.
 
     Attributes:
         client: A client of the engine.
+        mocks: What stands in for activities, by name; `calls` of each are the values it got.
     """
 
     def __init__(
@@ -67,6 +78,7 @@ class Environment:
         workflows: Sequence[AnyWorkflow] = (),
         activities: Sequence[Activity[..., Any]] = (),
         *,
+        mocks: Fakes | None = None,
         start: datetime = _START,
         max_cached_runs: int = 1000,
         converter: Converter | None = None,
@@ -85,18 +97,19 @@ class Environment:
         self.client: Final = Client(
             transport, converter=converter, codecs=codecs, interceptors=interceptors
         )
+        served, self.mocks = with_mocks(activities, mocks or {})
         self._workers = [
             Worker.of(
                 self.client,
                 WorkerOptions(
                     queue,
                     workflows,
-                    activities,
+                    served,
                     max_cached_runs=max_cached_runs,
                     lifespan=lifespan,
                 ),
             )
-            for queue in sorted({*queues_of(workflows, activities), "default"})
+            for queue in sorted({*queues_of(workflows, served), "default"})
         ]
         self._open = AsyncExitStack()
 
