@@ -23,7 +23,8 @@ async def test_a_namespace_without_tasks_has_no_queues(store: Store) -> None:
 
 async def test_tasks_are_counted_by_queue_kind_and_holder(store: Store) -> None:
     await put(store, 1, {}, {"kind": WORK}, {"kind": WORK}, {"kind": WORK, "queue": "mail"})
-    await put(store, 2, {"session_id": "s", "lease": 1}, {"kind": WORK, "session_id": ""})
+    polled = {"kind": WORK, "session_id": "", "leased_at_us": START_US}
+    await put(store, 2, {"session_id": "s", "lease": 1}, polled)
     await put(store, 3, {}, namespace="other")
     assert await store.queue_depths("default", START_US) == [
         QueueDepth("mail", 0, 0, 1, 0, START_US),
@@ -54,6 +55,13 @@ async def test_a_claim_moves_a_task_from_pending_to_running(store: Store) -> Non
     claim = ClaimRequest(a_task(run).lane, 1, "session", "worker")
     await store.claim_tasks([claim], START_US)
     assert await store.queue_depths("default", START_US) == [QueueDepth("shop", 0, 1, 0, 0, None)]
+
+
+async def test_what_a_paused_run_keeps_from_workers_is_pending_and_not_ready(store: Store) -> None:
+    run = a_run(1)
+    rows = [a_task(run, 0).held_back(), a_task(run, 1, kind=WORK).held_back()]
+    await store.commit([alone(starting(run, *rows))])
+    assert await store.queue_depths("default", START_US) == [QueueDepth("shop", 1, 0, 1, 0, None)]
 
 
 async def test_queues_come_by_name(store: Store) -> None:

@@ -93,7 +93,7 @@ def timer_order(timer: Timer) -> tuple[int, str, str, int]:
 
 def queue_depth(queue: str, tasks: Sequence[Task], now_us: int) -> QueueDepth:
     """Returns what a queue tells of its tasks."""
-    kinds = Counter((task.kind, task.session_id is None) for task in tasks)
+    kinds = Counter((task.kind, task.is_free) for task in tasks)
     ready = [
         task.ready_at_us for task in tasks if task.session_id is None and task.ready_at_us <= now_us
     ]

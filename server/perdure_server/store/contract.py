@@ -400,8 +400,8 @@ class Store(Protocol):
     async def queue_depths(self, namespace: str, now_us: int) -> list[QueueDepth]:
         """Returns the queues of a namespace that have tasks, by name ascending by code point.
 
-        A task is ready when no session holds it and `ready_at_us <= now_us`. Counts rows: for
-        operators only.
+        A task is ready when no session holds it and `ready_at_us <= now_us`. What a paused run
+        keeps from workers is pending and not ready. Counts rows: for operators only.
         """
 
     async def load_schedules(self, keys: Sequence[ScheduleKey]) -> list[ScheduleRow]:

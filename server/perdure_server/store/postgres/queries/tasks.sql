@@ -137,9 +137,12 @@ SELECT namespace, queue, kind, type, count(*), min(ready_at_us) FROM tasks
 WHERE session_id IS NULL GROUP BY namespace, queue, kind, type;
 
 -- name: queue_depths
--- Tasks that wait are counted in their index; those held, which are few, are found by a walk.
+-- Tasks that wait are counted in their index; those held, which are few, are found by a walk. What a
+-- paused run keeps from workers waits too.
 SELECT queue, kind, 0, count(*), min(ready_at_us) FILTER (WHERE ready_at_us <= $2) FROM tasks
 WHERE session_id IS NULL AND namespace = $1 GROUP BY queue, kind
 UNION ALL
-SELECT queue, kind, 1, count(*), NULL FROM tasks
-WHERE session_id IS NOT NULL AND namespace = $1 GROUP BY queue, kind;
+SELECT
+    queue, kind, CASE WHEN session_id = '' AND leased_at_us IS NULL THEN 0 ELSE 1 END, count(*), NULL
+FROM tasks
+WHERE session_id IS NOT NULL AND namespace = $1 GROUP BY 1, 2, 3;
