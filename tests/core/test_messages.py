@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from perdure.v1.payload_pb2 import Payload
@@ -114,3 +116,22 @@ def test_the_end_of_a_parent_wants_no_answer() -> None:
     life.work(start_child())
     life.terminate()
     assert not any(wants_answer(message) for message in life.sent)
+
+
+@pytest.mark.parametrize("run_id", ["", "run-1"])
+def test_the_latest_run_is_another_one_when_a_run_goes_on(run_id: str) -> None:
+    parent = Life()
+    parent.work(start_child())
+    parent.terminate()
+    (message,) = parent.sent
+    other = Life()
+    other.work(schedule())
+    other.continue_as_new()
+    before = list(other.kinds)
+    message = replace(message, run_id=run_id)
+    if run_id:
+        other.hear(message)
+    else:
+        with pytest.raises(WorkflowClosed, match=r"is closed \(CONTINUED_AS_NEW\)"):
+            other.hear(message)
+    assert other.kinds == before

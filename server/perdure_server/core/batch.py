@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from perdure_server.core.draft import Draft, NextRun
+    from perdure_server.core.model import Child, Run
 
 
 @dataclass(slots=True)
@@ -28,8 +29,24 @@ class CommandBatch:
     frames: Mapping[int, bytes] = field(default_factory=dict)
     """The signals that the commands name and that were seen before, by number."""
     cancelled: set[tuple[str, int]] = field(default_factory=set)
+    opened: dict[str, Run] = field(default_factory=dict)
+    """The children that the commands started, by workflow id."""
+    children: set[str] | None = None
+    """The workflow ids of all children, once a command has asked for them."""
     upserted: bool = False
     """Whether a command changed search attributes."""
+
+    def has_child(self, workflow_id: str) -> bool:
+        """Whether the run has started a child of this workflow id, or tried to."""
+        if self.children is None:
+            self.children = {child.workflow_id for child in self.draft.children()}
+        return workflow_id in self.children
+
+    def put_child(self, child: Child) -> None:
+        """Writes a child."""
+        self.draft.put_child(child)
+        if self.children is not None:
+            self.children.add(child.workflow_id)
 
     def cancels_again(self, kind: str, seq: int) -> bool:
         """Whether an earlier command of the batch cancelled the same thing; notes it if not.

@@ -64,12 +64,12 @@ def start(batch: CommandBatch, command: StartChildWorkflow) -> None:
     if command.seq:
         if not is_new(command.seq, run.child_seq_max):
             return
-    elif command.workflow_id in {child.workflow_id for child in draft.children()}:
+    elif batch.has_child(command.workflow_id):
         return
     run.child_seq_max += 1
     seq = run.child_seq_max
     workflow_id = command.workflow_id or f"{run.run_id}-{seq}"
-    latest = _latest(draft, workflow_id)
+    latest = _latest(batch, workflow_id)
     if latest is not None and not _may_follow(latest, command.reuse_policy):
         _record_in_use(batch, command, seq, workflow_id)
         return
@@ -82,7 +82,7 @@ def start(batch: CommandBatch, command: StartChildWorkflow) -> None:
         parent_close_policy=_policy(command),
     )
     draft.append(batch.now_us, child_workflow_started=event)
-    draft.put_child(_row(batch, command, seq=seq, workflow_id=workflow_id, child=started.run_id))
+    batch.put_child(_row(batch, command, seq=seq, workflow_id=workflow_id, child=started.run_id))
 
 
 def end(draft: Draft, event: HistoryEvent, now_us: int) -> None:
@@ -162,14 +162,12 @@ def _check(command: StartChildWorkflow) -> None:
         fields.check_duration(name, duration)
 
 
-def _latest(draft: Draft, workflow_id: str) -> Run | None:
+def _latest(batch: CommandBatch, workflow_id: str) -> Run | None:
     """Returns the latest run of a workflow id, as far as it is known to be taken."""
-    for following in draft.next_runs:
-        if following.run.workflow_id == workflow_id:
-            return following.run
+    draft = batch.draft
     if workflow_id == draft.run.workflow_id:
         return draft.run
-    return draft.known.get(workflow_id)
+    return batch.opened.get(workflow_id) or draft.known.get(workflow_id)
 
 
 def _may_follow(latest: Run, policy: ReusePolicy) -> bool:
@@ -195,7 +193,7 @@ def _record_in_use(
         workflow_type=command.workflow_type,
     )
     batch.draft.append(batch.now_us, child_workflow_failed=event)
-    batch.draft.put_child(_row(batch, command, seq=seq, workflow_id=workflow_id, child=""))
+    batch.put_child(_row(batch, command, seq=seq, workflow_id=workflow_id, child=""))
 
 
 def _row(
@@ -265,4 +263,5 @@ def _open_child(
     open_run(child, started, now_us)
     child.settle(now_us, new)
     batch.draft.next_runs.append(child)
+    batch.opened[workflow_id] = child.run
     return child.run

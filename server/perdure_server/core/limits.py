@@ -114,6 +114,13 @@ COMMIT_GROUP_MAX: Final = 512
 """Changesets in one disk sync: measured, larger groups gain nothing and cost latency."""
 STORE_LOCK_WAIT_US: Final = 250 * MILLISECOND_US
 """How long a write waits for another program's lock on the database file, and all behind it."""
+INBOX_LINES_MAX: Final = COMMIT_GROUP_MAX
+"""Runs that are told something at once by other runs: so many commits make a full group."""
+INBOX_BATCH_MAX: Final = 1_000
+"""Messages for one run that leave as one changeset."""
+INBOX_MESSAGES_MAX: Final = 20_000
+INBOX_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Messages of runs to one another in memory; the others wait in the store."""
 STALE_RETRIES_MAX: Final = 5
 DELETE_RUNS_MAX: Final = 100
 DELETE_EVENTS_MAX: Final = 1_000

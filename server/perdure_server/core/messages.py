@@ -82,9 +82,11 @@ def send_cancel(batch: CommandBatch, command: CancelChild) -> None:
 def deliver(draft: Draft, message: Message, now_us: int) -> None:
     """Records a message in the run that it is for.
 
-    Raises `WorkflowClosed` when the sender is to hear that the run takes none; what a closed run
-    need not know is dropped.
+    Raises `WorkflowClosed` when the sender is to hear that the run takes none, and when another run
+    goes on for it and is to have the message; what a closed run need not know is dropped.
     """
+    if not message.run_id and draft.run.next_run_id:
+        _require_open(draft)
     match message.kind:
         case MessageKind.SIGNAL:
             _require_open(draft)

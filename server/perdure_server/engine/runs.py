@@ -91,14 +91,15 @@ class Runs:
         """Returns ids for a run that a decision may create."""
         return NextRun(run_id=self._ids.run_id(), seed=self._ids.seed())
 
-    def stimulate(self, run_id: str, stimulus: Stimulus) -> None:
-        """Puts a stimulus in line; it is resolved after its commit, or rejected."""
+    def stimulate(self, run_id: str, *stimuli: Stimulus) -> None:
+        """Puts stimuli in line; each is resolved after its commit, or rejected."""
         actor = self._actor(run_id)
-        if len(actor.waiting) >= limits.STIMULI_PER_RUN_MAX:
-            busy = StoreBusy(f"run {run_id} has too many requests in line; try again")
-            refuse(stimulus, busy)
-            return
-        actor.waiting.append(stimulus)
+        for stimulus in stimuli:
+            if len(actor.waiting) < limits.STIMULI_PER_RUN_MAX:
+                actor.waiting.append(stimulus)
+            else:
+                busy = StoreBusy(f"run {run_id} has too many requests in line; try again")
+                refuse(stimulus, busy)
         self._turn(actor)
 
     async def ask(
