@@ -6,8 +6,10 @@ import asyncio
 
 import pytest
 
+from perdure.v1 import admin_service_pb2 as admin
 from perdure.v1 import namespace_service_pb2 as pb
 from perdure.v1 import worker_service_pb2 as worker
+from perdure.v1 import workflow_service_pb2 as workflow
 from perdure.v1.workflow_pb2 import WorkflowStatus
 from tests.api.calls import Refused
 from tests.api.flows import complete_workflow, refused, schedule_activity
@@ -22,9 +24,13 @@ class Namespaces:
     def __init__(self, caller):
         self._call = caller.call
 
-    async def create(self, name):
-        request = pb.CreateNamespaceRequest(name=name)
+    async def create(self, name, **fields):
+        request = pb.CreateNamespaceRequest(name=name, **fields)
         return (await self._call("NamespaceService/CreateNamespace", request)).namespace
+
+    async def update(self, name, **fields):
+        request = pb.UpdateNamespaceRequest(name=name, **fields)
+        return (await self._call("NamespaceService/UpdateNamespace", request)).namespace
 
     async def list(self, **fields):
         request = pb.ListNamespacesRequest(**fields)
@@ -45,6 +51,48 @@ class Namespaces:
 @pytest.fixture
 def namespaces(caller):
     return Namespaces(caller)
+
+
+class TestRetention:
+    async def test_it_is_given_and_changed(self, namespaces):
+        assert (await namespaces.create("a", retention={"seconds": 60})).retention.seconds == 60
+        assert not (await namespaces.create("b")).HasField("retention")
+        assert (await namespaces.update("a", retention={"seconds": 90})).retention.seconds == 90
+        assert not (await namespaces.update("a", retention={})).HasField("retention")
+        assert (await namespaces.update("main", retention={"seconds": 30})).name == "main"
+        listed = (await namespaces.list()).namespaces
+        assert [each.retention.seconds for each in listed] == [0, 0, 30]
+
+    async def test_of_nobody(self, namespaces):
+        async with refused("NOT_FOUND", "NAMESPACE_NOT_FOUND"):
+            await namespaces.update("nobody", retention={"seconds": 60})
+
+    @pytest.mark.parametrize(
+        "fields", [{"name": ""}, {"name": "main", "retention": {"seconds": -1}}]
+    )
+    async def test_malformed_requests(self, namespaces, fields):
+        async with refused("INVALID_ARGUMENT", "INVALID_REQUEST"):
+            await namespaces.update(**fields)
+
+
+class TestIsolation:
+    async def test_two_namespaces_do_not_see_each_other(self, namespaces, flows, caller):
+        for name in ("a", "b"):
+            await flows.start("w", namespace=name, workflow_type=name)
+        task = await flows.poll_workflow_task(namespace="b")
+        assert task.workflow_type == "b"
+        assert (await flows.get("w", namespace="a")).workflow.workflow_type == "a"
+        await flows.signal("w", namespace="a")
+        assert len((await flows.history("w", namespace="b")).history.events) == 1
+        await flows.terminate("w", namespace="a")
+        assert (await flows.get("w", namespace="b")).workflow.status == PENDING
+        request = workflow.ListWorkflowsRequest(namespace="b")
+        listed = await caller.call("WorkflowService/ListWorkflows", request)
+        assert [each.workflow_type for each in listed.workflows] == ["b"]
+        request = admin.ListQueuesRequest(namespace="a")
+        assert not (await caller.call("AdminService/ListQueues", request)).queues
+        await namespaces.delete("a", force=True)
+        assert (await flows.get("w", namespace="b")).workflow.namespace == "b"
 
 
 class TestCreate:

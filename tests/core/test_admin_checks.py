@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from perdure.v1 import admin_service_pb2 as admin
@@ -14,6 +15,12 @@ from perdure_server.core.errors import InvalidRequest, LimitExceeded
 LONG = "x" * 256
 CASES: list[tuple[Callable[[Any], None], type[Message], dict[str, Any], dict[str, Any]]] = [
     (checks.check_create_namespace, namespaces.CreateNamespaceRequest, {"name": "n"}, {"name": ""}),
+    (
+        checks.check_update_namespace,
+        namespaces.UpdateNamespaceRequest,
+        {"name": "n", "retention": Duration(seconds=60)},
+        {"name": "", "retention": Duration(seconds=-1)},
+    ),
     (checks.check_list_namespaces, namespaces.ListNamespacesRequest, {}, {"page_size": 1_001}),
     (checks.check_get_namespace, namespaces.GetNamespaceRequest, {"name": "n"}, {"name": LONG}),
     (checks.check_delete_namespace, namespaces.DeleteNamespaceRequest, {"name": "n"}, {"name": ""}),

@@ -124,13 +124,18 @@ class Stream:
         """What operators do."""
         random, number = self._random, self._random.randint(1, 4)
         namespace = random.choice(NAMESPACES)
-        limits = {"limit": random.randint(1, 3), "max_events": random.randint(1, 9)}
+        limits = {"before_us": self.now_us - random.choice((0, 0, 9))}
+        limits |= {"limit": random.randint(1, 3), "max_events": random.randint(1, 9)}
         limits["max_bytes"] = random.randint(0, 99)
         key = ApiKey(bytes([number]), f"prefix-{number}", random.choice("ab"), self.now_us)
         conditions = {"only_first": self._happens(0.4), "unless_label": self._happens(0.4)}
         operations: dict[str, Operation] = {
             "delete runs": lambda store: store.delete_closed_runs(namespace, **limits),
             "insert namespace": lambda store: store.insert_namespace(Namespace(namespace, number)),
+            "set retention": lambda store: store.set_retention(namespace, number),
+            "claim sweep": lambda store: store.claim_sweep(
+                now_us=self.now_us, until_us=self.now_us + number
+            ),
             "delete namespace": lambda store: store.delete_namespace(namespace),
             "insert key": lambda store: store.insert_api_key(key, **conditions),
             "delete schedules": lambda store: store.delete_schedules(namespace, limit=2),

@@ -122,7 +122,9 @@ async def test_an_attribute_is_found_until_it_changes(store: Store) -> None:
     closing.closes = True
     await store.commit([alone(attributed(closing, having(team="c"), after))])
     assert await finds("team = 'c' AND status = 'FAILED'")
-    assert await store.delete_closed_runs("default", limit=9, max_events=99, max_bytes=9_999)
+    assert await store.delete_closed_runs(
+        "default", before_us=2**62, limit=9, max_events=99, max_bytes=9_999
+    )
     again = attributed(starting(a_run(1)), b"")
     await store.commit([alone(again)])
     assert not await finds("team IS NOT NULL")

@@ -39,10 +39,15 @@ async def close(store: Store, number: int, *, events: int = 2, **columns: object
 
 
 async def delete(
-    store: Store, *, limit: int = ALL, max_events: int = ALL, max_bytes: int = ALL
+    store: Store,
+    *,
+    before_us: int = START_US + 1,
+    limit: int = ALL,
+    max_events: int = ALL,
+    max_bytes: int = ALL,
 ) -> int:
     return await store.delete_closed_runs(
-        "default", limit=limit, max_events=max_events, max_bytes=max_bytes
+        "default", before_us=before_us, limit=limit, max_events=max_events, max_bytes=max_bytes
     )
 
 
@@ -82,6 +87,63 @@ class TestRows:
         assert not await store.delete_namespace("default")
         assert await store.find_namespace("default") is None
         assert await left(store) == [run_id]
+
+
+class TestRetention:
+    async def test_it_is_kept_with_the_row(self, store: Store) -> None:
+        shop = Namespace("shop", START_US, 5)
+        assert await store.insert_namespace(shop)
+        assert await store.find_namespace("shop") == shop
+        changed = await store.set_retention("shop", 7)
+        assert changed == replace(shop, retention_us=7)
+        assert await store.list_namespaces(after="main", limit=9) == [changed]
+        assert await store.set_retention("shop", None) == replace(shop, retention_us=None)
+        assert await store.set_retention("nobody", 7) is None
+
+    async def test_who_claims_a_sweep_has_it_alone_for_a_while(self, store: Store) -> None:
+        for name in ("a", "b", "none"):
+            await store.insert_namespace(Namespace(name, START_US, None if name == "none" else 5))
+        a = await store.claim_sweep(now_us=10, until_us=20)
+        assert a == Namespace("a", START_US, 5, sweep_at_us=20)
+        b = await store.claim_sweep(now_us=10, until_us=21)
+        assert b == Namespace("b", START_US, 5, sweep_at_us=21)
+        assert await store.claim_sweep(now_us=19, until_us=30) is None
+        assert await store.find_namespace("a") == a
+        # The one that waits longest comes first.
+        again = await store.claim_sweep(now_us=25, until_us=30)
+        assert again is not None
+        assert again.name == "a"
+        # A change has it swept at once.
+        await store.set_retention("b", 6)
+        again = await store.claim_sweep(now_us=15, until_us=30)
+        assert again == Namespace("b", START_US, 6, sweep_at_us=30)
+
+    async def test_runs_go_that_closed_before_an_instant(self, store: Store) -> None:
+        for number, closed_at_us in ((1, 30), (2, 10), (3, 20), (4, None)):
+            run = replace(a_run(number), closed_at_us=closed_at_us)
+            run.status = RunStatus.PENDING if closed_at_us is None else DONE
+            await store.commit([alone(starting(run))])
+        assert await delete(store, before_us=10) == 0
+        assert await delete(store, before_us=30, limit=1) == 1
+        assert await left(store) == [a_run(number).run_id for number in (1, 3, 4)]
+        assert await delete(store, before_us=30) == 1
+        assert await delete(store, before_us=30) == 0
+        assert await delete(store, before_us=2**62) == 1
+        assert await left(store) == [a_run(4).run_id]
+
+    async def test_the_place_of_what_is_gone_is_kept(self, store: Store) -> None:
+        await store.insert_namespace(Namespace("default", START_US))
+        await close(store, 1)
+        await close(store, 2, namespace="other")
+        start = Position(store.epoch, 0, -1)
+        events = await store.read_events(start, limit=9)
+        last = [event.position for event in events if event.namespace == "default"][-1]
+        assert await delete(store) == 1
+        row = await store.find_namespace("default")
+        assert row is not None
+        assert (row.expired_commit, row.expired_index) == (last.commit, last.index)
+        assert await delete(store) == 0
+        assert await store.find_namespace("default") == row
 
 
 class TestCounts:

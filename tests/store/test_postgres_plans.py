@@ -47,6 +47,8 @@ FILTERED = {
     "delete_requests": {"namespace"},
     "leases_here": {"session_id"},
     "closed_runs": {"closed_at_us"},
+    # Which rows the index has is asked again of those that are locked.
+    "claim_sweep": {"retention_us"},
     # Nearly all messages are recorded as soon as they are sent.
     "read_inbox": {"created_at_us"},
     "overdue": {"created_at_us"},

@@ -97,7 +97,12 @@ async def test_what_a_run_left_goes_with_it(store: Store) -> None:
     opening.put_updates = {1: Update(run.run_id, 1, "add", "u-1", b"done")}
     opening.snapshot = Snapshot(run.run_id, b"one", 1, START_US)
     await store.commit([alone(opening)])
-    assert await store.delete_closed_runs("default", limit=9, max_events=9, max_bytes=999) == 1
+    assert (
+        await store.delete_closed_runs(
+            "default", before_us=2**62, limit=9, max_events=9, max_bytes=999
+        )
+        == 1
+    )
     assert await store.find_update(run.run_id, 1) is None
     assert await store.find_snapshot(run.run_id) is None
 

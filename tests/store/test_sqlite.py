@@ -320,7 +320,8 @@ async def test_a_long_history_goes_in_steps_that_leave_the_run_in_shape(
     change.run = replace(run, history_length=50, status=RunStatus.FAILED, closed_at_us=START_US)
     await store.commit([alone(change)])
     whole = await store.summarize_run(run.run_id)
-    thin = partial(upkeep.thin_oldest_run, namespace=run.namespace, max_events=20, max_bytes=10_000)
+    old = upkeep.Old(run.namespace, START_US + 1, 20, 10_000)
+    thin = partial(upkeep.thin_oldest_run, old=old)
     # What a server leaves that dies between two steps.
     await store._write(thin)
     history = await store.load_history(run.run_id, after_seq=0, limit=99, max_bytes=10_000)
@@ -328,7 +329,7 @@ async def test_a_long_history_goes_in_steps_that_leave_the_run_in_shape(
     assert await store.summarize_run(run.run_id) == whole
     commits = store.stats.commits
     deleted = await store.delete_closed_runs(
-        run.namespace, limit=9, max_events=20, max_bytes=10_000
+        run.namespace, before_us=START_US + 1, limit=9, max_events=20, max_bytes=10_000
     )
     assert deleted == 1
     assert store.stats.commits == commits + 4

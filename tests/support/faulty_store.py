@@ -259,6 +259,16 @@ class FaultyStore:
         await self._arrive()
         return await self._back(await self._inner.list_namespaces(after=after, limit=limit))
 
+    async def set_retention(self, name: str, retention_us: int | None) -> Namespace | None:
+        """Says how long a namespace keeps closed runs."""
+        await self._arrive()
+        return await self._back(await self._inner.set_retention(name, retention_us))
+
+    async def claim_sweep(self, *, now_us: int, until_us: int) -> Namespace | None:
+        """Returns a namespace that is to be swept."""
+        await self._arrive()
+        return await self._back(await self._inner.claim_sweep(now_us=now_us, until_us=until_us))
+
     async def delete_namespace(self, name: str) -> bool:
         """Deletes the row of a namespace."""
         await self._arrive()
@@ -275,13 +285,13 @@ class FaultyStore:
         return await self._back(await self._inner.run_ids(namespace, status, limit=limit))
 
     async def delete_closed_runs(
-        self, namespace: str, *, limit: int, max_events: int, max_bytes: int
+        self, namespace: str, *, before_us: int, limit: int, max_events: int, max_bytes: int
     ) -> int:
         """Deletes the oldest closed runs of a namespace, or dies around it."""
         await self._arrive()
         await self._may_die(self.faults.die_before)
         count = await self._inner.delete_closed_runs(
-            namespace, limit=limit, max_events=max_events, max_bytes=max_bytes
+            namespace, before_us=before_us, limit=limit, max_events=max_events, max_bytes=max_bytes
         )
         await self._may_die(self.faults.die_after)
         return await self._back(count)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 
 from perdure_server.core.changeset import RunChange
 from perdure_server.core.model import (
@@ -84,6 +85,12 @@ class Contents:
 def request_key(request: RequestRecord) -> RequestKey:
     """Returns what identifies a request."""
     return (request.namespace, request.workflow_id, request.rpc, request.request_id)
+
+
+def closed_runs(runs: Iterable[Run], before_us: int) -> list[Run]:
+    """Returns the runs that closed before an instant, the first to close first."""
+    closed = [(run.closed_at_us, run.run_id, run) for run in runs if run.closed_at_us is not None]
+    return [run for at_us, _, run in sorted(closed, key=itemgetter(0, 1)) if at_us < before_us]
 
 
 def timer_order(timer: Timer) -> tuple[int, str, str, int]:

@@ -61,6 +61,7 @@ from tests.support.model_contents import (
     Contents,
     StoredRun,
     change_rows,
+    closed_runs,
     leased,
     queue_depth,
     request_key,
@@ -285,6 +286,34 @@ class ModelStore(ModelSchedules):
         namespaces = self._contents.namespaces
         return [namespaces[name] for name in sorted(namespaces) if name > after][:limit]
 
+    async def set_retention(self, name: str, retention_us: int | None) -> Namespace | None:
+        """Says how long a namespace keeps closed runs."""
+        known = self._contents.namespaces.get(name)
+        return known and self._put(replace(known, retention_us=retention_us, sweep_at_us=0))
+
+    async def claim_sweep(self, *, now_us: int, until_us: int) -> Namespace | None:
+        """Returns a namespace that is to be swept."""
+        due = [
+            each
+            for each in self._contents.namespaces.values()
+            if each.retention_us is not None and each.sweep_at_us <= now_us
+        ]
+        first = min(due, key=lambda each: (each.sweep_at_us, each.name), default=None)
+        return first and self._put(replace(first, sweep_at_us=until_us))
+
+    def _note_expired(self, name: str, run_ids: set[str]) -> None:
+        known = self._disk.namespaces.get(name)
+        places = [each.position for each in self._disk.log if each.run_id in run_ids]
+        if known is None or not places:
+            return
+        last = max((each.commit, each.index) for each in places)
+        last = max(last, (known.expired_commit, known.expired_index))
+        self._put(replace(known, expired_commit=last[0], expired_index=last[1]))
+
+    def _put(self, namespace: Namespace) -> Namespace:
+        self._disk.namespaces[namespace.name] = namespace
+        return namespace
+
     async def delete_namespace(self, name: str) -> bool:
         """Deletes the row of a namespace."""
         return self._contents.namespaces.pop(name, None) is not None
@@ -299,10 +328,10 @@ class ModelStore(ModelSchedules):
         return found[:limit]
 
     async def delete_closed_runs(
-        self, namespace: str, *, limit: int, max_events: int, max_bytes: int
+        self, namespace: str, *, before_us: int, limit: int, max_events: int, max_bytes: int
     ) -> int:
         """Deletes the oldest closed runs of a namespace."""
-        closed = [run for run in self._runs_of(namespace) if run.closed_at_us is not None]
+        closed = closed_runs(self._runs_of(namespace), before_us)
         deleted: set[str] = set()
         events = size = 0
         for run in closed[:limit]:
@@ -313,6 +342,7 @@ class ModelStore(ModelSchedules):
             deleted.add(run.run_id)
             del self._disk.runs[run.run_id]
         disk = self._disk
+        self._note_expired(namespace, deleted)
         disk.log = [event for event in disk.log if event.run_id not in deleted]
         left = {run.workflow_id for run in self._runs_of(namespace)}
         gone = {run.workflow_id for run in closed if run.run_id in deleted} - left

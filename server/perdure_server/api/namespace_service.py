@@ -25,6 +25,11 @@ class NamespaceService:
         admin_checks.check_create_namespace(request)
         return await self._namespaces.create(request)
 
+    async def UpdateNamespace(self, request: pb.UpdateNamespaceRequest) -> Answer:
+        """Changes how long a namespace keeps closed runs."""
+        admin_checks.check_update_namespace(request)
+        return await self._namespaces.update(request)
+
     async def ListNamespaces(self, request: pb.ListNamespacesRequest) -> Answer:
         """Lists the namespaces by name."""
         admin_checks.check_list_namespaces(request)

@@ -16,13 +16,21 @@ from perdure.v1.namespace_service_pb2 import (
     DeleteNamespaceRequest,
     GetNamespaceRequest,
     ListNamespacesRequest,
+    UpdateNamespaceRequest,
 )
-from perdure_server.core.fields import check_id, check_page_size, require_id
+from perdure_server.core.fields import check_duration, check_id, check_page_size, require_id
 
 
 def check_create_namespace(request: CreateNamespaceRequest) -> None:
     """Checks CreateNamespace."""
     require_id("name", request.name)
+    check_duration("retention", request.retention)
+
+
+def check_update_namespace(request: UpdateNamespaceRequest) -> None:
+    """Checks UpdateNamespace."""
+    require_id("name", request.name)
+    check_duration("retention", request.retention)
 
 
 def check_list_namespaces(request: ListNamespacesRequest) -> None:

@@ -127,6 +127,13 @@ DELETE_EVENTS_MAX: Final = 1_000
 DELETE_BYTES_MAX: Final = 4 * 1024 * 1024
 """Closed runs and their events deleted in one step: commits that come meanwhile wait for it."""
 DELETE_SCHEDULES_MAX: Final = 1_000
+RETENTION_INTERVAL_US: Final = 60 * SECOND_US
+"""How often a namespace is looked at for runs that are too old, and for how long one server has it:
+a minute more is nothing to who counts in days."""
+RETENTION_PAUSE_US: Final = 50 * MILLISECOND_US
+"""The pause between two steps, so that others' commits hardly notice."""
+END_OF_TIME_US: Final = 2**62
+"""Later than any instant, and within 64 bits."""
 HOT_RUNS_MAX: Final = 10_000
 """Runs kept in memory. Beyond it the least recently used one is loaded again when needed."""
 EXTERNAL_SEQ_MAX: Final = 2**53 - 1

@@ -380,6 +380,13 @@ class Namespace:
 
     name: str
     created_at_us: int
+    retention_us: int | None = None
+    """For how long runs are kept after they closed; None means for ever."""
+    sweep_at_us: int = 0
+    """When some server is to delete the runs that are too old."""
+    expired_commit: int = 0
+    expired_index: int = -1
+    """The place of the last event that was deleted so."""
 
 
 @dataclass(slots=True, frozen=True)

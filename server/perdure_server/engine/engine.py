@@ -32,6 +32,7 @@ from perdure_server.engine.presence import Presence
 from perdure_server.engine.queues import Queues
 from perdure_server.engine.reports import Reports
 from perdure_server.engine.results import Results
+from perdure_server.engine.retention import Retention
 from perdure_server.engine.roster import Roster
 from perdure_server.engine.runs import Runs
 from perdure_server.engine.scheduler import Scheduler
@@ -195,6 +196,7 @@ class Engine:
         self.watches = Watches(store, self._hub, self._peers)
         self.namespaces = Namespaces(store, runs, workers=roster.by_queue, clock=clock)
         self.schedules = Schedules(store, self._scheduler, clock=clock)
+        self._retention = Retention(store, runs, clock=clock, background=background)
         self.queues = Queues(store, workers=roster.by_queue, clock=clock)
         self.keys = Keys(store, clock=clock, ids=ids, background=background)
 
@@ -213,6 +215,7 @@ class Engine:
         await self._scheduler.rebuild()
         await self._peers.start()
         await self._roster.start(workers_return=self._workers_return)
+        self._retention.start()
 
     async def check(self) -> None:
         """Returns when the store can be read. Raises StoreUnavailable."""
@@ -237,6 +240,7 @@ class Engine:
         self._dispatcher.close()
         self._heartbeats.close()
         self._roster.close()
+        self._retention.close()
         self._inbox.close()
         await self._committer.flush()
         await self._peers.stop()

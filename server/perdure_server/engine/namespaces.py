@@ -17,7 +17,7 @@ from perdure_server.core.errors import (
     WorkflowNotFound,
 )
 from perdure_server.core.model import Namespace, RunStatus
-from perdure_server.core.times import to_timestamp
+from perdure_server.core.times import from_duration, to_duration, to_timestamp
 from perdure_server.engine.pages import name_before, token_after
 from perdure_server.engine.ports import Clock
 from perdure_server.engine.runs import Runs
@@ -46,10 +46,18 @@ class Namespaces:
 
     async def create(self, request: pb.CreateNamespaceRequest) -> pb.CreateNamespaceResponse:
         """Creates a namespace. Raises NamespaceAlreadyExists."""
-        namespace = Namespace(request.name, self._clock.now_us())
+        retention_us = _retention(request)
+        namespace = Namespace(request.name, self._clock.now_us(), retention_us)
         if not await self._store.insert_namespace(namespace):
             raise NamespaceAlreadyExists(f"the namespace {request.name!r} exists already")
         return pb.CreateNamespaceResponse(namespace=_shown(namespace))
+
+    async def update(self, request: pb.UpdateNamespaceRequest) -> pb.UpdateNamespaceResponse:
+        """Says how long a namespace keeps closed runs. Raises NamespaceNotFound."""
+        namespace = await self._store.set_retention(request.name, _retention(request))
+        if namespace is None:
+            raise _missing(request.name)
+        return pb.UpdateNamespaceResponse(namespace=_shown(namespace))
 
     async def list(self, request: pb.ListNamespacesRequest) -> pb.ListNamespacesResponse:
         """Lists the namespaces that were created, by name. Raises InvalidPageToken."""
@@ -111,6 +119,7 @@ class Namespaces:
             await self._terminate_some(namespace)
             deleted = await self._store.delete_closed_runs(
                 namespace,
+                before_us=limits.END_OF_TIME_US,
                 limit=limits.DELETE_RUNS_MAX,
                 max_events=limits.DELETE_EVENTS_MAX,
                 max_bytes=limits.DELETE_BYTES_MAX,
@@ -144,7 +153,15 @@ def _terminated(draft: Draft, now_us: int) -> None:
 
 
 def _shown(namespace: Namespace) -> pb.Namespace:
-    return pb.Namespace(name=namespace.name, created_at=to_timestamp(namespace.created_at_us))
+    shown = pb.Namespace(name=namespace.name, created_at=to_timestamp(namespace.created_at_us))
+    if namespace.retention_us is not None:
+        shown.retention.CopyFrom(to_duration(namespace.retention_us))
+    return shown
+
+
+def _retention(request: pb.CreateNamespaceRequest | pb.UpdateNamespaceRequest) -> int | None:
+    """Returns how long closed runs are kept; None for ever, which a span of zero means too."""
+    return from_duration(request.retention) or None
 
 
 def _missing(name: str) -> NamespaceNotFound:

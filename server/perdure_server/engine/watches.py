@@ -59,7 +59,8 @@ class Watches:
     async def watch(self, request: WatchRequest) -> AsyncIterator[WatchResponse]:
         """Yields a cursor alone at once, then committed events; resumes after `request.after`.
 
-        Raises InvalidCursor, and CursorExpired for a cursor of another epoch.
+        Raises InvalidCursor, and CursorExpired for a cursor of another epoch, or
+        one after which something was deleted.
         """
         wanted = WatchFilter(
             namespace=in_namespace(request).namespace,
@@ -67,7 +68,7 @@ class Watches:
             workflow_type=request.workflow_type or None,
             kinds=frozenset(request.kinds),
         )
-        resumed = self._resume(request.after) if request.after else None
+        resumed = await self._resume(wanted, request.after) if request.after else None
         subscription = self._hub.subscribe(wanted)
         try:
             await self._peers.follow()
@@ -122,10 +123,18 @@ class Watches:
     async def _find(self, request: WatchWorkflowRequest, run_id: str) -> str | None:
         return await self._store.find_run(request.namespace, request.workflow_id, run_id or None)
 
-    def _resume(self, cursor: str) -> Position:
+    async def _resume(self, wanted: WatchFilter, cursor: str) -> Position:
         position = decode_cursor(cursor)
         if position.epoch != self._store.epoch:
             raise CursorExpired("the cursor is from before the database was copied or restored")
+        namespace = await self._store.find_namespace(wanted.namespace)
+        if namespace is not None:
+            expired = (namespace.expired_commit, namespace.expired_index)
+            if (position.commit, position.index) < expired:
+                raise CursorExpired(
+                    "what came after the cursor was deleted: the namespace keeps closed runs for a"
+                    " while only; read what there is and watch from now on"
+                )
         return position
 
     async def _follow(self, place: _Place, *, live: bool) -> AsyncIterator[WatchedEvent]:

@@ -287,7 +287,7 @@ class Store(Protocol):
     async def find_events(self, run_id: str, kinds: Sequence[str], *, limit: int) -> list[EventRow]:
         """Returns the newest events of these kinds, descending, at most `limit`.
 
-        Passes over the others of the run without reading their frames.
+        Does not read the frames of others.
         """
 
     async def summarize_run(self, run_id: str) -> RunSummary | None:
@@ -370,6 +370,16 @@ class Store(Protocol):
     async def list_namespaces(self, *, after: str, limit: int) -> list[Namespace]:
         """Returns at most `limit` namespaces with a name above `after`, ascending by code point."""
 
+    async def set_retention(self, name: str, retention_us: int | None) -> Namespace | None:
+        """Says durably how long closed runs are kept; has them swept at once. None: no such row."""
+
+    async def claim_sweep(self, *, now_us: int, until_us: int) -> Namespace | None:
+        """Returns a namespace with a retention that is to be swept, the one that waits longest.
+
+        Its `sweep_at_us` is moved on durably to `until_us`, so that nobody else is given it before;
+        None when there is none.
+        """
+
     async def delete_namespace(self, name: str) -> bool:
         """Deletes the row of a namespace durably; False when there is none.
 
@@ -386,9 +396,12 @@ class Store(Protocol):
         """Returns the ids of at most `limit` runs that have a status, ascending: the oldest."""
 
     async def delete_closed_runs(
-        self, namespace: str, *, limit: int, max_events: int, max_bytes: int
+        self, namespace: str, *, before_us: int, limit: int, max_events: int, max_bytes: int
     ) -> int:
-        """Deletes closed runs of a namespace, the oldest first; returns how many. 0: there is none.
+        """Deletes runs of a namespace that closed before an instant; returns how many.
+
+        0: there is none. Those that closed first go first. The row of the namespace keeps the place
+        of the last event that was deleted.
 
         A run goes with all that is stored of it, and with the last run of a workflow the records of
         its requests go too, in one atomic and durable step. A step is short, for commits wait for

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from perdure import __version__
-from perdure._cli import api_key, schedule, workflow
+from perdure._cli import api_key, operators, schedule, workflow
 from perdure._cli.options import ADDRESS_VARIABLE, Ended
 from perdure.errors import RpcError, UnavailableError
 
@@ -25,6 +25,10 @@ app = typer.Typer(
 app.add_typer(workflow.app, name="workflow")
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(api_key.app, name="api-key")
+app.add_typer(operators.namespaces, name="namespace")
+app.add_typer(operators.queues, name="queue")
+app.add_typer(operators.workers, name="worker")
+app.add_typer(operators.activities, name="activity")
 
 
 def run() -> int:

@@ -23,11 +23,12 @@ _sym_db = _symbol_database.Default()
 
 
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from perdure.v1 import rest_pb2 as perdure_dot_v1_dot_rest__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"perdure/v1/namespace_service.proto\x12\nperdure.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15perdure/v1/rest.proto\"&\n\x16\x43reateNamespaceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"C\n\x17\x43reateNamespaceResponse\x12(\n\tnamespace\x18\x01 \x01(\x0b\x32\x15.perdure.v1.Namespace\"K\n\x15ListNamespacesRequest\x12\x1e\n\tpage_size\x18\x01 \x01(\x05\x42\x0b\xca\xf3\x18\x07\n\x05limit\x12\x12\n\npage_token\x18\x02 \x01(\t\"\\\n\x16ListNamespacesResponse\x12)\n\nnamespaces\x18\x01 \x03(\x0b\x32\x15.perdure.v1.Namespace\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"#\n\x13GetNamespaceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"A\n\x14GetNamespaceResponse\x12)\n\x05stats\x18\x01 \x01(\x0b\x32\x1a.perdure.v1.NamespaceStats\"5\n\x16\x44\x65leteNamespaceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x66orce\x18\x02 \x01(\x08\"\x19\n\x17\x44\x65leteNamespaceResponse\"I\n\tNamespace\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\ncreated_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa2\x03\n\x0eNamespaceStats\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x17\n\x0ftotal_workflows\x18\x02 \x01(\x03\x12\x0f\n\x07pending\x18\x03 \x01(\x03\x12\x0f\n\x07running\x18\x04 \x01(\x03\x12\x0e\n\x06paused\x18\x05 \x01(\x03\x12\x11\n\tcompleted\x18\x06 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x07 \x01(\x03\x12\x11\n\tcancelled\x18\x08 \x01(\x03\x12\x12\n\nterminated\x18\t \x01(\x03\x12\x11\n\ttimed_out\x18\n \x01(\x03\x12\x18\n\x10\x63ontinued_as_new\x18\x0b \x01(\x03\x12\x0f\n\x07workers\x18\x0c \x01(\x03\x12\x11\n\tschedules\x18\r \x01(\x03:\x96\x01\xca\xf3\x18\x91\x01\n\tnamespace\n\x0ftotal_workflows\n\x07running\n\x07pending\n\x06paused\n\tcompleted\n\x06\x66\x61iled\n\tcancelled\n\nterminated\n\ttimed_out\n\x10\x63ontinued_as_new\n\tschedules\n\x07workers2\xa4\x04\n\x10NamespaceService\x12\x8b\x01\n\x0f\x43reateNamespace\x12\".perdure.v1.CreateNamespaceRequest\x1a#.perdure.v1.CreateNamespaceResponse\"/\xca\xf3\x18\x03\x08\xc9\x01\x82\xd3\xe4\x93\x02\"\"\x12/api/v1/namespaces:\x01*b\tnamespace\x12\x85\x01\n\x0eListNamespaces\x12!.perdure.v1.ListNamespacesRequest\x1a\".perdure.v1.ListNamespacesResponse\",\xca\xf3\x18\x02(\x01\x82\xd3\xe4\x93\x02 \x12\x12/api/v1/namespacesb\nnamespaces\x12{\n\x0cGetNamespace\x12\x1f.perdure.v1.GetNamespaceRequest\x1a .perdure.v1.GetNamespaceResponse\"(\x82\xd3\xe4\x93\x02\"\x12\x19/api/v1/namespaces/{name}b\x05stats\x12}\n\x0f\x44\x65leteNamespace\x12\".perdure.v1.DeleteNamespaceRequest\x1a#.perdure.v1.DeleteNamespaceResponse\"!\x82\xd3\xe4\x93\x02\x1b*\x19/api/v1/namespaces/{name}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"perdure/v1/namespace_service.proto\x12\nperdure.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15perdure/v1/rest.proto\"T\n\x16\x43reateNamespaceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12,\n\tretention\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"C\n\x17\x43reateNamespaceResponse\x12(\n\tnamespace\x18\x01 \x01(\x0b\x32\x15.perdure.v1.Namespace\"T\n\x16UpdateNamespaceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12,\n\tretention\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"C\n\x17UpdateNamespaceResponse\x12(\n\tnamespace\x18\x01 \x01(\x0b\x32\x15.perdure.v1.Namespace\"K\n\x15ListNamespacesRequest\x12\x1e\n\tpage_size\x18\x01 \x01(\x05\x42\x0b\xca\xf3\x18\x07\n\x05limit\x12\x12\n\npage_token\x18\x02 \x01(\t\"\\\n\x16ListNamespacesResponse\x12)\n\nnamespaces\x18\x01 \x03(\x0b\x32\x15.perdure.v1.Namespace\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"#\n\x13GetNamespaceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"A\n\x14GetNamespaceResponse\x12)\n\x05stats\x18\x01 \x01(\x0b\x32\x1a.perdure.v1.NamespaceStats\"5\n\x16\x44\x65leteNamespaceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x66orce\x18\x02 \x01(\x08\"\x19\n\x17\x44\x65leteNamespaceResponse\"w\n\tNamespace\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\ncreated_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\tretention\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xa2\x03\n\x0eNamespaceStats\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x17\n\x0ftotal_workflows\x18\x02 \x01(\x03\x12\x0f\n\x07pending\x18\x03 \x01(\x03\x12\x0f\n\x07running\x18\x04 \x01(\x03\x12\x0e\n\x06paused\x18\x05 \x01(\x03\x12\x11\n\tcompleted\x18\x06 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x07 \x01(\x03\x12\x11\n\tcancelled\x18\x08 \x01(\x03\x12\x12\n\nterminated\x18\t \x01(\x03\x12\x11\n\ttimed_out\x18\n \x01(\x03\x12\x18\n\x10\x63ontinued_as_new\x18\x0b \x01(\x03\x12\x0f\n\x07workers\x18\x0c \x01(\x03\x12\x11\n\tschedules\x18\r \x01(\x03:\x96\x01\xca\xf3\x18\x91\x01\n\tnamespace\n\x0ftotal_workflows\n\x07running\n\x07pending\n\x06paused\n\tcompleted\n\x06\x66\x61iled\n\tcancelled\n\nterminated\n\ttimed_out\n\x10\x63ontinued_as_new\n\tschedules\n\x07workers2\x80\x05\n\x10NamespaceService\x12\x8b\x01\n\x0f\x43reateNamespace\x12\".perdure.v1.CreateNamespaceRequest\x1a#.perdure.v1.CreateNamespaceResponse\"/\xca\xf3\x18\x03\x08\xc9\x01\x82\xd3\xe4\x93\x02\"\"\x12/api/v1/namespaces:\x01*b\tnamespace\x12Z\n\x0fUpdateNamespace\x12\".perdure.v1.UpdateNamespaceRequest\x1a#.perdure.v1.UpdateNamespaceResponse\x12\x85\x01\n\x0eListNamespaces\x12!.perdure.v1.ListNamespacesRequest\x1a\".perdure.v1.ListNamespacesResponse\",\xca\xf3\x18\x02(\x01\x82\xd3\xe4\x93\x02 \x12\x12/api/v1/namespacesb\nnamespaces\x12{\n\x0cGetNamespace\x12\x1f.perdure.v1.GetNamespaceRequest\x1a .perdure.v1.GetNamespaceResponse\"(\x82\xd3\xe4\x93\x02\"\x12\x19/api/v1/namespaces/{name}b\x05stats\x12}\n\x0f\x44\x65leteNamespace\x12\".perdure.v1.DeleteNamespaceRequest\x1a#.perdure.v1.DeleteNamespaceResponse\"!\x82\xd3\xe4\x93\x02\x1b*\x19/api/v1/namespaces/{name}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,26 +47,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NAMESPACESERVICE'].methods_by_name['GetNamespace']._serialized_options = b'\202\323\344\223\002\"\022\031/api/v1/namespaces/{name}b\005stats'
   _globals['_NAMESPACESERVICE'].methods_by_name['DeleteNamespace']._loaded_options = None
   _globals['_NAMESPACESERVICE'].methods_by_name['DeleteNamespace']._serialized_options = b'\202\323\344\223\002\033*\031/api/v1/namespaces/{name}'
-  _globals['_CREATENAMESPACEREQUEST']._serialized_start=136
-  _globals['_CREATENAMESPACEREQUEST']._serialized_end=174
-  _globals['_CREATENAMESPACERESPONSE']._serialized_start=176
-  _globals['_CREATENAMESPACERESPONSE']._serialized_end=243
-  _globals['_LISTNAMESPACESREQUEST']._serialized_start=245
-  _globals['_LISTNAMESPACESREQUEST']._serialized_end=320
-  _globals['_LISTNAMESPACESRESPONSE']._serialized_start=322
-  _globals['_LISTNAMESPACESRESPONSE']._serialized_end=414
-  _globals['_GETNAMESPACEREQUEST']._serialized_start=416
-  _globals['_GETNAMESPACEREQUEST']._serialized_end=451
-  _globals['_GETNAMESPACERESPONSE']._serialized_start=453
-  _globals['_GETNAMESPACERESPONSE']._serialized_end=518
-  _globals['_DELETENAMESPACEREQUEST']._serialized_start=520
-  _globals['_DELETENAMESPACEREQUEST']._serialized_end=573
-  _globals['_DELETENAMESPACERESPONSE']._serialized_start=575
-  _globals['_DELETENAMESPACERESPONSE']._serialized_end=600
-  _globals['_NAMESPACE']._serialized_start=602
-  _globals['_NAMESPACE']._serialized_end=675
-  _globals['_NAMESPACESTATS']._serialized_start=678
-  _globals['_NAMESPACESTATS']._serialized_end=1096
-  _globals['_NAMESPACESERVICE']._serialized_start=1099
-  _globals['_NAMESPACESERVICE']._serialized_end=1647
+  _globals['_CREATENAMESPACEREQUEST']._serialized_start=168
+  _globals['_CREATENAMESPACEREQUEST']._serialized_end=252
+  _globals['_CREATENAMESPACERESPONSE']._serialized_start=254
+  _globals['_CREATENAMESPACERESPONSE']._serialized_end=321
+  _globals['_UPDATENAMESPACEREQUEST']._serialized_start=323
+  _globals['_UPDATENAMESPACEREQUEST']._serialized_end=407
+  _globals['_UPDATENAMESPACERESPONSE']._serialized_start=409
+  _globals['_UPDATENAMESPACERESPONSE']._serialized_end=476
+  _globals['_LISTNAMESPACESREQUEST']._serialized_start=478
+  _globals['_LISTNAMESPACESREQUEST']._serialized_end=553
+  _globals['_LISTNAMESPACESRESPONSE']._serialized_start=555
+  _globals['_LISTNAMESPACESRESPONSE']._serialized_end=647
+  _globals['_GETNAMESPACEREQUEST']._serialized_start=649
+  _globals['_GETNAMESPACEREQUEST']._serialized_end=684
+  _globals['_GETNAMESPACERESPONSE']._serialized_start=686
+  _globals['_GETNAMESPACERESPONSE']._serialized_end=751
+  _globals['_DELETENAMESPACEREQUEST']._serialized_start=753
+  _globals['_DELETENAMESPACEREQUEST']._serialized_end=806
+  _globals['_DELETENAMESPACERESPONSE']._serialized_start=808
+  _globals['_DELETENAMESPACERESPONSE']._serialized_end=833
+  _globals['_NAMESPACE']._serialized_start=835
+  _globals['_NAMESPACE']._serialized_end=954
+  _globals['_NAMESPACESTATS']._serialized_start=957
+  _globals['_NAMESPACESTATS']._serialized_end=1375
+  _globals['_NAMESPACESERVICE']._serialized_start=1378
+  _globals['_NAMESPACESERVICE']._serialized_end=2018
 # @@protoc_insertion_point(module_scope)

@@ -40,6 +40,11 @@ class NamespaceServiceStub:
                 request_serializer=perdure_dot_v1_dot_namespace__service__pb2.CreateNamespaceRequest.SerializeToString,
                 response_deserializer=perdure_dot_v1_dot_namespace__service__pb2.CreateNamespaceResponse.FromString,
                 _registered_method=True)
+        self.UpdateNamespace = channel.unary_unary(
+                '/perdure.v1.NamespaceService/UpdateNamespace',
+                request_serializer=perdure_dot_v1_dot_namespace__service__pb2.UpdateNamespaceRequest.SerializeToString,
+                response_deserializer=perdure_dot_v1_dot_namespace__service__pb2.UpdateNamespaceResponse.FromString,
+                _registered_method=True)
         self.ListNamespaces = channel.unary_unary(
                 '/perdure.v1.NamespaceService/ListNamespaces',
                 request_serializer=perdure_dot_v1_dot_namespace__service__pb2.ListNamespacesRequest.SerializeToString,
@@ -65,6 +70,16 @@ class NamespaceServiceServicer:
         """Creates a namespace. It is durable when the call returns; repeating it ends with the error.
 
         Errors: ALREADY_EXISTS / NAMESPACE_ALREADY_EXISTS.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateNamespace(self, request, context):
+        """Changes how long a namespace keeps closed runs. It is durable when the call returns; repeating it is safe.
+
+        Errors: NOT_FOUND / NAMESPACE_NOT_FOUND, for a name that was not created.
+        gRPC only: the REST surface keeps to the paths of its clients, which have none for it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -106,6 +121,11 @@ def add_NamespaceServiceServicer_to_server(servicer, server):
                     servicer.CreateNamespace,
                     request_deserializer=perdure_dot_v1_dot_namespace__service__pb2.CreateNamespaceRequest.FromString,
                     response_serializer=perdure_dot_v1_dot_namespace__service__pb2.CreateNamespaceResponse.SerializeToString,
+            ),
+            'UpdateNamespace': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateNamespace,
+                    request_deserializer=perdure_dot_v1_dot_namespace__service__pb2.UpdateNamespaceRequest.FromString,
+                    response_serializer=perdure_dot_v1_dot_namespace__service__pb2.UpdateNamespaceResponse.SerializeToString,
             ),
             'ListNamespaces': grpc.unary_unary_rpc_method_handler(
                     servicer.ListNamespaces,
@@ -151,6 +171,33 @@ class NamespaceService:
             '/perdure.v1.NamespaceService/CreateNamespace',
             perdure_dot_v1_dot_namespace__service__pb2.CreateNamespaceRequest.SerializeToString,
             perdure_dot_v1_dot_namespace__service__pb2.CreateNamespaceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateNamespace(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/perdure.v1.NamespaceService/UpdateNamespace',
+            perdure_dot_v1_dot_namespace__service__pb2.UpdateNamespaceRequest.SerializeToString,
+            perdure_dot_v1_dot_namespace__service__pb2.UpdateNamespaceResponse.FromString,
             options,
             channel_credentials,
             insecure,

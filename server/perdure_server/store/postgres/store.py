@@ -64,6 +64,7 @@ from perdure_server.store.postgres.writer import StoreStats, Writer
 from perdure_server.store.queries import load_queries
 from perdure_server.store.shared import Beat, Hint, Overdue, Taken
 from perdure_server.store.sqlite import rows
+from perdure_server.store.sqlite.upkeep import Old
 
 _ABOVE_ALL: Final = "\U0010ffff"
 """Stands above every run id."""
@@ -271,6 +272,20 @@ class PostgresStore(ScheduleQueries):
         found = await self._rows("list_namespaces", after, limit)
         return [rows.to_namespace(row) for row in found]
 
+    async def set_retention(self, name: str, retention_us: int | None) -> Namespace | None:
+        """Says how long a namespace keeps closed runs."""
+        found: Namespace | None = await self._step(
+            upkeep.set_retention, name=name, retention_us=retention_us
+        )
+        return found
+
+    async def claim_sweep(self, *, now_us: int, until_us: int) -> Namespace | None:
+        """Returns a namespace that is to be swept."""
+        found: Namespace | None = await self._step(
+            upkeep.claim_sweep, now_us=now_us, until_us=until_us
+        )
+        return found
+
     async def delete_namespace(self, name: str) -> bool:
         """Deletes the row of a namespace."""
         return bool(await self._step(upkeep.delete_namespace, name=name))
@@ -286,14 +301,14 @@ class PostgresStore(ScheduleQueries):
         return [run_id for (run_id,) in found]
 
     async def delete_closed_runs(
-        self, namespace: str, *, limit: int, max_events: int, max_bytes: int
+        self, namespace: str, *, before_us: int, limit: int, max_events: int, max_bytes: int
     ) -> int:
         """Deletes the oldest closed runs of a namespace, a long history before its run."""
-        bounds = {"namespace": namespace, "max_events": max_events, "max_bytes": max_bytes}
-        while await self._step(upkeep.thin_oldest_run, **bounds):
+        old = Old(namespace, before_us, max_events, max_bytes)
+        while await self._step(upkeep.thin_oldest_run, old=old):
             pass
         delete = partial(upkeep.delete_closed_runs, statements=self._statements)
-        return int(await self._step(delete, limit=limit, **bounds))
+        return int(await self._step(delete, old=old, limit=limit))
 
     async def queue_depths(self, namespace: str, now_us: int) -> list[QueueDepth]:
         """Returns the queues of a namespace that have tasks."""

@@ -11,7 +11,8 @@ from perdure_server.store.contract import KeyInserted, KeyOutcome
 from perdure_server.store.postgres.connection import Session
 from perdure_server.store.postgres.flush import Statements
 from perdure_server.store.postgres.hints import API_KEYS, Ears
-from perdure_server.store.sqlite.rows import from_api_key, from_namespace, to_api_key
+from perdure_server.store.sqlite.rows import from_api_key, from_namespace, to_api_key, to_namespace
+from perdure_server.store.sqlite.upkeep import Old
 
 _OF_A_RUN = (
     "delete_activities",
@@ -32,6 +33,18 @@ async def insert_namespace(session: Session, namespace: Namespace) -> bool:
     return bool(await session.rows("insert_namespace", *from_namespace(namespace)))
 
 
+async def set_retention(session: Session, name: str, retention_us: int | None) -> Namespace | None:
+    """Says how long a namespace keeps closed runs; None when there is no such namespace."""
+    found = await session.rows("set_retention", name, retention_us)
+    return to_namespace(found[0]) if found else None
+
+
+async def claim_sweep(session: Session, now_us: int, until_us: int) -> Namespace | None:
+    """Returns a namespace that is to be swept, for the caller alone until an instant."""
+    found = await session.rows("claim_sweep", now_us, until_us)
+    return to_namespace(found[0]) if found else None
+
+
 async def delete_namespace(session: Session, name: str) -> bool:
     """Deletes the row of a namespace; returns whether there was one."""
     return bool(await session.rows("delete_namespace", name))
@@ -42,41 +55,40 @@ async def delete_schedules(session: Session, namespace: str, *, limit: int) -> i
     return len(await session.rows("delete_schedules", namespace, limit))
 
 
-async def thin_oldest_run(
-    session: Session, namespace: str, *, max_events: int, max_bytes: int
-) -> bool:
+async def thin_oldest_run(session: Session, old: Old) -> bool:
     """Deletes events of the oldest closed run while it is above the bounds; False when it is not.
 
     Its first event and its last stay until it goes itself.
     """
-    for run_id, _, events, size in await session.rows("closed_runs", namespace, 1):
-        if events > max_events or size > max_bytes:
-            bounds = {"max_events": max_events, "max_bytes": max_bytes}
+    closed = await session.rows("closed_runs", old.namespace, old.before_us, 1)
+    for run_id, _, events, size, *place in closed:
+        if events > old.max_events or size > old.max_bytes:
+            await session.rows("note_expired", old.namespace, *place)
+            bounds = {"max_events": old.max_events, "max_bytes": old.max_bytes}
             return await _thin(session, run_id, events, **bounds)
     return False
 
 
 async def delete_closed_runs(
-    session: Session,
-    namespace: str,
-    *,
-    statements: Statements,
-    limit: int,
-    max_events: int,
-    max_bytes: int,
+    session: Session, old: Old, *, statements: Statements, limit: int
 ) -> int:
     """Deletes the oldest closed runs and the requests of workflows that have none left."""
+    namespace, max_events, max_bytes = old.namespace, old.max_events, old.max_bytes
     run_ids: list[str] = []
     workflow_ids: set[str] = set()
-    for run_id, workflow_id, events, size in await session.rows("closed_runs", namespace, limit):
+    closed = await session.rows("closed_runs", namespace, old.before_us, limit)
+    last = (0, -1)
+    for run_id, workflow_id, events, size, *place in closed:
         max_events -= events
         max_bytes -= size
         if run_ids and min(max_events, max_bytes) < 0:
             break
         run_ids.append(run_id)
         workflow_ids.add(workflow_id)
+        last = max(last, (place[0], place[1]))
     if run_ids:
         await session.rows("record_position", run_ids)
+        await session.rows("note_expired", namespace, *last)
         numbers = list(range(len(run_ids)))
         nobody_told: tuple[object, ...] = ("", "", [], [])
         columns = [numbers, run_ids] * len(_OF_A_RUN)

@@ -276,6 +276,16 @@ class SqliteStore:
         found = await self._rows("list_namespaces", after, limit)
         return [rows.to_namespace(row) for row in found]
 
+    async def set_retention(self, name: str, retention_us: int | None) -> Namespace | None:
+        """Says how long a namespace keeps closed runs."""
+        return await self._write(
+            partial(upkeep.set_retention, name=name, retention_us=retention_us)
+        )
+
+    async def claim_sweep(self, *, now_us: int, until_us: int) -> Namespace | None:
+        """Returns a namespace that is to be swept."""
+        return await self._write(partial(upkeep.claim_sweep, now_us=now_us, until_us=until_us))
+
     async def delete_namespace(self, name: str) -> bool:
         """Deletes the row of a namespace."""
         return await self._write(partial(upkeep.delete_namespace, name=name))
@@ -291,22 +301,13 @@ class SqliteStore:
         return [run_id for (run_id,) in found]
 
     async def delete_closed_runs(
-        self, namespace: str, *, limit: int, max_events: int, max_bytes: int
+        self, namespace: str, *, before_us: int, limit: int, max_events: int, max_bytes: int
     ) -> int:
         """Deletes the oldest closed runs of a namespace, a long history before its run."""
-        thin = partial(
-            upkeep.thin_oldest_run, namespace=namespace, max_events=max_events, max_bytes=max_bytes
-        )
-        while await self._write(thin):
+        old = upkeep.Old(namespace, before_us, max_events, max_bytes)
+        while await self._write(partial(upkeep.thin_oldest_run, old=old)):
             pass
-        delete = partial(
-            upkeep.delete_closed_runs,
-            namespace=namespace,
-            limit=limit,
-            max_events=max_events,
-            max_bytes=max_bytes,
-        )
-        return await self._write(delete)
+        return await self._write(partial(upkeep.delete_closed_runs, old=old, limit=limit))
 
     async def queue_depths(self, namespace: str, now_us: int) -> list[QueueDepth]:
         """Returns the queues of a namespace that have tasks."""

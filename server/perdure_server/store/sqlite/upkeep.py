@@ -6,6 +6,7 @@ Each function is an operation of the writer: it runs inside the open transaction
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from perdure_server.core.model import ApiKey, Namespace, Worker
@@ -17,6 +18,7 @@ from perdure_server.store.sqlite.rows import (
     from_namespace,
     from_worker,
     to_api_key,
+    to_namespace,
 )
 
 _OF_A_RUN: Final = (
@@ -38,6 +40,18 @@ def insert_namespace(group: Group, namespace: Namespace) -> bool:
     return bool(group.run("insert_namespace", *from_namespace(namespace)))
 
 
+def set_retention(group: Group, name: str, retention_us: int | None) -> Namespace | None:
+    """Says how long a namespace keeps closed runs; None when there is no such namespace."""
+    found = group.run("set_retention", name, retention_us)
+    return to_namespace(found[0]) if found else None
+
+
+def claim_sweep(group: Group, now_us: int, until_us: int) -> Namespace | None:
+    """Returns a namespace that is to be swept, for the caller alone until an instant."""
+    found = group.run("claim_sweep", now_us, until_us)
+    return to_namespace(found[0]) if found else None
+
+
 def delete_namespace(group: Group, name: str) -> bool:
     """Deletes the row of a namespace; returns whether there was one."""
     return bool(group.run("delete_namespace", name))
@@ -48,30 +62,47 @@ def delete_schedules(group: Group, namespace: str, *, limit: int) -> int:
     return len(group.run("delete_schedules", namespace, limit))
 
 
-def thin_oldest_run(group: Group, namespace: str, *, max_events: int, max_bytes: int) -> bool:
+@dataclass(slots=True, frozen=True)
+class Old:
+    """The runs of a namespace that closed before an instant, and how much of them goes at once."""
+
+    namespace: str
+    before_us: int
+    max_events: int
+    max_bytes: int
+
+
+def thin_oldest_run(group: Group, old: Old) -> bool:
     """Deletes events of the oldest closed run while it is above the bounds; False when it is not.
 
     Its first event and its last stay until it goes itself.
     """
-    for run_id, _, events, size in group.run("closed_runs", namespace, 1):
-        if events > max_events or size > max_bytes:
-            return _thin(group, run_id, events, max_events=max_events, max_bytes=max_bytes)
+    closed = group.run("closed_runs", old.namespace, old.before_us, 1)
+    for run_id, _, events, size, *place in closed:
+        if events > old.max_events or size > old.max_bytes:
+            group.run("note_expired", old.namespace, *place)
+            bounds = {"max_events": old.max_events, "max_bytes": old.max_bytes}
+            return _thin(group, run_id, events, **bounds)
     return False
 
 
-def delete_closed_runs(
-    group: Group, namespace: str, *, limit: int, max_events: int, max_bytes: int
-) -> int:
+def delete_closed_runs(group: Group, old: Old, *, limit: int) -> int:
     """Deletes the oldest closed runs and the requests of workflows that have none left."""
+    namespace, max_events, max_bytes = old.namespace, old.max_events, old.max_bytes
     run_ids: list[Row] = []
     workflow_ids: set[str] = set()
-    for run_id, workflow_id, events, size in group.run("closed_runs", namespace, limit):
+    closed = group.run("closed_runs", namespace, old.before_us, limit)
+    last = (0, -1)
+    for run_id, workflow_id, events, size, *place in closed:
         max_events -= events
         max_bytes -= size
         if run_ids and min(max_events, max_bytes) < 0:
             break
         run_ids.append((run_id,))
         workflow_ids.add(workflow_id)
+        last = max(last, (place[0], place[1]))
+    if run_ids:
+        group.run("note_expired", namespace, *last)
     for query in _OF_A_RUN:
         group.run_for_each(query, run_ids)
     group.run_for_each("delete_requests", [(namespace, each) for each in sorted(workflow_ids)])

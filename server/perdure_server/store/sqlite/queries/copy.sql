@@ -45,7 +45,8 @@ SELECT {{message_columns}} FROM inbox
 WHERE (sender_run_id, seq) > (?, ?) ORDER BY sender_run_id, seq LIMIT ?;
 
 -- name: copied_namespaces
-SELECT name, created_at_us FROM namespaces WHERE name > ? ORDER BY name LIMIT ?;
+SELECT name, created_at_us, retention_us, sweep_at_us, expired_commit, expired_index
+FROM namespaces WHERE name > ? ORDER BY name LIMIT ?;
 
 -- name: copied_api_keys
 SELECT digest, prefix, label, created_at_us FROM api_keys

@@ -58,8 +58,13 @@ SELECT status, count(*) FROM runs WHERE namespace = ? GROUP BY status;
 SELECT run_id FROM runs WHERE namespace = ? AND status = ? ORDER BY run_id LIMIT ?;
 
 -- name: closed_runs
-SELECT run_id, workflow_id, history_length, history_bytes FROM runs
-WHERE namespace = ? AND closed_at_us IS NOT NULL ORDER BY run_id LIMIT ?;
+SELECT
+    run_id, workflow_id, history_length, history_bytes,
+    (SELECT commit_no FROM events WHERE run_id = runs.run_id AND seq = runs.history_length),
+    (SELECT idx FROM events WHERE run_id = runs.run_id AND seq = runs.history_length)
+FROM runs
+WHERE namespace = ?1 AND closed_at_us IS NOT NULL AND closed_at_us < ?2
+ORDER BY closed_at_us, run_id LIMIT ?3;
 
 -- name: delete_run
 DELETE FROM runs WHERE run_id = ?;

@@ -1,0 +1,158 @@
+"""Runs that closed too long ago go, by turns of the servers; who watched from before is told."""
+
+from __future__ import annotations
+
+import pytest
+
+from perdure.v1 import namespace_service_pb2 as pb
+from perdure.v1 import workflow_service_pb2 as workflow
+from perdure.v1.watch_service_pb2 import WatchRequest
+from perdure_server.core.errors import CursorExpired, StoreUnavailable
+from perdure_server.core.limits import DELETE_RUNS_MAX
+from tests.engine.rig import running, settle
+from tests.support.model_store import ModelStore
+
+HOUR = 3_600
+NAME = "n"
+
+
+class Watched(ModelStore):
+    """Notes the steps of deletions; may fail."""
+
+    def __init__(self):
+        super().__init__()
+        self.steps = []
+        self.fails = False
+
+    async def delete_closed_runs(self, namespace, **bounds):
+        if self.fails:
+            raise StoreUnavailable("the disk is gone")
+        deleted = await super().delete_closed_runs(namespace, **bounds)
+        self.steps.append(deleted)
+        return deleted
+
+
+@pytest.fixture
+async def store():
+    store = Watched()
+    await store.open()
+    return store
+
+
+@pytest.fixture
+async def rig(store):
+    async with running(store) as rig:
+        yield rig
+
+
+async def keep(rig, seconds=HOUR):
+    request = pb.CreateNamespaceRequest(name=NAME, retention={"seconds": seconds})
+    return (await rig.engine.namespaces.create(request)).namespace
+
+
+async def close(rig, *names, namespace=NAME):
+    for name in names:
+        ids = {"namespace": namespace, "workflow_id": name}
+        await rig.engine.workflows.start(workflow.StartWorkflowRequest(workflow_type="W", **ids))
+        await rig.engine.workflows.terminate(workflow.TerminateWorkflowRequest(**ids))
+
+
+async def wait(rig, seconds):
+    """Lets time pass, so that all that is due in it is done."""
+    for _ in range(seconds // 10):
+        rig.clock.advance(10_000_000)
+        await settle()
+
+
+def left(rig):
+    return sorted(run.workflow_id for run in rig.store.stored_runs)
+
+
+async def first_of(rig, **fields):
+    answers = rig.engine.watches.watch(WatchRequest(namespace=NAME, **fields))
+    try:
+        return await anext(answers)
+    finally:
+        await answers.aclose()
+
+
+async def test_runs_go_when_their_time_is_over(rig):
+    assert (await keep(rig)).retention.seconds == HOUR
+    await close(rig, "a", "b")
+    await close(rig, "c", namespace="main")
+    open_run = workflow.StartWorkflowRequest(namespace=NAME, workflow_id="d", workflow_type="W")
+    await rig.engine.workflows.start(open_run)
+    await wait(rig, HOUR - 300)
+    assert left(rig) == ["a", "b", "c", "d"]
+    await wait(rig, 600)
+    assert left(rig) == ["c", "d"]
+
+
+async def test_many_go_in_steps_with_pauses(rig, store):
+    await keep(rig, 60)
+    await close(rig, *(f"w{number}" for number in range(2 * DELETE_RUNS_MAX + 1)))
+    while not any(store.steps):
+        await wait(rig, 10)
+    assert [step for step in store.steps if step] == [DELETE_RUNS_MAX]
+    await wait(rig, 60)
+    assert [step for step in store.steps if step] == [DELETE_RUNS_MAX, DELETE_RUNS_MAX, 1]
+    assert left(rig) == []
+
+
+async def test_a_change_counts_at_once_and_none_means_for_ever(rig):
+    await keep(rig)
+    await close(rig, "a")
+    request = pb.UpdateNamespaceRequest(name=NAME)
+    answer = await rig.engine.namespaces.update(request)
+    assert not answer.namespace.HasField("retention")
+    await wait(rig, HOUR + 120)
+    assert left(rig) == ["a"]
+    request.retention.seconds = 60
+    await rig.engine.namespaces.update(request)
+    await wait(rig, 120)
+    assert left(rig) == []
+
+
+async def test_a_store_that_fails_is_asked_again(rig, store):
+    await keep(rig, 60)
+    await close(rig, "a")
+    store.fails = True
+    await wait(rig, 180)
+    assert left(rig) == ["a"]
+    store.fails = False
+    await wait(rig, 180)
+    assert left(rig) == []
+
+
+async def test_who_watches_from_before_is_told(rig):
+    await keep(rig, 60)
+    before = (await first_of(rig)).cursor
+    await close(rig, "a")
+    after = (await first_of(rig)).cursor
+    await first_of(rig, after=before)
+    await wait(rig, 180)
+    with pytest.raises(CursorExpired, match="keeps closed runs for a while"):
+        await first_of(rig, after=before)
+    await first_of(rig, after=after)
+
+
+async def test_one_server_sweeps_at_a_time(database):
+    first = database.store()
+    await first.open()
+    request = pb.CreateNamespaceRequest(name=NAME, retention={"seconds": 60})
+    async with running(first, database.clock, ids=database.ids) as here:
+        await here.engine.namespaces.create(request)
+        for number in range(DELETE_RUNS_MAX + 1):
+            await close(here, f"w{number}")
+        second = database.store()
+        await second.open()
+        async with running(second, database.clock, ids=database.ids):
+            asked = await first.claim_sweep(now_us=database.clock.now_us(), until_us=2**60)
+            assert asked is not None
+            await database.advance(150)
+            assert len(left(here)) == DELETE_RUNS_MAX + 1
+            await here.engine.namespaces.update(
+                pb.UpdateNamespaceRequest(name=NAME, retention={"seconds": 60})
+            )
+            await database.advance(90)
+            assert left(here) == []
