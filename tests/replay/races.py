@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from perdure._workflow import workflow_of
 from tests.replay import workflows
 from tests.replay.family import FAMILY_RACES
 from tests.replay.rig import Rig
@@ -244,6 +245,25 @@ def failed_activity_retried() -> Rig:
     return rig
 
 
+def cart_paid() -> Rig:
+    rig = played(workflow_of(workflows.Cart), None)
+    rig.after(1).update("add", "book").run()
+    rig.after(1).update("add", "pen").update("add", "ink").update("fly").run()
+    rig.after(1).update("pay").run()
+    rig.after(1).complete(1, "charged cart").run()
+    return rig
+
+
+def update_as_it_closes() -> Rig:
+    """One update waits for an activity while another comes; one comes with the end."""
+    rig = played(workflow_of(workflows.Cart), None)
+    rig.update("pay").run()
+    rig.after(1).update("add", "book").think()
+    rig.after(1).complete(1, "charged cart").record()
+    rig.update("add", "late").run()
+    return rig
+
+
 RACES: dict[str, Callable[[], Rig]] = {
     race.__name__: race
     for race in (
@@ -277,5 +297,7 @@ RACES: dict[str, Callable[[], Rig]] = {
         reset_within_a_task,
         reset_with_a_signal,
         failed_activity_retried,
+        cart_paid,
+        update_as_it_closes,
     )
 }

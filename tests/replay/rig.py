@@ -38,6 +38,9 @@ from perdure.v1.history_pb2 import (
     TimerCancelled,
     TimerFired,
     TimerScheduled,
+    UpdateCompleted,
+    UpdateRejected,
+    UpdateRequested,
     WorkflowAwaitingSignal,
     WorkflowCancelled,
     WorkflowCancelRequested,
@@ -159,6 +162,11 @@ class Rig:
         self.add(signal_received=SignalReceived(signal_name=name, payload=payload))
         return self
 
+    def update(self, name: str, value: Any = None) -> Rig:
+        payload = None if value is None else CONVERTER.encode(value)
+        self.add(update_requested=UpdateRequested(update_name=name, input=payload))
+        return self
+
     def cancel(self, reason: str = "") -> Rig:
         self.add(workflow_cancel_requested=WorkflowCancelRequested(reason=reason))
         return self
@@ -249,8 +257,9 @@ class Rig:
         """The history as a person would store it, without stacks: those name this machine."""
         events = History(events=self.events)
         for event in events.events:
-            if event.HasField("workflow_failed"):
-                event.workflow_failed.failure.ClearField("stack_trace")
+            for kind in ("workflow_failed", "update_rejected"):
+                if event.HasField(kind):
+                    getattr(event, kind).failure.ClearField("stack_trace")
         history = json_format.MessageToDict(events, preserving_proto_field_name=True)
         return {
             "workflow_id": "w-1",
@@ -335,6 +344,14 @@ class Rig:
         )
         self.add(cancel_workflow_initiated=initiated)
 
+    def _record_complete_update(self, command: Any) -> None:
+        completed = UpdateCompleted(requested_seq=command.requested_seq, result=command.result)
+        self.add(update_completed=completed)
+
+    def _record_reject_update(self, command: Any) -> None:
+        rejected = UpdateRejected(requested_seq=command.requested_seq, failure=command.failure)
+        self.add(update_rejected=rejected)
+
     def _record_complete_workflow(self, command: Any) -> None:
         self.closed = True
         self.add(workflow_completed=WorkflowCompleted(result=command.result))
@@ -370,6 +387,10 @@ def short(command: Command) -> str:
         said = f"{what.workflow_type} {what.input.data.decode()}".strip()
     elif kind == "fail_workflow":
         said = f"{what.failure.type}: {what.failure.message}"
+    elif kind == "complete_update":
+        said = f"{what.requested_seq} {what.result.data.decode()}"
+    elif kind == "reject_update":
+        said = f"{what.requested_seq} {what.failure.type}: {what.failure.message}"
     elif kind == "schedule_timer":
         said = f"{what.seq} {what.duration.ToTimedelta() / timedelta(seconds=1):g}s"
     else:
@@ -425,6 +446,8 @@ def is_recorded_command(event: HistoryEvent) -> bool:
         "child_workflow_started",
         "signal_workflow_initiated",
         "cancel_workflow_initiated",
+        "update_completed",
+        "update_rejected",
         "timer_scheduled",
         "timer_cancelled",
         "workflow_awaiting_signal",

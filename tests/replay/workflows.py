@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 
-from perdure import ActivityError, SearchAttributeKey, activity, signal, workflow
+from perdure import ActivityError, SearchAttributeKey, activity, query, signal, update, workflow
 from perdure._scope import CancelScope
 from perdure._workflow import workflow_of
 from tests.replay.family import FAMILY
@@ -123,6 +123,40 @@ class Basket:
 
 
 @workflow
+class Cart:
+    """Does what callers ask for until it is paid, and answers each."""
+
+    def __init__(self) -> None:
+        self.things: list[str] = []
+        self.paid = False
+
+    async def run(self) -> list[str]:
+        await workflow.wait_condition(lambda: self.paid)
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        return self.things
+
+    @update
+    def add(self, thing: str) -> int:
+        self.things.append(thing)
+        return len(self.things)
+
+    @add.validator
+    def check_add(self, thing: str) -> None:
+        if len(self.things) == 2:
+            raise ValueError(f"no room for {thing}")
+
+    @update
+    async def pay(self) -> str:
+        receipt = await charge("cart")
+        self.paid = True
+        return receipt
+
+    @query
+    def size(self) -> int:
+        return len(self.things)
+
+
+@workflow
 async def stoppable(order: str) -> str:
     async with workflow.scope() as scope:
         stopping = asyncio.create_task(stop_on_approval(scope))
@@ -170,6 +204,7 @@ ALL = [
     first_of,
     failing,
     workflow_of(Basket),
+    workflow_of(Cart),
     stoppable,
     as_they_come,
     found_by_what_it_does,

@@ -34,7 +34,7 @@ EDGES: dict[str, str] = {
     "clients/python/perdure/_handles.py": "makes request ids",
     "clients/python/perdure/_schedules.py": "makes request ids",
     "clients/python/perdure/_stream.py": "spreads reconnects of many clients",
-    "clients/python/perdure/client.py": "makes workflow ids and request ids",
+    "clients/python/perdure/_starting.py": "makes workflow ids and request ids",
     "clients/python/perdure/worker.py": "makes the id of its session",
 }
 

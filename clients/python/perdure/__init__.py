@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from perdure._activity import activity as activity
+    from perdure._asking import query as query
+    from perdure._asking import update as update
     from perdure._child import ChildHandle as ChildHandle
     from perdure._handles import WorkflowDescription as WorkflowDescription
     from perdure._handles import WorkflowHandle as WorkflowHandle
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from perdure.errors import PayloadError as PayloadError
     from perdure.errors import PerdureError as PerdureError
     from perdure.errors import RpcError as RpcError
+    from perdure.errors import UpdateRejectedError as UpdateRejectedError
     from perdure.errors import WorkflowAlreadyExistsError as WorkflowAlreadyExistsError
     from perdure.errors import WorkflowCancelledError as WorkflowCancelledError
     from perdure.errors import WorkflowError as WorkflowError
@@ -79,8 +82,10 @@ _HOMES = {
     "WorkflowInterceptor": "interceptors",
     "activity": "_activity",
     "inject": "_inject",
+    "query": "_asking",
     "run": "_run",
     "signal": "_signal",
+    "update": "_asking",
     "workflow": "_workflow",
     **dict.fromkeys(
         (
@@ -95,6 +100,7 @@ _HOMES = {
             "PayloadError",
             "PerdureError",
             "RpcError",
+            "UpdateRejectedError",
             "WorkflowAlreadyExistsError",
             "WorkflowCancelledError",
             "WorkflowError",

@@ -11,8 +11,9 @@ from typing import Any, TypedDict, TypeVar, Unpack, overload
 
 from perdure._activity import Activity
 from perdure._definition import Runs, RunsAlone
+from perdure._starting import StartOptions
 from perdure._workflow import AnyWorkflow, Workflow, workflow_of
-from perdure.client import DEFAULT_NAMESPACE, Client, StartOptions
+from perdure.client import DEFAULT_NAMESPACE, Client
 from perdure.codec import Codec
 from perdure.converter import Converter
 from perdure.errors import WorkflowAlreadyExistsError

@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Generic, NoReturn, ParamSpec, TypeAlias, TypeVar, Unpack, overload
 
 from perdure import _child as child
+from perdure._asking import QueryMethod, UpdateFunction, UpdateMethod
 from perdure._definition import Runs, RunsAlone, Signature, attach, definition_of
 from perdure._methods import methods_of
 from perdure._options import ChildOptions
@@ -97,6 +98,16 @@ class Workflow(Generic[P, R]):
         """The methods that take signals, by the signals' names; a function has none."""
         return {}
 
+    @property
+    def updates(self) -> Mapping[str, UpdateMethod[Any, Any]]:
+        """The methods that take updates, by the updates' names; a function has none."""
+        return {}
+
+    @property
+    def queries(self) -> Mapping[str, Callable[..., Any]]:
+        """The methods that answer queries, by the queries' names; a function has none."""
+        return {}
+
     def make(self, arguments: tuple[Any, ...]) -> Any:  # noqa: ARG002 -- a function needs none
         """Makes the object that methods belong to; None for a function."""
         return None
@@ -160,12 +171,22 @@ class ClassWorkflow(Workflow[P, R]):
         self.cls = cls
         super().__init__(cls.run, name=name or cls.__name__, task_queue=task_queue)
         self._signals = methods_of(cls, SignalMethod)
+        self._updates = methods_of(cls, UpdateMethod)
+        self._queries = {name: each.fn for name, each in methods_of(cls, QueryMethod).items()}
         self._init_takes_input = self._look_at_init()
         self.__doc__ = cls.__doc__
 
     @property
     def signals(self) -> Mapping[str, SignalMethod[Any]]:
         return self._signals
+
+    @property
+    def updates(self) -> Mapping[str, UpdateMethod[Any, Any]]:
+        return self._updates
+
+    @property
+    def queries(self) -> Mapping[str, Callable[..., Any]]:
+        return self._queries
 
     def make(self, arguments: tuple[Any, ...]) -> Any:
         return self.cls(*arguments) if self._init_takes_input else self.cls()
@@ -298,6 +319,18 @@ class WorkflowWords:
         What a method still does when `run` returns is not done any more.
         """
         return current_run(_OUTSIDE).handling == 0
+
+    @staticmethod
+    def on_update(
+        name: str, fn: Callable[..., Any], *, check: Callable[..., Any] | None = None
+    ) -> None:
+        """Has a function take the updates of a name from now on, as `@update` does in a class."""
+        current_run(_OUTSIDE).desk.add_update(name, UpdateFunction(fn, check))
+
+    @staticmethod
+    def on_query(name: str, fn: Callable[[], Any]) -> None:
+        """Has a function answer a query from now on, as `@query` does in a class."""
+        current_run(_OUTSIDE).desk.add_query(name, fn)
 
     @staticmethod
     def search_attributes() -> dict[str, Any]:

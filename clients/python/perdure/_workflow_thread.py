@@ -12,8 +12,10 @@ from queue import SimpleQueue
 from typing import Final
 
 from perdure._failures import STACK_BYTES_MAX, to_failure
+from perdure._replay.commands import CLOSING_COMMANDS
 from perdure._replay.machine import Machine
 from perdure.converter import Converter
+from perdure.v1.command_pb2 import Command, RecordSnapshot
 from perdure.v1.failure_pb2 import Failure
 from perdure.v1.history_pb2 import HistoryEvent
 from perdure.v1.task_pb2 import WorkflowTask
@@ -39,10 +41,16 @@ class Job:
         """Runs the code until it is blocked and returns the report; whatever it raises is one."""
         try:
             commands = self.machine.run_task(self.events)
+            state = self.machine.snapshot()
         except _InterruptedError:
             raise
         except BaseException as error:  # noqa: BLE001  # SystemExit in user code is a failure too
             return self.failed(to_failure(error, self._converter))
+        if state is not None:
+            # Nothing may stand behind a command that closes the run.
+            ends = bool(commands) and commands[-1].WhichOneof("command") in CLOSING_COMMANDS
+            snapshot = Command(record_snapshot=RecordSnapshot(state=state))
+            commands.insert(len(commands) - ends, snapshot)
         return TaskReport(
             task_token=self.task.task_token,
             workflow_task_completed=WorkflowTaskCompletion(commands=commands),

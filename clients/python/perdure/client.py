@@ -9,23 +9,24 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Literal, Self, TypedDict, TypeVar, Unpack, overload
-from uuid import uuid4
+from typing import Any, Final, Self, TypeVar, Unpack, overload
 
+from perdure._asking import UpdateMethod
 from perdure._connection import Connection
 from perdure._definition import HasRun, Runs, RunsAlone
 from perdure._embedded import EmbeddedTransport
 from perdure._failures import to_failure
 from perdure._handles import WorkflowDescription, WorkflowHandle, WorkflowStatus
-from perdure._options import RetryPolicy, ReusePolicy
+from perdure._joint_starts import SignalStart, UpdateStart
 from perdure._schedules import ScheduleCalls
-from perdure._search import SearchAttributes, from_search_attribute, to_search_attributes
-from perdure._times import to_duration
+from perdure._search import from_search_attribute
+from perdure._signal import Signal
+from perdure._starting import StartOptions, handle_of, result_type, start_call, start_request
 from perdure._transport import API_KEY_VARIABLE, GrpcTransport, Transport
-from perdure._workflow import Workflow, workflow_of
+from perdure._workflow import Workflow
 from perdure.codec import Codec, Codecs
 from perdure.converter import Converter
-from perdure.interceptors import ClientCall, Interceptor, to_headers
+from perdure.interceptors import ClientCall, Interceptor
 from perdure.v1 import worker_service_pb2 as working
 from perdure.v1 import workflow_service_pb2 as pb
 from perdure.worker import Worker, WorkerOptions
@@ -33,37 +34,10 @@ from perdure.worker import Worker, WorkerOptions
 R = TypeVar("R")
 V = TypeVar("V")
 
-ConflictPolicy = Literal["fail", "use_existing", "terminate_existing"]
-
 DEFAULT_TARGET: Final = "localhost:7766"
 DEFAULT_NAMESPACE: Final = "main"
 DEFAULT_PATIENCE: Final = timedelta(seconds=60)
 _PAGE_SIZE: Final = 100
-
-
-class StartOptions(TypedDict, total=False):
-    """How a workflow is started; every word may be left out.
-
-    `id` is made up when it is left out, and so is `request_id`, which makes repeating safe.
-    `task_queue` is by default that of the workflow, else that of the worker which was made with
-    the same client and runs the workflow, else `default`. `search_attributes` are what `list` and
-    `count` find the run by; `memo`, `summary` and `details` are for those who look at it.
-    """
-
-    id: str
-    task_queue: str
-    conflict_policy: ConflictPolicy
-    reuse_policy: ReusePolicy
-    retry: RetryPolicy
-    execution_timeout: timedelta
-    run_timeout: timedelta
-    start_delay: timedelta
-    priority: int
-    request_id: str
-    search_attributes: SearchAttributes
-    memo: Any
-    summary: str
-    details: str
 
 
 class Client(ScheduleCalls):
@@ -208,7 +182,7 @@ class Client(ScheduleCalls):
 
         Raises WorkflowAlreadyExistsError as the policies say.
         """
-        call = self._start_call("start", workflow, value, options)
+        call = start_call("start", workflow, value, options)
         last = partial(self._start, workflow, options)
         handle: WorkflowHandle[Any] = await self.connection.intercepted(call, last)
         return handle
@@ -219,7 +193,7 @@ class Client(ScheduleCalls):
         options: StartOptions,
         call: ClientCall,
     ) -> WorkflowHandle[Any]:
-        request = self._start_request(workflow, call, options)
+        request = start_request(self.connection, workflow, call, options)
         if self.connection.uses_session:
             response = await self.connection.in_session(
                 pb.SessionCall(start=request), pb.StartWorkflowResponse
@@ -228,12 +202,8 @@ class Client(ScheduleCalls):
             response = await self.connection.unary(
                 "WorkflowService/StartWorkflow", request, pb.StartWorkflowResponse
             )
-        return WorkflowHandle(
-            self.connection,
-            response.workflow_id,
-            run_id=response.run_id,
-            follows=True,
-            result_type=_result_type(workflow),
+        return handle_of(
+            self.connection, workflow, workflow_id=response.workflow_id, run_id=response.run_id
         )
 
     @overload
@@ -265,7 +235,7 @@ class Client(ScheduleCalls):
 
         Raises what `start` and `WorkflowHandle.result` raise.
         """
-        call = self._start_call("execute", workflow, value, options)
+        call = start_call("execute", workflow, value, options)
         return await self.connection.intercepted(call, partial(self._execute, workflow, options))
 
     async def _execute(
@@ -277,11 +247,39 @@ class Client(ScheduleCalls):
         if not self.connection.uses_session:
             started = await self._start(workflow, options, call)
             return await started.result()
-        request = self._start_request(workflow, call, options)
-        handle = self.get_handle(request.workflow_id, result_type=_result_type(workflow))
+        request = start_request(self.connection, workflow, call, options)
+        handle = self.get_handle(request.workflow_id, result_type=result_type(workflow))
         execute = pb.SessionCall(execute=pb.ExecuteWorkflowRequest(start=request))
         response = await self.connection.in_session(execute, pb.GetWorkflowResultResponse)
         return handle.outcome(response)
+
+    @overload
+    def signal_with_start(self, signal: Signal[V], value: V, /) -> SignalStart: ...
+    @overload
+    def signal_with_start(self, signal: Signal[None] | str, /) -> SignalStart: ...
+    @overload
+    def signal_with_start(self, signal: str, value: Any, /) -> SignalStart: ...
+    def signal_with_start(self, signal: Signal[Any] | str, /, *value: Any) -> SignalStart:
+        """A signal for a workflow that is started if that is needed, in one commit.
+
+        `await client.signal_with_start(approvals, "ada").start(checkout, order, id="o-1")`.
+        """
+        return SignalStart(self.connection, signal, value)
+
+    @overload
+    def update_with_start(self, update: UpdateMethod[V, R], value: V, /) -> UpdateStart[R]: ...
+    @overload
+    def update_with_start(self, update: UpdateMethod[None, R], /) -> UpdateStart[R]: ...
+    @overload
+    def update_with_start(self, update: str, value: Any = ..., /) -> UpdateStart[Any]: ...
+    def update_with_start(
+        self, update: UpdateMethod[Any, Any] | str, /, *value: Any
+    ) -> UpdateStart[Any]:
+        """An update for a workflow that is started if that is needed, in one commit.
+
+        `size = await client.update_with_start(Cart.add, item).start(Cart, id="c-1")`.
+        """
+        return UpdateStart(self.connection, update, value)
 
     @overload
     def get_handle(self, workflow_id: str, *, run_id: str = ...) -> WorkflowHandle[Any]: ...
@@ -314,7 +312,7 @@ class Client(ScheduleCalls):
         What its result is decoded to says `workflow`, or `result_type`; without, it is plain JSON.
         """
         if workflow is not None:
-            result_type = _result_type(workflow)
+            result_type = result_type(workflow)
         return WorkflowHandle(self.connection, workflow_id, run_id=run_id, result_type=result_type)
 
     async def list(
@@ -409,63 +407,3 @@ class Client(ScheduleCalls):
         return await self.connection.unary(
             "WorkflowService/CountWorkflows", request, pb.CountWorkflowsResponse
         )
-
-    def _start_call(
-        self,
-        operation: str,
-        workflow: Workflow[Any, Any] | type[Any] | str,
-        value: tuple[Any, ...],
-        options: StartOptions,
-    ) -> ClientCall:
-        unknown = options.keys() - StartOptions.__optional_keys__
-        if unknown or len(value) > 1:
-            raise TypeError(f"a start takes one value and known options; got {[*value, *unknown]}")
-        name = workflow if isinstance(workflow, str) else workflow_of(workflow).name
-        if not isinstance(workflow, str):
-            value = workflow_of(workflow).signature.value_of(value, {})
-        return ClientCall(
-            operation=operation, workflow_id=options.get("id", ""), name=name, arguments=value
-        )
-
-    def _start_request(
-        self,
-        workflow: Workflow[Any, Any] | type[Any] | str,
-        call: ClientCall,
-        options: StartOptions,
-    ) -> pb.StartWorkflowRequest:
-        task_queue = None
-        if not isinstance(workflow, str):
-            definition = workflow_of(workflow)
-            task_queue = definition.task_queue or self.connection.queue_of_own_worker(
-                definition.name
-            )
-        retry, attributes = options.get("retry"), options.get("search_attributes")
-        converter = self.connection.converter
-        return pb.StartWorkflowRequest(
-            namespace=self.connection.namespace,
-            workflow_id=call.workflow_id or uuid4().hex,
-            workflow_type=call.name,
-            task_queue=options.get("task_queue", task_queue),
-            input=converter.encode(call.arguments[0]) if call.arguments else None,
-            headers=to_headers(call.headers, converter),
-            request_id=options.get("request_id") or uuid4().hex,
-            conflict_policy=_enum("CONFLICT_POLICY", options.get("conflict_policy")),
-            reuse_policy=_enum("REUSE_POLICY", options.get("reuse_policy")),
-            retry_policy=None if retry is None else retry.to_proto(),
-            execution_timeout=to_duration(options.get("execution_timeout")),
-            run_timeout=to_duration(options.get("run_timeout")),
-            start_delay=to_duration(options.get("start_delay")),
-            priority=options.get("priority"),
-            memo=converter.encode(options["memo"]) if "memo" in options else None,
-            search_attributes=to_search_attributes(attributes) if attributes else None,
-            summary=options.get("summary"),
-            details=options.get("details"),
-        )
-
-
-def _enum(prefix: str, name: str | None) -> str | None:
-    return None if name is None else f"{prefix}_{name.upper()}"
-
-
-def _result_type(workflow: Workflow[Any, Any] | type[Any] | str) -> Any:
-    return Any if isinstance(workflow, str) else workflow_of(workflow).signature.result_type

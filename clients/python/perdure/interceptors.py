@@ -39,7 +39,7 @@ C = TypeVar("C")
 K = TypeVar("K")
 Proceed: TypeAlias = Callable[[C], Awaitable[Any]]
 
-STARTS: Final = frozenset({"start", "execute"})
+STARTS: Final = frozenset({"start", "execute", "signal_with_start", "update_with_start"})
 """The operations of a client whose headers travel."""
 
 
@@ -78,6 +78,14 @@ class WorkflowCall:
 @dataclass(slots=True, kw_only=True)
 class SignalCall:
     """A method of a class-based workflow about to take a signal."""
+
+    name: str
+    arguments: tuple[Any, ...]
+
+
+@dataclass(slots=True, kw_only=True)
+class UpdateCall:
+    """Workflow code about to do what an update asks for; its check has passed."""
 
     name: str
     arguments: tuple[Any, ...]
@@ -128,6 +136,10 @@ class WorkflowInterceptor:
 
     async def handle_signal(self, call: SignalCall, proceed: Proceed[SignalCall]) -> Any:
         """Has a method take a signal. Signals that code waits for do not pass here."""
+        return await proceed(call)
+
+    async def handle_update(self, call: UpdateCall, proceed: Proceed[UpdateCall]) -> Any:
+        """Has the code do what an update asks for; what it returns is the answer."""
         return await proceed(call)
 
     async def schedule_activity(self, call: ScheduleCall, proceed: Proceed[ScheduleCall]) -> Any:

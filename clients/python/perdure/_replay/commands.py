@@ -379,6 +379,12 @@ class ContinueRequest(CloseRequest):
         return Command(continue_as_new=go_on, source=self.source)
 
 
+CLOSING_COMMANDS: Final = frozenset(
+    kind.KIND for kind in (CompleteRequest, FailRequest, CancelRequest, ContinueRequest)
+)
+"""The commands that close a run."""
+
+
 def describe_work(what: str, seq: int, name: str = "") -> str:
     """A command or event in words: what it is, its number if it has one, its name if it has one."""
     number = f" {seq}" if seq else ""

@@ -6,7 +6,8 @@ It leaves to `commands.py` what a command is, and to `machine.py` when the code 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ _NUMBERS: Final = (
     "child_seq",
     "signal_seq",
     "cancel_seq",
+    "requested_seq",
     "seq",
 )
 _NAMES: Final = ("name", "workflow_type", "child_workflow_id", "signal_name", "workflow_id")
@@ -37,6 +39,7 @@ class Journal:
         self._asked: list[Request] = []
         self._issued: deque[Request] = deque()
         self._sent = 0
+        self._closed = False
         self._seqs: Counter[str] = Counter()
         self.recorded = 0
         """How many commands the history has recorded so far."""
@@ -46,8 +49,21 @@ class Journal:
         """The oldest command that is not recorded."""
         return self._issued[0] if self._issued else None
 
+    @contextmanager
+    def only_looking(self) -> Iterator[None]:
+        """Lets code run that asks for nothing: RuntimeError if it does."""
+        self._closed = True
+        try:
+            yield
+        finally:
+            self._closed = False
+
     def ask(self, request: Request) -> None:
         """Takes a command from the code; until the code blocks it can be withdrawn."""
+        if self._closed:
+            raise RuntimeError(
+                f"queries and checks of updates only look; this one asks: {request.describe()}"
+            )
         self._asked.append(request)
 
     def issue(self) -> None:

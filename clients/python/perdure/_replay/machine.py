@@ -23,6 +23,7 @@ from perdure._replay.commands import (
     FailRequest,
 )
 from perdure._replay.continuation import NOTHING, ContinueAsNew
+from perdure._replay.desk import UpdateHandler
 from perdure._replay.loop import NumberedTask
 from perdure._replay.relations import MESSAGE_ENDS
 from perdure._replay.run import Identity, Run
@@ -53,6 +54,8 @@ COMMAND_EVENTS: Final = frozenset(
         "child_workflow_started",
         "signal_workflow_initiated",
         "cancel_workflow_initiated",
+        "update_completed",
+        "update_rejected",
     }
 )
 CHILD_ENDS: Final = frozenset({"child_workflow_completed", "child_workflow_failed"})
@@ -108,6 +111,14 @@ class WorkflowDefinition(Protocol):
     @property
     def signals(self) -> Mapping[str, MethodDefinition]:
         """The methods that take signals, by the signals' names."""
+
+    @property
+    def updates(self) -> Mapping[str, UpdateHandler]:
+        """The methods that take updates, by the updates' names."""
+
+    @property
+    def queries(self) -> Mapping[str, Callable[..., Any]]:
+        """The methods that answer queries, by the queries' names."""
 
     def make(self, arguments: tuple[Any, ...]) -> Any:
         """Makes the object that methods belong to."""
@@ -174,6 +185,11 @@ class Machine:
                 self._apply(event)
         return run.journal.take_unsent() if last else []
 
+    def snapshot(self) -> Payload | None:
+        """What the queries say after the events applied; None when that is known already."""
+        with self._run.loop.running():
+            return self._run.desk.snapshot()
+
     def stack(self) -> str:
         """The lines at which the code waits, `file:line` each, outermost first.
 
@@ -233,6 +249,9 @@ class Machine:
             self._run.end_timer(event.timer_fired.timer_seq)
         elif kind == "workflow_started":
             self._start(event)
+        elif kind == "update_requested":
+            answering = self._run.desk.answer(event.seq, event.update_requested)
+            self._run.loop.create_task(answering, context=self._context.copy())
         elif kind == "workflow_cancel_requested":
             self._cancel(event.workflow_cancel_requested.reason)
         else:
@@ -279,6 +298,11 @@ class Machine:
             payload = started.input if started.HasField("input") else None
             arguments = self._definition.signature.arguments(payload, run.converter)
             self._instance = self._definition.make(arguments)
+            run.desk.open(
+                self._instance,
+                updates=self._definition.updates,
+                queries=self._definition.queries,
+            )
             headers = from_headers(started.headers, run.converter)
             call = WorkflowCall(arguments=arguments, headers=headers)
             result = await chained(run.interceptors, "execute_workflow", self._execute)(call)

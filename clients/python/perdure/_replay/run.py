@@ -28,6 +28,7 @@ from perdure._replay.commands import (
     WaitRequest,
 )
 from perdure._replay.conditions import Conditions
+from perdure._replay.desk import Desk
 from perdure._replay.journal import Journal
 from perdure._replay.loop import WorkflowLoop
 from perdure._replay.relations import Relations
@@ -66,6 +67,7 @@ class Run:
         self.conditions = Conditions()
         self.loop = WorkflowLoop(self)
         self.relations = Relations(self)
+        self.desk = Desk(self)
         self.started = WorkflowStarted()
         self.attributes = SearchAttributes()
         """What the run is found by, as its code left it."""

@@ -1,0 +1,242 @@
+"""Updates and queries: what is answered, what is refused, and what only looks."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from perdure import query, signal, update, workflow
+from perdure._asking import QueryMethod, UpdateMethod, picked
+from perdure._workflow import workflow_of
+from perdure.errors import DeterminismError, SnapshotNotFoundError
+from perdure.interceptors import WorkflowInterceptor
+from perdure.v1.payload_pb2 import Payload
+from tests.replay.rig import CONVERTER, Rig, new_machine, replayed
+from tests.replay.shop import charge
+from tests.replay.workflows import Cart
+
+never = signal("never")
+
+
+def cart():
+    rig = Rig(workflow_of(Cart))
+    rig.run()
+    return rig
+
+
+def test_an_update_is_answered_where_it_stands():
+    rig = cart()
+    assert rig.update("add", "book").update("add", "pen").run() == [
+        "complete_update 2 1",
+        "complete_update 3 2",
+    ]
+
+
+def test_the_check_refuses_before_anything_is_done():
+    rig = cart()
+    rig.update("add", "book").update("add", "pen").run()
+    assert rig.update("add", "ink").run() == ["reject_update 6 ValueError: no room for ink"]
+    assert rig.machine.snapshot() == Payload(data=b'{"size":2}')
+
+
+def test_a_value_that_it_cannot_take_is_refused():
+    (said,) = cart().update("add", 7).run()
+    assert said.startswith("reject_update 2 PayloadError")
+
+
+def test_an_update_that_nothing_takes_is_refused():
+    assert cart().update("fly").run() == [
+        "reject_update 2 UnknownUpdate: the workflow takes no update 'fly'"
+    ]
+
+
+def test_an_update_may_wait_and_the_workflow_for_it():
+    rig = cart()
+    assert rig.update("pay").run() == ["schedule_activity 1 charge"]
+    assert rig.complete(1, "ok").run() == ['complete_update 2 "ok"', "complete_workflow []"]
+
+
+def test_an_update_that_fails_does_not_fail_the_workflow():
+    rig = cart()
+    rig.update("pay").run()
+    (said,) = rig.fail(1, "declined").run()
+    assert said.startswith("reject_update 2 ActivityError")
+
+
+def test_an_update_after_the_end_is_left_alone():
+    rig = cart()
+    rig.update("pay").run()
+    rig.complete(1, "ok").update("add", "late")
+    assert rig.run() == ['complete_update 2 "ok"', "complete_workflow []"]
+
+
+def test_an_update_that_is_cancelled_from_within_is_refused():
+    @workflow
+    async def code() -> None:
+        async def leave() -> None:
+            raise asyncio.CancelledError("by itself")
+
+        workflow.on_update("leave", leave)
+        await never.wait()
+
+    rig = Rig(code)
+    rig.run()
+    (said,) = rig.update("leave").run()
+    assert said.startswith("reject_update 3 ")
+
+
+def test_functions_take_updates_and_answer_queries():
+    @workflow
+    async def code() -> int:
+        total = 0
+
+        def add(amount: int) -> int:
+            nonlocal total
+            total += amount
+            return total
+
+        def check(amount: int) -> None:
+            if amount < 0:
+                raise ValueError("negative")
+
+        workflow.on_update("add", add, check=check)
+        workflow.on_query("total", lambda: total)
+        await workflow.wait_condition(lambda: total > 5)
+        return total
+
+    rig = Rig(code)
+    rig.run()
+    assert rig.machine.snapshot() == Payload(data=b'{"total":0}')
+    assert rig.machine.snapshot() is None
+    assert rig.update("add", -1).run() == ["reject_update 2 ValueError: negative"]
+    assert rig.machine.snapshot() is None
+    assert rig.update("add", 6).run() == ["complete_update 4 6", "complete_workflow 6"]
+    assert rig.machine.snapshot() == Payload(data=b'{"total":6}')
+
+
+def test_what_only_looks_asks_for_nothing(caplog):
+    @workflow
+    class Curious:
+        async def run(self) -> None:
+            await never.wait()
+
+        @update(name="look")
+        def look_at(self) -> None:
+            raise AssertionError
+
+        @look_at.validator
+        def check(self) -> None:
+            workflow.upsert_search_attributes({})
+            asyncio.get_running_loop().call_later(1, print)
+
+        @query(name="bad")
+        def is_bad(self) -> str:
+            raise ValueError("no")
+
+        @query
+        def good(self) -> str:
+            return "yes"
+
+    rig = Rig(workflow_of(Curious))
+    rig.run()
+    (said,) = rig.update("look").run()
+    assert said.startswith("reject_update 3 RuntimeError: queries and checks of updates only look")
+    assert rig.machine.snapshot() == Payload(data=b'{"good":"yes"}')
+    assert "query 'bad' of workflow w-1 (run r-1) failed" in caplog.text
+
+
+def test_a_value_that_is_not_json_is_left_out():
+    @workflow
+    async def code() -> None:
+        workflow.on_query("bytes", lambda: b"x")
+        await never.wait()
+
+    rig = Rig(code)
+    rig.run()
+    assert rig.machine.snapshot() is None
+
+
+def test_code_without_queries_publishes_nothing():
+    @workflow
+    async def code() -> None:
+        await never.wait()
+
+    rig = Rig(code)
+    rig.run()
+    assert rig.machine.snapshot() is None
+
+
+def test_code_that_no_longer_answers_does_not_fit():
+    rig = cart()
+    rig.update("add", "book").run()
+
+    @workflow(name="Cart")
+    class Slow(Cart):
+        @update
+        async def add(self, thing: str) -> int:
+            await charge(thing)
+            return 1
+
+    with pytest.raises(DeterminismError, match=r"UpdateCompleted 2"):
+        replayed(workflow_of(Slow), rig.events)
+
+
+def test_an_answer_that_is_owed_is_named():
+    rig = cart()
+    rig.update("add", "book").run()
+    rig.update("fly").run()
+
+    @workflow(name="Cart")
+    class Kind(Cart):
+        @update
+        def fly(self) -> str:
+            return "high"
+
+    with pytest.raises(DeterminismError, match=r"CompleteUpdate 4 \(fly\)"):
+        replayed(workflow_of(Kind), rig.events)
+
+    @workflow(name="Cart")
+    class Unkind(Cart):
+        @update
+        def add(self, thing: str) -> int:
+            raise ValueError(thing)
+
+    with pytest.raises(DeterminismError, match=r"RejectUpdate 2 \(add\)"):
+        replayed(workflow_of(Unkind), rig.events)
+
+
+def test_interceptors_stand_around_updates():
+    class Doubling(WorkflowInterceptor):
+        async def handle_update(self, call, proceed):
+            call.arguments = tuple(2 * each for each in call.arguments)
+            return await proceed(call)
+
+    rig = Rig(workflow_of(Cart))
+    rig.machine = new_machine(workflow_of(Cart), interceptors=(Doubling(),))
+    rig.run()
+    rig.update("add", "x").run()
+    (only,) = rig.machine._instance.things
+    assert only == "xx"
+
+
+def test_references_stand_on_the_class():
+    assert isinstance(Cart.add, UpdateMethod)
+    assert isinstance(Cart.size, QueryMethod)
+    one = Cart()
+    assert (one.add("book"), one.size()) == (1, 1)
+    with pytest.raises(TypeError, match="a query takes none"):
+
+        class Odd:
+            @query
+            def ask(self, what: str) -> str:
+                return what
+
+
+def test_a_value_is_picked_from_a_snapshot():
+    state = Payload(data=b'{"a": 1.50, "b": [1]}')
+    assert CONVERTER.decode(picked(state, "b"), list[int]) == [1]
+    assert picked(state, "a").data == b"1.50"
+    for bad in (state, Payload(data=b"[1]")):
+        with pytest.raises(SnapshotNotFoundError):
+            picked(bad, "c")
