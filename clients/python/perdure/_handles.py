@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import partial
-from typing import Any, Final, Generic, TypeAlias, TypeVar, overload
+from typing import Any, Final, Generic, TypeVar, overload
 from uuid import uuid4
 
-from perdure._asking import QueryMethod, UpdateMethod, picked, result_type_of
+from perdure._asking_calls import AskingCalls
 from perdure._connection import LONG_POLL_S, Connection
 from perdure._failures import workflow_error
 from perdure._replay.continuation import NOTHING
@@ -21,7 +21,6 @@ from perdure._signal import Signal
 from perdure._times import instant_of, to_datetime, to_duration
 from perdure.errors import UnavailableError
 from perdure.interceptors import ClientCall, Proceed
-from perdure.v1 import interaction_pb2 as asking
 from perdure.v1 import watch_service_pb2 as watching
 from perdure.v1 import workflow_pb2
 from perdure.v1 import workflow_service_pb2 as pb
@@ -29,8 +28,6 @@ from perdure.v1.history_pb2 import History, HistoryEvent
 
 R = TypeVar("R")
 V = TypeVar("V")
-T = TypeVar("T")
-_Span: TypeAlias = timedelta | None
 
 _LONG_POLL: Final = timedelta(seconds=LONG_POLL_S)
 _CHILDREN_PAGE: Final = 100
@@ -96,7 +93,7 @@ class WorkflowDescription:
         )
 
 
-class WorkflowHandle(Generic[R]):
+class WorkflowHandle(AskingCalls, Generic[R]):
     """One workflow, or one run of it when `run_id` is set. Making one asks nothing of the server.
 
     Attributes:
@@ -162,70 +159,6 @@ class WorkflowHandle(Generic[R]):
             await connection.unary(
                 "WorkflowService/SignalWorkflow", request, pb.SignalWorkflowResponse
             )
-
-    @overload
-    async def update(
-        self,
-        update: UpdateMethod[V, T],
-        value: V,
-        /,
-        *,
-        timeout: _Span = None,
-        request_id: str = "",
-    ) -> T: ...
-    @overload
-    async def update(
-        self, update: UpdateMethod[None, T], /, *, timeout: _Span = None, request_id: str = ""
-    ) -> T: ...
-    @overload
-    async def update(
-        self, update: str, value: Any = ..., /, *, timeout: _Span = None, request_id: str = ""
-    ) -> Any: ...
-    async def update(
-        self, update: Any, value: Any = None, /, *, timeout: _Span = None, request_id: str = ""
-    ) -> Any:
-        """Asks the code to do something and waits for its answer, TimeoutError after `timeout`.
-
-        Raises UpdateRejectedError, RunClosedError, WorkflowNotFoundError, WorkflowClosedError.
-        """
-        name = update if isinstance(update, str) else update.name
-        last = partial(self._update, request_id or uuid4().hex, result_type_of(update))
-        async with asyncio.timeout(None if timeout is None else timeout.total_seconds()):
-            return await self._intercepted("update", last, name=name, arguments=(value,))
-
-    async def _update(self, request_id: str, result_type: Any, call: ClientCall) -> Any:
-        connection = self._connection
-        request = asking.UpdateWorkflowRequest(
-            namespace=connection.namespace,
-            workflow_id=self.workflow_id,
-            run_id=self._listener,
-            update_name=call.name,
-            input=connection.converter.encode(call.arguments[0]),
-            request_id=request_id,
-            wait=_LONG_POLL,
-        )
-        while True:
-            response = await connection.unary(
-                "WorkflowService/UpdateWorkflow",
-                request,
-                asking.UpdateWorkflowResponse,
-                timeout_s=_LONG_POLL_TIMEOUT_S,
-            )
-            if response.completed:
-                return connection.converter.decode(response.result, result_type)
-
-    @overload
-    async def query(self, query: QueryMethod[T], /) -> T: ...
-    @overload
-    async def query(self, query: str, /) -> Any: ...
-    async def query(self, query: Any, /) -> Any:
-        """Reads what a query said after the last workflow task; needs no worker.
-
-        Raises WorkflowNotFoundError, and SnapshotNotFoundError while the code has not run.
-        """
-        name = query if isinstance(query, str) else query.name
-        last = partial(self._state, result_type_of(query))
-        return await self._intercepted("query", last, name=name)
 
     async def cancel(
         self, reason: str = "", *, deadline: timedelta | None = None, request_id: str = ""
@@ -391,25 +324,6 @@ class WorkflowHandle(Generic[R]):
 
         description: WorkflowDescription = await self._intercepted("describe", describe)
         return description
-
-    async def state(self, name: str = "", *, type: Any = Any) -> Any:  # noqa: A002
-        """Reads what the code published last, or the value of one of its keys.
-
-        Needs no worker. Raises WorkflowNotFoundError, SnapshotNotFoundError.
-        """
-        last = partial(self._state, type)
-        return await self._intercepted("state", last, name=name)
-
-    async def _state(self, type_: Any, call: ClientCall) -> Any:
-        connection = self._connection
-        request = asking.GetSnapshotRequest(
-            namespace=connection.namespace, workflow_id=self.workflow_id, run_id=self.run_id
-        )
-        method = "WorkflowService/GetSnapshot"
-        answer = await connection.unary(method, request, asking.GetSnapshotResponse)
-        state = answer.state
-        # Picked here, because codecs may have sealed the whole.
-        return connection.converter.decode(picked(state, call.name) if call.name else state, type_)
 
     async def history(self) -> History:
         """Reads the whole history of the run. Raises WorkflowNotFoundError."""
