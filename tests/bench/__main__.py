@@ -20,7 +20,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import claims, fan_in, lists, postgres, rest, scenarios, schedules
+from tests.bench import claims, fan_in, fan_out, lists, postgres, rest, scenarios, schedules
 from tests.bench.scenarios import DOORS, SHAPES, Figures
 
 OUTPUT = Path(".bench")
@@ -42,6 +42,9 @@ BARS: tuple[tuple[str, str, str, float], ...] = (
     ("postgres-servers/2/256", "share", ">=", 0.9),
     ("postgres-servers/2/256", "cpu_share", "<=", 1.2),
     ("postgres-across", "added_ms", "<=", 5.0),
+    ("fan-out/10000", "ratio", "<=", 12.0),
+    ("children/10000", "ratio", "<=", 12.0),
+    ("children-servers/10000", "ratio", "<=", 12.0),
     ("fan-in/10000", "ratio", "<=", 12.0),
     ("fan-in/10000", "refusals", "<=", 0.0),
     *(
@@ -110,6 +113,9 @@ def plan() -> dict[str, Callable[[], Awaitable[Figures]]]:
     jobs["long/100"] = _bound(scenarios.long_workflow, 100)
     jobs["long/1000"] = _bound(scenarios.long_workflow, 1_000)
     jobs["fan-out/1000"] = _bound(scenarios.fan_out, 1_000)
+    jobs["fan-out/10000"] = _bound(fan_out.activities, 1_000, 10_000)
+    jobs["children/10000"] = _bound(fan_out.children, 1_000, 10_000)
+    jobs["children-servers/10000"] = _bound(fan_out.children_of_servers, 1_000, 10_000)
     jobs["signal"] = _bound(scenarios.signals, 200)
     jobs["timers/1000"] = _bound(scenarios.timers, 1_000)
     jobs["idle"] = _bound(scenarios.idle, 10.0)

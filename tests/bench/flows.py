@@ -39,6 +39,18 @@ async def parallel(count: int) -> int:
 
 
 @workflow
+async def leaf() -> int:
+    """Ends at once."""
+    return 1
+
+
+@workflow
+async def family(count: int) -> int:
+    """Runs children at once."""
+    return sum(await asyncio.gather(*(leaf() for _ in range(count))))
+
+
+@workflow
 async def fan_in(count: int) -> tuple[int, int]:
     """Gathers `count` results and as many signals; returns how many of each came."""
     results = asyncio.gather(*(add_one(0) for _ in range(count)))
@@ -58,5 +70,5 @@ async def nap(seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
-WORKFLOWS = (one, sequential, parallel, fan_in, echo, nap)
+WORKFLOWS = (one, sequential, parallel, leaf, family, fan_in, echo, nap)
 ACTIVITIES = (add_one,)

@@ -11,7 +11,7 @@ from itertools import count
 from perdure import Client
 from perdure.errors import PerdureError
 from tests.chaos.clockwork import Clockwork
-from tests.chaos.flows import QUEUE, SIGNALS, trip, word
+from tests.chaos.flows import QUEUE, SIGNALS, trip, trip_id, word
 
 LANES = 32
 PATIENCE = timedelta(minutes=2)
@@ -36,7 +36,7 @@ class Trip:
 
     @property
     def workflow_id(self) -> str:
-        return f"trip-{self.number}"
+        return trip_id(self.number)
 
 
 class Load:

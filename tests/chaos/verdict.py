@@ -17,7 +17,7 @@ STRANDED_S = LEASE_S + 1.0
 _SOON_S = 1.0
 """What begins so soon after a fault may still suffer from it."""
 _SLOWEST = 20
-_STIMULI = ("workflow_started", "activity_completed", "timer_fired")
+_STIMULI = ("workflow_started", "activity_completed", "timer_fired", "child_workflow_completed")
 
 
 @dataclass(slots=True, frozen=True)
@@ -112,7 +112,8 @@ def lost_in(trip, history):
         "workflow_completed": 1,
         "activity_completed": STEPS,
         "timer_fired": 1,
-        "signal_received": trip.told,
+        "child_workflow_completed": 1,
+        "signal_received": trip.told + 1,
     }
     lacking = [f"{kinds[kind]} {kind}" for kind, n in wanted.items() if kinds[kind] < n]
     if not trip.error and trip.result != result_of(trip.number):
@@ -131,9 +132,10 @@ def doubled_in(trip, history):
     kinds = Counter(map(kind_of, history.events))
     ends["start"] = kinds["workflow_started"]
     ends["run"] = len(trip.run_ids)
+    ends["child's end"] = kinds["child_workflow_completed"] + kinds["child_workflow_failed"]
     ends["end"] = sum(kinds[kind] for kind in CLOSING)
     found = [f"{name} {times} times" for name, times in ends.items() if times > 1]
-    if kinds["signal_received"] > SIGNALS:
+    if kinds["signal_received"] > SIGNALS + 1:
         found.append(f"{kinds['signal_received']} signals")
     return "; ".join(found)
 
