@@ -132,9 +132,9 @@ class Stream:
         operations: dict[str, Operation] = {
             "delete runs": lambda store: store.delete_closed_runs(namespace, **limits),
             "insert namespace": lambda store: store.insert_namespace(Namespace(namespace, number)),
-            "set retention": lambda store: store.set_retention(namespace, number),
-            "claim sweep": lambda store: store.claim_sweep(
-                now_us=self.now_us, until_us=self.now_us + number
+            "set retention": lambda store: placeless(store.set_retention(namespace, number)),
+            "claim sweep": lambda store: placeless(
+                store.claim_sweep(now_us=self.now_us, until_us=self.now_us + number)
             ),
             "delete namespace": lambda store: store.delete_namespace(namespace),
             "insert key": lambda store: store.insert_api_key(key, **conditions),
@@ -262,7 +262,8 @@ async def contents(store: Store, stream: Stream) -> dict[str, Any]:
     found["timers"] = await store.due_timers(after=None, limit=10_000)
     found["leased"] = sorted(map(repr, await store.leased_tasks()))
     found["depths"] = sorted(map(repr, await store.lane_depths()))
-    found["namespaces"] = await store.list_namespaces(after="main", limit=9)
+    listed = await store.list_namespaces(after="main", limit=9)
+    found["namespaces"] = [without_place(each) for each in listed]
     found["keys"] = await store.list_api_keys()
     found["registered"] = sorted(map(repr, await store.registered_workers()))
     for queue in (None, "shop"):
@@ -287,6 +288,17 @@ async def contents(store: Store, stream: Stream) -> dict[str, Any]:
     found["log"] = [replace(event, position=START) for event in log]
     found["last"] = positions[-1:] == [await store.last_position()]
     return found
+
+
+def without_place(namespace: Namespace) -> Namespace:
+    """A namespace as all stores have it: each numbers its commits in its own way."""
+    return replace(namespace, expired_commit=0, expired_index=-1)
+
+
+async def placeless(found: Awaitable[Namespace | None]) -> Namespace | None:
+    """The same for what an operation answers."""
+    namespace = await found
+    return namespace and without_place(namespace)
 
 
 async def log_of(store: Store) -> list[WatchedEvent]:

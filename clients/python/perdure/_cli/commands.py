@@ -18,7 +18,6 @@ _EXIT_USAGE_OF_TYPER = 2
 app = typer.Typer(
     name="perdure",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="Perdure: code that survives crashes.",
 )
