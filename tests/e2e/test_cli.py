@@ -257,6 +257,27 @@ class TestTalking:
     def test_cancel(self, cli, started):
         assert "CANCELLED" in cli("workflow", "cancel", started, "--reason", "late").out
 
+    def test_an_update_that_is_not_answered_stands(self, cli, started):
+        ended = cli("workflow", "update", started, "add", "--input", "1", "--timeout", "100ms")
+        assert ended.code == 1
+        assert "has not answered in time" in ended.err
+        again = cli("workflow", "update", "nobody", "add")
+        assert "WORKFLOW_NOT_FOUND" in again.err
+
+    def test_an_update_with_a_start_is_answered(self, cli, server, name):
+        joint = ("workflow", "update-with-start", "cart", "add", "--id", name)
+        arguments = (*joint, "--task-queue", name, "--request-id", "r", "--value", "[1]")
+        assert cli(*arguments, "--timeout", "100ms").code == 1
+        answer = Command(complete_update={"requested_seq": 2, "result": {"data": b"7"}})
+        answer_workflow(server.address, name, answer)
+        assert cli(*arguments).out == "7\n"
+        assert cli(*arguments, "--output", "json").json["started"] is True
+
+    def test_a_signal_with_a_start(self, cli, name):
+        arguments = ("workflow", "signal-with-start", "cart", "go", "--id", name)
+        assert cli(*arguments, "--output", "json").json["started"] is True
+        assert "recorded as event 3" in cli(*arguments, "--value", "[1]").out
+
     def test_state(self, cli, started):
         ended = cli("workflow", "state", started)
         assert ended.code == 1

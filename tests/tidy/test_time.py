@@ -31,6 +31,8 @@ UNPREDICTABLE = {
 EDGES: dict[str, str] = {
     "server/perdure_server/app.py": "builds the clock and the ids that all others are given",
     "clients/python/perdure/_asking_calls.py": "makes request ids",
+    "clients/python/perdure/_cli/ask.py": "makes request ids",
+    "clients/python/perdure/_cli/joint.py": "makes request ids",
     "clients/python/perdure/_connection.py": "spreads reconnects of many clients",
     "clients/python/perdure/_handles.py": "makes request ids",
     "clients/python/perdure/_schedules.py": "makes request ids",

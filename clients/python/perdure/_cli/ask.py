@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import asyncio
+import uuid
+from datetime import timedelta
+from typing import Annotated, Any, Final
 
 import typer
 
 from perdure._cli import show
-from perdure._cli.calls import ask
+from perdure._cli.calls import ask, call_once, talk
 from perdure._cli.options import (
     DEFAULT_ADDRESS,
     DEFAULT_NAMESPACE,
     Address,
     ApiKey,
+    Input,
     Namespace,
     Output,
     OutputOption,
+    RequestId,
     RunId,
+    Span,
     WorkflowId,
+    parse_payload,
 )
+from perdure._transport import Transport
+from perdure.errors import RpcError
 from perdure.v1 import interaction_pb2 as asking
 from perdure.v1.payload_pb2 import Payload
+
+WAIT_SECONDS: Final = 60
+"""How long one call waits for an answer; then it is made again."""
+_SLACK_SECONDS: Final = 15.0
 
 
 def state(
@@ -50,3 +63,56 @@ def state(
         answer = ask(address, method, whole, asking.GetSnapshotResponse, api_key=api_key)
         value = answer.state
     show.print_json(show.to_json(answer if output is Output.JSON else value))
+
+
+def update(
+    workflow_id: WorkflowId,
+    update_name: Annotated[str, typer.Argument(metavar="NAME", help="The update.")],
+    *,
+    input_: Input = None,
+    timeout: Span = None,
+    run_id: RunId = "",
+    request_id: RequestId = "",
+    address: Address = DEFAULT_ADDRESS,
+    api_key: ApiKey = "",
+    namespace: Namespace = DEFAULT_NAMESPACE,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Asks the code to do something and prints its answer; 1 if it refuses or time runs out."""
+    request = asking.UpdateWorkflowRequest(
+        namespace=namespace,
+        workflow_id=workflow_id,
+        run_id=run_id,
+        update_name=update_name,
+        input=parse_payload(input_),
+        request_id=request_id or uuid.uuid4().hex,
+        wait=timedelta(seconds=WAIT_SECONDS),
+    )
+    answer = talk(
+        address,
+        lambda transport: answered(
+            transport, "UpdateWorkflow", request, asking.UpdateWorkflowResponse, timeout=timeout
+        ),
+        api_key=api_key,
+    )
+    show.print_json(show.to_json(answer if output is Output.JSON else answer.result))
+
+
+async def answered(
+    transport: Transport, rpc: str, request: Any, answer: Any, *, timeout: timedelta | None
+) -> Any:
+    """Repeats a call until the code has answered. Raises RpcError when time runs out."""
+    try:
+        async with asyncio.timeout(timeout.total_seconds() if timeout else None):
+            while True:
+                response = await call_once(
+                    transport,
+                    f"WorkflowService/{rpc}",
+                    request,
+                    answer,
+                    timeout_s=WAIT_SECONDS + _SLACK_SECONDS,
+                )
+                if response.completed:
+                    return response
+    except TimeoutError:
+        raise RpcError("the code has not answered in time; the update stands") from None

@@ -34,6 +34,22 @@ class Output(StrEnum):
     JSON = "json"
 
 
+class Conflict(StrEnum):
+    """What to do when a run is open."""
+
+    FAIL = "fail"
+    USE_EXISTING = "use_existing"
+    TERMINATE_EXISTING = "terminate_existing"
+
+
+class Reuse(StrEnum):
+    """What to do when the latest run is closed."""
+
+    REJECT_DUPLICATE = "reject_duplicate"
+    ALLOW_DUPLICATE = "allow_duplicate"
+    ALLOW_DUPLICATE_FAILED_ONLY = "allow_duplicate_failed_only"
+
+
 def parse_span(text: str) -> timedelta:
     """Returns the span of `90`, `1.5s`, `10m`, `2h` or `30d`."""
     match = _SPAN.fullmatch(text)

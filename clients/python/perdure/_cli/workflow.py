@@ -10,7 +10,7 @@ import typer
 
 from perdure._cli import show
 from perdure._cli.again import reset, retry
-from perdure._cli.ask import state
+from perdure._cli.ask import state, update
 from perdure._cli.calls import ask, call_once, talk
 from perdure._cli.course import continue_as_new, pause, unpause
 from perdure._cli.description import print_description
@@ -22,11 +22,13 @@ from perdure._cli.events import (
     follow_run,
     history_events,
 )
+from perdure._cli.joint import signal_with_start, update_with_start
 from perdure._cli.options import (
     DEFAULT_ADDRESS,
     DEFAULT_NAMESPACE,
     Address,
     ApiKey,
+    Conflict,
     Ended,
     Input,
     Namespace,
@@ -34,6 +36,7 @@ from perdure._cli.options import (
     OutputOption,
     Reason,
     RequestId,
+    Reuse,
     RunId,
     Span,
     WorkflowId,
@@ -58,6 +61,9 @@ app = typer.Typer(no_args_is_help=True, help="Start workflows, talk to them, loo
 app.command()(count)
 app.command()(why)
 app.command()(state)
+app.command()(update)
+app.command()(signal_with_start)
+app.command()(update_with_start)
 app.command()(pause)
 app.command()(unpause)
 app.command("continue-as-new")(continue_as_new)
@@ -77,22 +83,6 @@ class Status(StrEnum):
     TERMINATED = "terminated"
     TIMED_OUT = "timed_out"
     CONTINUED_AS_NEW = "continued_as_new"
-
-
-class Conflict(StrEnum):
-    """What to do when a run is open."""
-
-    FAIL = "fail"
-    USE_EXISTING = "use_existing"
-    TERMINATE_EXISTING = "terminate_existing"
-
-
-class Reuse(StrEnum):
-    """What to do when the latest run is closed."""
-
-    REJECT_DUPLICATE = "reject_duplicate"
-    ALLOW_DUPLICATE = "allow_duplicate"
-    ALLOW_DUPLICATE_FAILED_ONLY = "allow_duplicate_failed_only"
 
 
 @app.command()
