@@ -19,6 +19,7 @@ from perdure.v1.command_pb2 import (
     CompleteWorkflow,
     ContinueAsNew,
     FailWorkflow,
+    RecordSideEffect,
     RecordSnapshot,
     RejectUpdate,
     ScheduleActivity,
@@ -336,6 +337,11 @@ def cancel_timer(seq: int = 1) -> Command:
 
 def await_signal(seq: int = 0, name: str = "go", timer_seq: int = 0) -> Command:
     return Command(wait_for_signal=WaitForSignal(seq=seq, signal_name=name, timer_seq=timer_seq))
+
+
+def side_effect(seq: int = 1, name: str = "dice", **fields: object) -> Command:
+    effect = RecordSideEffect(seq=seq, name=name, **fields)  # type: ignore[arg-type]
+    return Command(record_side_effect=effect)
 
 
 def upsert(seq: int, patch: SearchAttributes) -> Command:

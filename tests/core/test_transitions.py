@@ -35,6 +35,7 @@ from tests.core.life import (
     seconds,
     send_cancel,
     send_signal,
+    side_effect,
     start_child,
     timer,
     upsert,
@@ -150,6 +151,12 @@ def found_by_others() -> Life:
     return life
 
 
+def with_side_effect() -> Life:
+    life = Life()
+    life.work(side_effect())
+    return life
+
+
 def flooded() -> Life:
     life = Life()
     while not life.run.status.is_closed:
@@ -214,6 +221,7 @@ def paused() -> Life:
         cancel_timer(3),
         await_signal(1),
         upsert(1, SearchAttributes()),
+        side_effect(),
         *[start_child(seq, f"c-{seq}") for seq in (1, 2)],
         *[send_signal(seq) for seq in (1, 2)],
         *[send_cancel(seq) for seq in (1, 2)],
@@ -299,6 +307,7 @@ SCENARIOS: list[Callable[[], Life]] = [
     lambda: timed_out(seen=False),
     lambda: timed_out(seen=True),
     found_by_others,
+    with_side_effect,
     flooded,
     children,
     messages,

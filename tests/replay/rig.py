@@ -31,6 +31,7 @@ from perdure.v1.history_pb2 import (
     History,
     HistoryEvent,
     SearchAttributesUpserted,
+    SideEffectRecorded,
     SignalReceived,
     SignalWorkflowDelivered,
     SignalWorkflowFailed,
@@ -352,6 +353,12 @@ class Rig:
         rejected = UpdateRejected(requested_seq=command.requested_seq, failure=command.failure)
         self.add(update_rejected=rejected)
 
+    def _record_record_side_effect(self, command: Any) -> None:
+        recorded = SideEffectRecorded(
+            side_effect_seq=command.seq, name=command.name, value=command.value
+        )
+        self.add(side_effect_recorded=recorded)
+
     def _record_complete_workflow(self, command: Any) -> None:
         self.closed = True
         self.add(workflow_completed=WorkflowCompleted(result=command.result))
@@ -445,6 +452,7 @@ def is_recorded_command(event: HistoryEvent) -> bool:
     return kind in {
         "child_workflow_started",
         "signal_workflow_initiated",
+        "side_effect_recorded",
         "cancel_workflow_initiated",
         "update_completed",
         "update_rejected",

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from perdure import ActivityError, SearchAttributeKey, activity, query, signal, update, workflow
 from perdure._scope import CancelScope
 from perdure._workflow import workflow_of
+from tests.replay.changes import CHANGES
 from tests.replay.family import FAMILY
 
 approvals = signal("approvals", str)
@@ -194,6 +195,7 @@ async def counting(count: int) -> str:
 
 ALL = [
     *FAMILY,
+    *CHANGES,
     one_activity,
     timer_or_signal,
     impatient,

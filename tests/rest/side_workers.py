@@ -68,6 +68,16 @@ WORK = (
         given=given.leased,
     ),
     Case(
+        "record a side effect",
+        COMMANDS,
+        {
+            **ME,
+            "commands": [{"record_side_effect": {"seq": 1, "name": "dice", "value": value("4")}}],
+        },
+        '{"worker_id":"me","commands":[{"type":"RecordSideEffect","seq":1,"name":"dice","value":4}]}',
+        given=given.leased,
+    ),
+    Case(
         "change no attributes",
         COMMANDS,
         {

@@ -14,11 +14,22 @@ import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, Generic, NoReturn, ParamSpec, TypeAlias, TypeVar, Unpack, overload
+from typing import (
+    Any,
+    Final,
+    Generic,
+    NoReturn,
+    ParamSpec,
+    TypeAlias,
+    TypeVar,
+    Unpack,
+    overload,
+)
 
 from perdure import _child as child
 from perdure._asking import QueryMethod, UpdateFunction, UpdateMethod
 from perdure._definition import Runs, RunsAlone, Signature, attach, definition_of
+from perdure._effects import EffectWords
 from perdure._methods import methods_of
 from perdure._options import ChildOptions
 from perdure._replay.continuation import NOTHING, ContinueAsNew
@@ -218,7 +229,7 @@ class ClassWorkflow(Workflow[P, R]):
         return Signature(fn, of_method=True)
 
 
-class WorkflowWords:
+class WorkflowWords(EffectWords):
     """`workflow`: the decorator, and the words of workflow code as its methods."""
 
     logger: Final = _log

@@ -35,6 +35,8 @@ class CommandBatch:
     """The workflow ids of all children, once a command has asked for them."""
     upserted: bool = False
     """Whether a command changed search attributes."""
+    side_effects: bool = False
+    """Whether a command recorded a side effect."""
 
     def has_child(self, workflow_id: str) -> bool:
         """Whether the run has started a child of this workflow id, or tried to."""

@@ -33,6 +33,7 @@ from perdure_server.core import (
     fields,
     messages,
     pause,
+    side_effect,
     signal,
     snapshot,
     timer,
@@ -96,6 +97,7 @@ _COMMANDS: Final[dict[str, Callable[[CommandBatch, Any], None]]] = {
     "wait_for_signal": signal.wait,
     "upsert_search_attributes": attributes.upsert,
     "record_snapshot": snapshot.record,
+    "record_side_effect": side_effect.record,
     "start_child_workflow": child.start,
     "cancel_child": messages.send_cancel,
     "signal_workflow": messages.send_signal,
@@ -229,8 +231,11 @@ def decide_commands(
     batch = CommandBatch(draft, next_run, now_us, iter(new_runs), frames or {})
     for index, command in enumerate(commands):
         _apply_command(batch, command, index)
-    if batch.upserted and all(command.WhichOneof("command") in _MUTE for command in commands):
-        # Nothing else would run the code again: who waits for the answer of a change goes on.
+    kinds = [command.WhichOneof("command") for command in commands]
+    if (batch.upserted and _MUTE.issuperset(kinds)) or (
+        batch.side_effects and side_effect.stall(kinds)
+    ):
+        # Nothing else would run the code again: who waits for the record goes on.
         workflow_task.want(draft, now_us)
 
 

@@ -109,6 +109,10 @@ def _waiting(pending: Pending, event: Any) -> None:
     pending.run.wait_seq_max = event.wait_seq
 
 
+def _side_effect(pending: Pending, event: Any) -> None:
+    pending.run.side_effect_seq_max = event.side_effect_seq
+
+
 def _upserted(pending: Pending, event: Any) -> None:
     run = pending.run
     after = SearchAttributes.FromString(run.attributes)
@@ -202,6 +206,7 @@ _READERS: Final[dict[str, Callable[[Pending, Any], None]]] = {
     "timer_cancelled": _timer_ended,
     "workflow_awaiting_signal": _waiting,
     "search_attributes_upserted": _upserted,
+    "side_effect_recorded": _side_effect,
     "child_workflow_started": _child_started,
     "child_workflow_completed": _child_ended,
     "child_workflow_failed": _child_ended,

@@ -23,6 +23,7 @@ COMMAND_KINDS: Final = frozenset(
         "timer_cancelled",
         "workflow_awaiting_signal",
         "search_attributes_upserted",
+        "side_effect_recorded",
         "child_workflow_started",
         "signal_workflow_initiated",
         "cancel_workflow_initiated",

@@ -58,7 +58,8 @@ class Polls:
         self._dispatcher = dispatcher
         self._clock = clock
         self._lose = lose
-        self._waiting: set[_PollSink] = set()
+        self._waiting: dict[_PollSink, None] = {}
+        """In the order in which they came, which is that in which they are told of an end."""
         self._tokens: dict[TaskKey, tuple[int, str]] = {}
 
     def close(self, error: DomainError) -> None:
@@ -77,7 +78,7 @@ class Polls:
         sink = _PollSink(future, self._give_back)
         session = self._session(spec, sink)
         future.add_done_callback(lambda _done: self._answered(session))
-        self._waiting.add(sink)
+        self._waiting[sink] = None
         try:
             self._dispatcher.serve(session)
             await self._peers.discover(session)
@@ -95,7 +96,7 @@ class Polls:
             raise
         finally:
             future.cancel()
-            self._waiting.discard(sink)
+            self._waiting.pop(sink, None)
             self._dispatcher.withdraw(session)
             self._remember(sink)
 

@@ -17,7 +17,7 @@ So a run that stayed in memory and one that is replayed from its first event can
 
 `machine.py` applies events, `run.py` is what workflow code can ask for, `journal.py` is the
 queue, `commands.py` holds one automaton per command kind, `relations.py` and `children.py` own
-what goes to other workflows, `signals.py` the mailbox, `loop.py` the event loop, `source.py` finds
-the author's line, `forbidden.py` finds calls that workflow code must not make, `replayer.py`
-replays a stored history.
+what goes to other workflows, `effects.py` what is made once, `signals.py` the mailbox, `loop.py`
+the event loop, `source.py` finds the author's line, `forbidden.py` finds calls that workflow code
+must not make, `replayer.py` replays a stored history.
 """

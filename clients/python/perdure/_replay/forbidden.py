@@ -73,7 +73,16 @@ def _scan(fn: FunctionType, code: CodeType, seen: set[CodeType]) -> Iterator[str
         return
     seen.add(code)
     target: Any = None
+    exempt = False
     for instruction in dis.get_instructions(code):
+        # What is given to workflow.side_effect may do all that.
+        exempt = not instruction.opname.startswith("CALL") and (
+            exempt or instruction.argval == "side_effect"
+        )
+        if exempt:
+            if isinstance(instruction.argval, CodeType):
+                seen.add(instruction.argval)
+            continue
         if instruction.opname == "LOAD_GLOBAL":
             target = fn.__globals__.get(instruction.argval)
         elif instruction.opname in {"LOAD_ATTR", "LOAD_METHOD"}:

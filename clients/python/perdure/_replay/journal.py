@@ -24,6 +24,7 @@ _NUMBERS: Final = (
     "signal_seq",
     "cancel_seq",
     "requested_seq",
+    "side_effect_seq",
     "seq",
 )
 _NAMES: Final = ("name", "workflow_type", "child_workflow_id", "signal_name", "workflow_id")

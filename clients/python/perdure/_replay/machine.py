@@ -53,6 +53,7 @@ COMMAND_EVENTS: Final = frozenset(
         "search_attributes_upserted",
         "child_workflow_started",
         "signal_workflow_initiated",
+        "side_effect_recorded",
         "cancel_workflow_initiated",
         "update_completed",
         "update_rejected",
@@ -157,6 +158,7 @@ class Machine:
         self._main: NumberedTask | None = None
         self._instance: Any = None
         self._last_seq = 0
+        self._held: list[HistoryEvent] = []
         self._fresh = True
         self._cancel_requested = False
 
@@ -177,13 +179,19 @@ class Machine:
         HistoryError for a history that cannot be applied, DeterminismError for code that no
         longer fits it.
         """
-        replayed_until = self._replayed_until(events, last=last)
+        self._held.extend(events)
+        if not last:
+            # The code may need what only a later event holds.
+            return []
+        events, self._held = self._held, []
+        replayed_until = self._replayed_until(events)
         run = self._run
+        run.effects.look_ahead(events)
         with run.loop.running():
             for event in events:
                 run.replaying = event.seq <= replayed_until
                 self._apply(event)
-        return run.journal.take_unsent() if last else []
+        return run.journal.take_unsent()
 
     def snapshot(self) -> Payload | None:
         """What the queries say after the events applied; None when that is known already."""
@@ -232,6 +240,10 @@ class Machine:
 
     def _record(self, event: HistoryEvent, kind: str) -> None:
         run = self._run
+        if kind == "side_effect_recorded" and run.effects.is_passed_over(
+            event.side_effect_recorded, run.journal.head
+        ):
+            return
         request = run.journal.record(event, kind, self._waits_at)
         run.record(request, kind, getattr(event, kind))
         if kind.startswith("child_workflow") and not run.loop.closed:
@@ -379,13 +391,11 @@ class Machine:
             return self._run.journal.recorded == 0
         return kind in ENGINE_CLOSINGS
 
-    def _replayed_until(self, events: Sequence[HistoryEvent], *, last: bool) -> int:
+    def _replayed_until(self, events: Sequence[HistoryEvent]) -> int:
         # Code ran on every event before a recorded command; what follows the last one may be new.
         # A run that was in memory gets new events only.
         if not self._fresh:
             return 0
-        if not last:
-            return self._last_seq + len(events)
         self._fresh = False
         for event in reversed(events):
             kind = event.WhichOneof("event") or ""

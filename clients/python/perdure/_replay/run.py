@@ -29,6 +29,7 @@ from perdure._replay.commands import (
 )
 from perdure._replay.conditions import Conditions
 from perdure._replay.desk import Desk
+from perdure._replay.effects import Effects
 from perdure._replay.journal import Journal
 from perdure._replay.loop import WorkflowLoop
 from perdure._replay.relations import Relations
@@ -68,6 +69,7 @@ class Run:
         self.loop = WorkflowLoop(self)
         self.relations = Relations(self)
         self.desk = Desk(self)
+        self.effects = Effects(self)
         self.started = WorkflowStarted()
         self.attributes = SearchAttributes()
         """What the run is found by, as its code left it."""

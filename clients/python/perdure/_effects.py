@@ -1,0 +1,53 @@
+"""Owns the words of workflow code for values that are made once, and for changes of the code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar, get_type_hints
+
+from perdure._replay.source import caller_line
+from perdure._runtime import current_run
+
+T = TypeVar("T")
+
+_OUTSIDE: Final = "this word belongs to workflow code; no workflow is running here"
+
+
+class EffectWords:
+    """Side effects, and what old runs do not see."""
+
+    @staticmethod
+    def side_effect(fn: Callable[[], T], *, name: str = "") -> T:
+        """Returns what `fn` returns, which is recorded: every replay gets the same value.
+
+        `fn` is plain, quick, and may do what workflow code must not, as reading a clock. It may be
+        called more than once before a value is recorded. What takes time or can fail belongs into
+        an activity. The value has the type that `fn` says it returns.
+        """
+        run = current_run(_OUTSIDE)
+        value = run.effects.make(fn, name, caller_line(2))
+        result: T = run.converter.decode(value, _return_type(fn))
+        return result
+
+    @staticmethod
+    def patched(patch: str) -> bool:
+        """Whether to run the new code of a change: true unless the history was made without it.
+
+        The run records that it has the change, and answers the same for all of its life.
+        """
+        return current_run(_OUTSIDE).effects.patched(patch, caller_line(2))
+
+    @staticmethod
+    def deprecate_patch(patch: str) -> None:
+        """Stands where `patched` was when no run without the change is left.
+
+        It can be removed when no run is left that was begun before it stood here.
+        """
+        current_run(_OUTSIDE).effects.patched(patch, caller_line(2), deprecated=True)
+
+
+def _return_type(fn: Callable[[], Any]) -> Any:
+    try:
+        return get_type_hints(fn).get("return", Any)
+    except (NameError, TypeError):
+        return Any
