@@ -17,12 +17,15 @@ from perdure_server.core.changeset import Changeset, RunChange, ScheduleChange, 
 from perdure_server.core.model import (
     ApiKey,
     Lane,
+    MessageKey,
     Namespace,
     RequestRecord,
     RunStatus,
     ScheduleRow,
+    Snapshot,
     TaskKind,
     TimerKind,
+    Update,
 )
 from perdure_server.core.state import RunState
 from perdure_server.store.contract import (
@@ -38,6 +41,8 @@ from perdure_server.store.contract import (
 from tests.store.test_workers import a_worker
 from tests.support.histories import (
     START_US,
+    a_child,
+    a_message,
     a_request,
     a_run,
     a_task,
@@ -73,6 +78,11 @@ EXPECTED = {
     "close Committed",
     "several Committed",
     "several StaleVersion",
+    "continue Committed",
+    "continue WorkflowAlreadyExists",
+    "take Committed",
+    "take StaleVersion",
+    "take MessageTaken",
     "claim",
     "extend",
     "delete runs",
@@ -89,6 +99,7 @@ EXPECTED = {
     "schedule WorkflowAlreadyExists",
     "delete schedules",
 }
+KINDS = ("start", "change", "close", "several", "schedule", "continue", "take")
 
 Operation = Callable[[Store], Awaitable[Any]]
 
@@ -103,12 +114,16 @@ class Stream:
         self.now_us = START_US
         self.run_ids: list[str] = []
         self.some_requests: list[tuple[str, str, str, str]] = []
+        self.some_runs: list[str] = []
+        self.messages: list[MessageKey] = []
+        """Those that were ever sent, also by changes that were refused."""
         self._requests: dict[tuple[str, str, str, str], None] = {}
 
     async def next(self) -> tuple[list[str], Operation]:
         """Returns an operation and the kinds of its answers, one each."""
         self.now_us += self._random.randint(0, 500)
         self.some_requests = self._random.sample([*self._requests], min(len(self._requests), 5))
+        self.some_runs = self._random.sample(self.run_ids, min(len(self.run_ids), 5))
         if self._happens(0.15):
             return ["claim"], self._claim()
         if self._happens(0.1):
@@ -177,7 +192,7 @@ class Stream:
         return lambda store: store.claim_tasks(claims, now_us)
 
     async def _changeset(self) -> tuple[str, Changeset]:
-        kind = self._random.choice(["start", "change", "change", "close", "several", "schedule"])
+        kind = self._random.choice([*KINDS, "change"])
         states = [await self._model.load_run(run_id) for run_id in self.run_ids]
         is_open = [state for state in states if state and state.run.closed_at_us is None]
         if kind == "schedule":
@@ -189,9 +204,14 @@ class Stream:
             chosen = self._random.sample(is_open, 2)
             return kind, Changeset([*map(self._change, chosen), self._start()])
         change = self._change(self._random.choice(is_open))
+        if kind == "take" and self.messages:
+            return kind, Changeset([change], taken=[*await self._some_messages()])
+        if kind == "continue":
+            close(change, RunStatus.CONTINUED_AS_NEW, self.now_us)
+            return kind, Changeset([change, self._follow_up(change)], self._request())
         if kind == "close":
-            change.closes = True
-            change.run = replace(change.run, status=RunStatus.FAILED, closed_at_us=self.now_us)
+            close(change, RunStatus.FAILED, self.now_us)
+        kind = "close" if kind == "close" else "change"
         return kind, Changeset([change], self._request())
 
     def _start(self) -> RunChange:
@@ -204,11 +224,34 @@ class Stream:
             generation=self._random.randint(1, 2),
             history_length=1,
         )
+        if self.run_ids and self._happens(0.4):
+            run = replace(run, parent_run_id=self._random.choice(self.run_ids), parent_seq=1)
         if self.run_ids and self._happens(0.05):
             run = replace(run, run_id=self._random.choice(self.run_ids))
         if run.run_id not in self.run_ids:
             self.run_ids.append(run.run_id)
         return starting(run, a_task(run, priority=self._random.randint(0, 2)))
+
+    def _follow_up(self, change: RunChange) -> RunChange:
+        """The run that goes on with the workflow of one that closes."""
+        left, start = change.run, self._start().run
+        run = replace(
+            left,
+            run_id=start.run_id,
+            generation=left.generation + 1,
+            previous_run_id=left.run_id,
+            status=RunStatus.PENDING,
+            version=1,
+            closed_at_us=None,
+        )
+        return starting(run, a_task(run))
+
+    async def _some_messages(self) -> set[MessageKey]:
+        """Up to two messages; mostly they stand."""
+        inbox = await self._model.read_inbox(after=None, before_us=self.now_us + 1, limit=9)
+        standing = [message.key for message in inbox]
+        known = standing if standing and self._happens(0.8) else self.messages
+        return set(self._random.sample(known, min(len(known), 2)))
 
     def _change(self, state: RunState) -> RunChange:
         run, random = state.run, self._random
@@ -232,6 +275,24 @@ class Stream:
             change.put_activities[seq] = an_activity(run, seq, attempt=random.randint(1, 9))
             timer = a_timer(run, seq, kind=random.choice([*TimerKind]), due_us=random.randint(1, 9))
             change.put_timers[timer.kind, seq] = timer
+        self._change_relations(change)
+
+    def _change_relations(self, change: RunChange) -> None:
+        """What reaches beyond the run, and what stands when it has closed."""
+        run, random = change.run, self._random
+        seq = random.randint(1, 3)
+        if self._happens(0.3):
+            change.put_children[seq] = a_child(run, seq, closed=self._happens(0.5))
+        if self._happens(0.3):
+            outcome = random.choice([b"", b"done"])
+            change.put_updates[seq] = Update(run.run_id, seq, "add", f"u-{seq}", outcome)
+        if self._happens(0.3):
+            state = random.randbytes(3)
+            change.snapshot = Snapshot(run.run_id, state, run.history_length, self.now_us)
+        for _ in range(random.randint(0, 2)):
+            message = a_message(run, len(self.messages) + 1, created_at_us=self.now_us)
+            change.messages.append(message)
+            self.messages.append(message.key)
 
     def _schedule(self) -> ScheduleChange:
         random = self._random
@@ -253,12 +314,29 @@ class Stream:
         return self._random.random() < probability
 
 
+def close(change: RunChange, status: RunStatus, now_us: int) -> None:
+    """Makes a change the last one of its run."""
+    change.closes = True
+    change.run = replace(change.run, status=status, closed_at_us=now_us)
+
+
 async def contents(store: Store, stream: Stream) -> dict[str, Any]:
     """Everything that a store tells about the runs of a stream."""
     found: dict[str, Any] = {each: await store.load_run(each) for each in stream.run_ids}
     for namespace in NAMESPACES:
         where = ListFilter(namespace)
         found[f"list {namespace}"] = await store.list_runs(where, after=None, limit=10_000)
+    for each in stream.some_runs:
+        found[f"children {each}"] = await store.list_children(each, after="", limit=9)
+        found[f"snapshot {each}"] = await store.find_snapshot(each)
+        found[f"updates {each}"] = [await store.find_update(each, seq) for seq in (1, 2, 3)]
+    before_us = stream.now_us + 1
+    inbox = found["inbox"] = await store.read_inbox(after=None, before_us=before_us, limit=10_000)
+    if inbox:
+        middle = inbox[len(inbox) // 2]
+        before_us = middle.created_at_us
+        found["rest"] = await store.read_inbox(after=middle.key, before_us=before_us, limit=3)
+    found["stands"] = [await store.message_stands(key) for key in stream.messages[-3:]]
     found["timers"] = await store.due_timers(after=None, limit=10_000)
     found["leased"] = sorted(map(repr, await store.leased_tasks()))
     found["depths"] = sorted(map(repr, await store.lane_depths()))

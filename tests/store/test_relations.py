@@ -126,6 +126,15 @@ async def test_a_message_stands_until_it_is_taken_once(store: Store) -> None:
     assert state.run.version == sender.run.version
 
 
+async def test_a_message_may_be_taken_in_the_call_that_sends_it(store: Store) -> None:
+    sender = starting(a_run())
+    sender.messages = [a_message(sender.run)]
+    taking = Changeset(taken=[sender.messages[0].key])
+    outcomes = await store.commit([alone(sender), taking])
+    assert all(isinstance(outcome, Committed) for outcome in outcomes)
+    assert await store.read_inbox(after=None, before_us=START_US + 1, limit=9) == []
+
+
 async def test_a_message_is_taken_without_a_change_of_any_run(store: Store) -> None:
     sender = starting(a_run())
     sender.messages = [a_message(sender.run)]

@@ -242,6 +242,7 @@ def _keys(changeset: Changeset) -> list[Hashable]:
     for change in changeset.changes:
         run = change.run
         keys.append(run.run_id)
+        keys.extend(message.key for message in change.messages)
         if not change.expected_version:
             keys.append((run.namespace, run.workflow_id, run.generation))
     return keys
