@@ -53,3 +53,23 @@ def test_queues_and_workers(cli, name):
 
 def test_the_shell_can_complete_commands(cli):
     assert "_PERDURE_COMPLETE" in cli("--show-completion", "bash")
+
+
+CODE = """
+from perdure import workflow
+
+@workflow
+async def checkout():
+    {body}
+"""
+
+
+def test_an_exported_history_is_replayed_with_code(cli, name, tmp_path):
+    cli("workflow", "start", "checkout", "--id", name)
+    history, good, bad = (tmp_path / each for each in ("h.json", "good.py", "bad.py"))
+    cli("workflow", "export", name, "--to", str(history))
+    assert json.loads(cli("workflow", "export", name)) == json.loads(history.read_text())
+    good.write_text(CODE.format(body="await workflow.sleep(60)"))
+    bad.write_text(CODE.format(body="pass").replace("checkout", "other"))
+    assert cli("workflow", "replay", str(history), str(good)) == "h.json fits\n"
+    cli("workflow", "replay", str(history), str(bad), code=1)

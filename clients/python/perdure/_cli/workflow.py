@@ -22,6 +22,7 @@ from perdure._cli.events import (
     follow_run,
     history_events,
 )
+from perdure._cli.export import export, replay
 from perdure._cli.joint import signal_with_start, update_with_start
 from perdure._cli.options import (
     DEFAULT_ADDRESS,
@@ -60,6 +61,8 @@ app = typer.Typer(no_args_is_help=True, help="Start workflows, talk to them, loo
 
 app.command()(count)
 app.command()(why)
+app.command()(export)
+app.command()(replay)
 app.command()(state)
 app.command()(update)
 app.command()(signal_with_start)
