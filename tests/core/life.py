@@ -38,13 +38,17 @@ from perdure.v1.search_attributes_pb2 import SearchAttributes
 from perdure.v1.workflow_service_pb2 import (
     CancelWorkflowRequest,
     ContinueAsNewRequest,
+    PauseActivityRequest,
     PauseWorkflowRequest,
+    ResetActivityRequest,
     ScheduleActivityRequest,
     SignalWorkflowRequest,
     StartWorkflowRequest,
+    UnpauseActivityRequest,
     UnpauseWorkflowRequest,
+    UpdateActivityOptionsRequest,
 )
-from perdure_server.core import decide
+from perdure_server.core import decide, operations
 from perdure_server.core.draft import Draft, NextRun
 from perdure_server.core.frames import parse_frame
 from perdure_server.core.limits import SECOND_US
@@ -409,6 +413,21 @@ def child_of(parent: Life, *, number: int = 0, **columns: Any) -> Life:
     for name, value in columns.items():
         setattr(child.state.run, name, value)
     return child
+
+
+OPERATIONS = {
+    "pause": (operations.pause, PauseActivityRequest),
+    "unpause": (operations.unpause, UnpauseActivityRequest),
+    "reset": (operations.reset, ResetActivityRequest),
+    "update_options": (operations.update_options, UpdateActivityOptionsRequest),
+}
+
+
+def operate(life: Life, name: str, seq: int = 1, **fields: Any) -> Any:
+    """Does what an operator does to an activity."""
+    operation, kind = OPERATIONS[name]
+    request: Any = kind(activity_seq=seq, **fields)
+    return life.decide(lambda draft: operation(draft, request, life.now_us))
 
 
 def begun_again(life: Life, event_seq: int, **wanted: Any) -> Life:

@@ -119,6 +119,18 @@ CASES: list[tuple[Callable[[Any], None], type[Message], dict[str, Any], dict[str
         {**NAMES, "request_id": LONG, "identity": LONG, "reason": "x" * 5_000},
     ),
     (
+        checks.check_operation,
+        workflow_service_pb2.ResetActivityRequest,
+        {"workflow_id": "o", "activity_seq": 1},
+        {**NAMES, "request_id": LONG, "identity": LONG, "reason": "x" * 5_000, "activity_seq": 0},
+    ),
+    (
+        checks.check_update_options,
+        workflow_service_pb2.UpdateActivityOptionsRequest,
+        {"workflow_id": "o", "activity_seq": 1},
+        {"workflow_id": "", "activity_seq": 0, "priority": 9},
+    ),
+    (
         checks.check_reset,
         workflow_service_pb2.ResetWorkflowRequest,
         {"workflow_id": "o", "event_seq": 1},

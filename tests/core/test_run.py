@@ -16,6 +16,14 @@ OPEN = (RunStatus.PENDING, RunStatus.RUNNING, RunStatus.PAUSED)
 CLOSED = [status for status in RunStatus if status not in OPEN]
 
 
+OPERATIONS = {
+    "activity_options_updated",
+    "activity_paused",
+    "activity_unpaused",
+    "activity_reset",
+}
+
+
 def standing(status: RunStatus | None) -> Run:
     """A run of this status with two events; None for one without a history."""
     if status is None:
@@ -46,7 +54,7 @@ def test_each_row_leads_where_it_says(row: tuple[RunStatus | None, str], after: 
         assert run.seen_seq == 1
     else:
         assert (run.history_length, run.history_bytes) == (length + 1, size + 30)
-        unheard = COMMAND_KINDS | {"workflow_paused", "workflow_unpaused"}
+        unheard = COMMAND_KINDS | {"workflow_paused", "workflow_unpaused", *OPERATIONS}
         expected = stimulus if kind in unheard else length + 1
         assert run.stimulus_seq == expected
 

@@ -18,6 +18,7 @@ from perdure_server.core.signal import WAIT_TRANSITIONS, WaitPhase
 from perdure_server.core.timer import TIMER_TRANSITIONS
 from perdure_server.core.update import UPDATE_TRANSITIONS
 from tests.core.life import (
+    OPERATIONS,
     Life,
     attempts,
     await_signal,
@@ -29,6 +30,7 @@ from tests.core.life import (
     complete,
     complete_update,
     fail,
+    operate,
     options,
     reject_update,
     schedule,
@@ -293,6 +295,24 @@ def reset(*, paused: bool) -> Life:
     return begun_again(life, life.run.history_length)
 
 
+def operated() -> Life:
+    """Operators change an activity from outside before the code has run, then in a paused run."""
+    life = Life()
+    life.schedule_outside(1)
+    for name in OPERATIONS:
+        operate(life, name, -1)
+    life.work(schedule(1))
+    life.lease(TaskKind.ACTIVITY, 1)
+    for name in OPERATIONS:
+        operate(life, name)
+    life.signal()
+    life.work(cancel_activity(1))
+    life.pause()
+    for name in OPERATIONS:
+        operate(life, name)
+    return life
+
+
 SCENARIOS: list[Callable[[], Life]] = [
     ends_of_a_pending_activity,
     ends_of_a_cancelling_activity,
@@ -317,6 +337,7 @@ SCENARIOS: list[Callable[[], Life]] = [
     lambda: continued(seen=False),
     lambda: continued(seen=True),
     updates,
+    operated,
     lambda: begun_again(Life(), 1),
     lambda: reset(paused=False),
     lambda: reset(paused=True),

@@ -291,6 +291,12 @@ class TestTalking:
     def test_continue_as_new(self, cli, started):
         assert "goes on as run" in cli("workflow", "continue-as-new", started, "--input", "2").out
 
+    def test_activities_of_a_workflow(self, cli, started):
+        for command in ("pause", "unpause", "reset", "update"):
+            ended = cli("workflow", f"{command}-activity", started, "1")
+            assert ended.code == 1
+            assert "ACTIVITY_NOT_FOUND" in ended.err
+
     def test_reset_and_retry(self, cli, started):
         ended = cli("workflow", "reset", started, "1", "--reason", "bug", "--identity", "ann")
         assert "goes on as run" in ended.out

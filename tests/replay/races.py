@@ -265,6 +265,17 @@ def update_as_it_closes() -> Rig:
     return rig
 
 
+def activity_operated() -> Rig:
+    """Operators hold it back, change it and let it go on; the code hears of none of it."""
+    rig = played(workflows.one_activity, "o-1")
+    rig.add(activity_paused={"activity_seq": 1, "reason": "look"})
+    rig.add(activity_options_updated={"activity_seq": 1, "priority": 1})
+    rig.add(activity_reset={"activity_seq": 1})
+    rig.add(activity_unpaused={"activity_seq": 1})
+    rig.after(1).complete(1, "charged o-1").run()
+    return rig
+
+
 RACES: dict[str, Callable[[], Rig]] = {
     race.__name__: race
     for race in (
@@ -301,5 +312,6 @@ RACES: dict[str, Callable[[], Rig]] = {
         failed_activity_retried,
         cart_paid,
         update_as_it_closes,
+        activity_operated,
     )
 }

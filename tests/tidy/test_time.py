@@ -35,6 +35,7 @@ EDGES: dict[str, str] = {
     "clients/python/perdure/_cli/joint.py": "makes request ids",
     "clients/python/perdure/_connection.py": "spreads reconnects of many clients",
     "clients/python/perdure/_handles.py": "makes request ids",
+    "clients/python/perdure/_operations.py": "makes request ids",
     "clients/python/perdure/_schedules.py": "makes request ids",
     "clients/python/perdure/_stream.py": "spreads reconnects of many clients",
     "clients/python/perdure/_starting.py": "makes workflow ids and request ids",

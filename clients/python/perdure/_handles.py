@@ -15,6 +15,7 @@ from uuid import uuid4
 from perdure._asking_calls import AskingCalls
 from perdure._connection import LONG_POLL_S, Connection
 from perdure._failures import workflow_error
+from perdure._operations import PendingActivity
 from perdure._replay.continuation import NOTHING
 from perdure._search import from_search_attributes
 from perdure._signal import Signal
@@ -309,6 +310,10 @@ class WorkflowHandle(AskingCalls, Generic[R]):
             "WorkflowService/RetryFailedActivity", request, pb.RetryFailedActivityResponse
         )
         return self._of_run(response.run_id)
+
+    def activity(self, seq: int) -> PendingActivity:
+        """Returns the pending activity of a number, to pause, reset or change it."""
+        return PendingActivity(self._connection, self.workflow_id, self.run_id, seq)
 
     async def describe(self) -> WorkflowDescription:
         """Reads the run as it stands. Raises WorkflowNotFoundError."""

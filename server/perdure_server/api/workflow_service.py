@@ -144,6 +144,26 @@ class WorkflowService:
         checks.check_get_activity(request)
         return await self._workflows.get_activity(request)
 
+    async def PauseActivity(self, request: pb.PauseActivityRequest) -> Answer:
+        """Keeps further attempts of an activity from workers."""
+        checks.check_operation(request)
+        return await self._workflows.activities.pause(request)
+
+    async def UnpauseActivity(self, request: pb.UnpauseActivityRequest) -> Answer:
+        """Lets a paused activity go on."""
+        checks.check_operation(request)
+        return await self._workflows.activities.unpause(request)
+
+    async def ResetActivity(self, request: pb.ResetActivityRequest) -> Answer:
+        """Counts the attempts of an activity anew."""
+        checks.check_operation(request)
+        return await self._workflows.activities.reset(request)
+
+    async def UpdateActivityOptions(self, request: pb.UpdateActivityOptionsRequest) -> Answer:
+        """Changes options of an activity."""
+        checks.check_update_options(request)
+        return await self._workflows.activities.update_options(request)
+
     def Session(self, requests: AsyncIterator[pb.SessionRequest]) -> Answers:
         """Carries many calls of one client; the engine checks each as the methods above do."""
         return self._workflows.session(requests, to_status)

@@ -18,8 +18,12 @@ from perdure.v1.history_pb2 import (
     ActivityCancelRequested,
     ActivityCompleted,
     ActivityFailed,
+    ActivityOptionsUpdated,
+    ActivityPaused,
+    ActivityReset,
     ActivityScheduled,
     ActivityTimedOut,
+    ActivityUnpaused,
 )
 from perdure_server.core import fields
 from perdure_server.core.batch import is_new, require_known
@@ -60,6 +64,16 @@ ACTIVITY_TRANSITIONS: Final[dict[tuple[ActivityPhase | None, str], ActivityPhase
     (ActivityPhase.CANCELLING, "activity_failed"): ActivityPhase.CLOSED,
     (ActivityPhase.CANCELLING, "activity_timed_out"): ActivityPhase.CLOSED,
     (ActivityPhase.CANCELLING, "activity_cancelled"): ActivityPhase.CLOSED,
+    **{
+        (phase, kind): phase
+        for phase in (ActivityPhase.PENDING, ActivityPhase.CANCELLING)
+        for kind in (
+            "activity_options_updated",
+            "activity_paused",
+            "activity_unpaused",
+            "activity_reset",
+        )
+    },
     # Moot: the activity ended before the code could know.
     (ActivityPhase.CLOSED, "activity_cancel_requested"): ActivityPhase.CLOSED,
 }
@@ -75,6 +89,10 @@ FAILURE_ENDINGS: Final = frozenset({"activity_failed", "activity_cancelled"})
 _DEFAULTS: Final = resolve_options(ActivityOptions())
 _ActivityEvent = (
     ActivityScheduled
+    | ActivityOptionsUpdated
+    | ActivityPaused
+    | ActivityReset
+    | ActivityUnpaused
     | ActivityCompleted
     | ActivityFailed
     | ActivityTimedOut
@@ -122,14 +140,18 @@ def begin(
     )
     if request.HasField("input"):
         scheduled.input.CopyFrom(request.input)
-    _record(draft, seq, now_us, activity_scheduled=scheduled)
+    record(draft, seq, now_us, activity_scheduled=scheduled)
     _put_rows(draft, scheduled, now_us)
 
 
-def begin_again(draft: Draft, scheduled: ActivityScheduled, *, lease: int, now_us: int) -> None:
+def begin_again(
+    draft: Draft, scheduled: ActivityScheduled, *, lease: int, paused: bool, now_us: int
+) -> None:
     """Writes the rows of an activity whose event is there already; `lease` was given out before."""
+    seq = scheduled.activity_seq
     _put_rows(draft, scheduled, now_us)
-    draft.put_task(replace(_task(draft, scheduled.activity_seq), lease=lease))
+    draft.put_activity(replace(row_of(draft, seq), paused=paused))
+    draft.put_task(replace(task_of(draft, seq), lease=lease))
 
 
 def end_unheld(draft: Draft, seq: int, now_us: int) -> None:
@@ -137,7 +159,7 @@ def end_unheld(draft: Draft, seq: int, now_us: int) -> None:
     failure = Failure(
         message="cancelled before a worker had it", kind=FailureKind.FAILURE_KIND_CANCELLED
     )
-    activity = replace(_row(draft, seq), cancel_requested=True)
+    activity = replace(row_of(draft, seq), cancel_requested=True)
     draft.put_activity(activity)
     _end_cancelled(draft, activity, failure, lease=0, now_us=now_us)
 
@@ -155,11 +177,11 @@ def request_cancel(draft: Draft, seq: int, now_us: int) -> None:
     """Asks an activity to end: the holder is told; one that nobody holds ends at once."""
     phase = activity_phase(draft, seq)
     event = ActivityCancelRequested(activity_seq=seq)
-    _record(draft, seq, now_us, activity_cancel_requested=event)
+    record(draft, seq, now_us, activity_cancel_requested=event)
     if phase is ActivityPhase.CLOSED:
         return
-    task = _task(draft, seq)
-    draft.put_activity(replace(_row(draft, seq), cancel_requested=True))
+    task = task_of(draft, seq)
+    draft.put_activity(replace(row_of(draft, seq), cancel_requested=True))
     draft.notify(task, "CANCEL_REQUESTED")
     if task.is_free:
         draft.fence(TaskKind.ACTIVITY, seq, task.lease)
@@ -168,7 +190,7 @@ def request_cancel(draft: Draft, seq: int, now_us: int) -> None:
 
 def complete(draft: Draft, task: Task, result: Payload, now_us: int) -> None:
     """Records the result of an attempt."""
-    activity = _row(draft, task.seq)
+    activity = row_of(draft, task.seq)
     event = ActivityCompleted(
         activity_seq=activity.seq,
         name=activity.name,
@@ -176,7 +198,7 @@ def complete(draft: Draft, task: Task, result: Payload, now_us: int) -> None:
         attempt=activity.attempt,
         lease=task.lease,
     )
-    _record(draft, activity.seq, now_us, activity_completed=event)
+    record(draft, activity.seq, now_us, activity_completed=event)
 
 
 def fail(draft: Draft, task: Task, failure: Failure, *, lease: int, now_us: int) -> None:
@@ -184,7 +206,7 @@ def fail(draft: Draft, task: Task, failure: Failure, *, lease: int, now_us: int)
 
     `lease` is that of the accepted report, 0 when the engine itself ended the attempt.
     """
-    activity = _row(draft, task.seq)
+    activity = row_of(draft, task.seq)
     delay_us = _next_delay_us(activity, failure, now_us)
     was_cancelled = failure.kind == FailureKind.FAILURE_KIND_CANCELLED
     if activity.cancel_requested and (was_cancelled or delay_us is not None):
@@ -201,12 +223,12 @@ def fail(draft: Draft, task: Task, failure: Failure, *, lease: int, now_us: int)
             attempt=activity.attempt,
             lease=lease,
         )
-        _record(draft, activity.seq, now_us, activity_failed=event)
+        record(draft, activity.seq, now_us, activity_failed=event)
 
 
 def hand_back(draft: Draft, task: Task, now_us: int) -> None:
     """Puts a task back that no worker ever had; it does not count as an attempt."""
-    _make_ready(draft, task, now_us)
+    make_ready(draft, task, now_us)
 
 
 def lose(draft: Draft, task: Task, now_us: int) -> None:
@@ -231,27 +253,27 @@ def expire(draft: Draft, task: Task, now_us: int) -> None:
 def time_out_queue(draft: Draft, seq: int, now_us: int) -> None:
     """Ends an activity that waited too long for a worker, unless a worker has it."""
     draft.drop_timer(TimerKind.ACTIVITY_QUEUE, seq)
-    task = _task(draft, seq)
+    task = task_of(draft, seq)
     if task.is_free:
         draft.fence(TaskKind.ACTIVITY, seq, task.lease)
         failure = _timeout(
             TimeoutType.TIMEOUT_TYPE_SCHEDULE_TO_START, "no worker took the activity in time"
         )
-        _end_timed_out(draft, _row(draft, seq), failure, now_us)
+        _end_timed_out(draft, row_of(draft, seq), failure, now_us)
 
 
 def time_out_total(draft: Draft, seq: int, now_us: int) -> None:
     """Ends an activity whose attempts together took too long."""
-    draft.notify(_task(draft, seq), "LEASE_LOST")
+    draft.notify(task_of(draft, seq), "LEASE_LOST")
     failure = _timeout(
         TimeoutType.TIMEOUT_TYPE_SCHEDULE_TO_CLOSE, "the activity took too long in all"
     )
-    _end_timed_out(draft, _row(draft, seq), failure, now_us)
+    _end_timed_out(draft, row_of(draft, seq), failure, now_us)
 
 
 def heartbeat(draft: Draft, task: Task, details: Payload | None, now_us: int) -> bool:
     """Notes that an attempt is alive, extends its lease, and tells whether it should stop."""
-    activity = _row(draft, task.seq)
+    activity = row_of(draft, task.seq)
     encoded = activity.heartbeat_details if details is None else details.SerializeToString()
     draft.put_activity(replace(activity, heartbeat_details=encoded, heartbeat_at_us=now_us))
     until_us = min(now_us + (task.lease_limit_us or 0), _attempt_end_us(task))
@@ -286,7 +308,7 @@ def was_accepted(rows: Iterable[EventRow], token: TaskToken, endings: frozenset[
     return False
 
 
-def _record(draft: Draft, seq: int, now_us: int, **event: _ActivityEvent) -> None:
+def record(draft: Draft, seq: int, now_us: int, **event: _ActivityEvent) -> None:
     """Appends an event as the table allows, and removes the rows of an activity that closes."""
     before = activity_phase(draft, seq)
     after = ACTIVITY_TRANSITIONS[before, next(iter(event))]
@@ -301,24 +323,31 @@ def _record(draft: Draft, seq: int, now_us: int, **event: _ActivityEvent) -> Non
             draft.drop_timer(kind, seq)
 
 
-def _row(draft: Draft, seq: int) -> Activity:
+def row_of(draft: Draft, seq: int) -> Activity:
+    """Returns the row of a pending activity."""
     activity = draft.activity(seq)
     assert activity is not None, "a pending activity has both rows, a closed one neither"
     return activity
 
 
-def _task(draft: Draft, seq: int) -> Task:
+def task_of(draft: Draft, seq: int) -> Task:
+    """Returns the task of a pending activity."""
     task = draft.task(TaskKind.ACTIVITY, seq)
     assert task is not None, "a pending activity has both rows, a closed one neither"
     return task
 
 
+def attempt_limits(options: ActivityOptions) -> tuple[int, int]:
+    """Returns how long an attempt may take, and how long its lease lasts."""
+    start_us = from_duration(options.start_to_close_timeout)
+    heartbeat_us = from_duration(options.heartbeat_timeout)
+    return start_us, min(start_us, heartbeat_us) if heartbeat_us else start_us
+
+
 def _put_rows(draft: Draft, scheduled: ActivityScheduled, now_us: int) -> None:
     """Writes the rows of an activity that was just scheduled."""
     run, seq, options = draft.run, scheduled.activity_seq, scheduled.options
-    start_limit_us = lease_limit_us = from_duration(options.start_to_close_timeout)
-    if heartbeat_us := from_duration(options.heartbeat_timeout):
-        lease_limit_us = min(start_limit_us, heartbeat_us)
+    start_limit_us, lease_limit_us = attempt_limits(options)
     draft.put_activity(
         Activity(
             run_id=run.run_id,
@@ -350,7 +379,7 @@ def _put_rows(draft: Draft, scheduled: ActivityScheduled, now_us: int) -> None:
 
 
 def _try_again(draft: Draft, task: Task, failure: Failure, *, lease: int, ready_at_us: int) -> None:
-    activity = _row(draft, task.seq)
+    activity = row_of(draft, task.seq)
     draft.put_activity(
         replace(
             activity,
@@ -360,17 +389,21 @@ def _try_again(draft: Draft, task: Task, failure: Failure, *, lease: int, ready_
             lease=task.lease,
         )
     )
-    _make_ready(draft, replace(task, attempt=task.attempt + 1), ready_at_us)
+    make_ready(draft, replace(task, attempt=activity.attempt + 1), ready_at_us)
 
 
-def _make_ready(draft: Draft, task: Task, ready_at_us: int) -> None:
+def make_ready(draft: Draft, task: Task, ready_at_us: int) -> None:
     """Puts a task back for any worker; its schedule-to-start timeout counts from `ready_at_us`."""
+    options = ActivityScheduled.FromString(row_of(draft, task.seq).scheduled).options
+    limits = attempt_limits(options)
+    task = replace(task, start_limit_us=limits[0], lease_limit_us=limits[1])
     draft.put_task(released(task, ready_at_us))
-    options = ActivityScheduled.FromString(_row(draft, task.seq).scheduled).options
     _put_queue_timer(draft, task.seq, options, ready_at_us)
 
 
 def _put_queue_timer(draft: Draft, seq: int, options: ActivityOptions, ready_at_us: int) -> None:
+    if draft.timer(TimerKind.ACTIVITY_QUEUE, seq) is not None:
+        draft.drop_timer(TimerKind.ACTIVITY_QUEUE, seq)
     if queue_us := from_duration(options.schedule_to_start_timeout):
         timer = Timer(draft.run.run_id, TimerKind.ACTIVITY_QUEUE, seq, ready_at_us + queue_us)
         draft.put_timer(timer)
@@ -401,7 +434,7 @@ def _end_cancelled(
         attempt=activity.attempt,
         lease=lease,
     )
-    _record(draft, activity.seq, now_us, activity_cancelled=event)
+    record(draft, activity.seq, now_us, activity_cancelled=event)
 
 
 def _end_timed_out(draft: Draft, activity: Activity, failure: Failure, now_us: int) -> None:
@@ -414,7 +447,7 @@ def _end_timed_out(draft: Draft, activity: Activity, failure: Failure, now_us: i
         failure=failure,
         attempt=activity.attempt,
     )
-    _record(draft, activity.seq, now_us, activity_timed_out=event)
+    record(draft, activity.seq, now_us, activity_timed_out=event)
 
 
 def _timeout(timeout: TimeoutType, message: str) -> Failure:

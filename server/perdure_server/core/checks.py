@@ -37,12 +37,14 @@ from perdure.v1.workflow_service_pb2 import (
     StartWorkflowRequest,
     TerminateWorkflowRequest,
     UnpauseWorkflowRequest,
+    UpdateActivityOptionsRequest,
     UpdateWithStartRequest,
 )
 from perdure_server.core.attributes import check_attributes
 from perdure_server.core.errors import InvalidRequest, LimitExceeded
 from perdure_server.core.fields import (
     check_activity,
+    check_activity_options,
     check_count,
     check_duration,
     check_headers,
@@ -70,6 +72,15 @@ class _NamesWorkflow(Protocol):
     namespace: str
     workflow_id: str
     run_id: str
+
+
+class _NamesActivity(_NamesWorkflow, Protocol):
+    """A request of an operator about one activity."""
+
+    activity_seq: int
+    reason: str
+    request_id: str
+    identity: str
 
 
 def check_start(request: StartWorkflowRequest) -> None:
@@ -231,6 +242,23 @@ def check_retry(request: RetryFailedActivityRequest) -> None:
     if not request.reason:
         raise InvalidRequest("is required", "reason")
     check_reason("reason", request.reason)
+
+
+def check_operation(request: _NamesActivity) -> None:
+    """Checks PauseActivity, UnpauseActivity and ResetActivity."""
+    _check_names(request)
+    check_id("request_id", request.request_id)
+    check_id("identity", request.identity)
+    check_reason("reason", request.reason)
+    if not request.activity_seq:
+        raise InvalidRequest("is required", "activity_seq")
+
+
+def check_update_options(request: UpdateActivityOptionsRequest) -> None:
+    """Checks UpdateActivityOptions."""
+    check_operation(request)
+    check_priority("priority", request.priority)
+    check_activity_options("options", request.options)
 
 
 def check_cancel(request: CancelWorkflowRequest) -> None:

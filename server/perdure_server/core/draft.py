@@ -236,8 +236,8 @@ class Draft:
         self.rows.activities.own[seq] = None
 
     def put_task(self, task: Task) -> None:
-        """Writes a task; a paused run keeps it from workers, unless one has it."""
-        if self.run.status is RunStatus.PAUSED and task.session_id is None:
+        """Writes a task; a paused run or activity keeps it from workers, unless one has it."""
+        if task.session_id is None and self._holds_back(task):
             task = task.held_back()
         self.rows.tasks.own[task.kind, task.seq] = task
 
@@ -368,6 +368,13 @@ class Draft:
         if self.run.status.is_closed:
             self._drop_everything()
         return seq
+
+    def _holds_back(self, task: Task) -> bool:
+        """Whether a task is kept from workers: its run is paused, or its activity."""
+        if self.run.status is RunStatus.PAUSED:
+            return True
+        row = self.activity(task.seq) if task.kind is TaskKind.ACTIVITY else None
+        return row is not None and row.paused
 
     def _needs_task(self) -> bool:
         """Whether the code has something to learn, may be run, and has no task yet."""

@@ -37,6 +37,8 @@ class Pending:
     activities: dict[int, ActivityScheduled] = field(default_factory=dict)
     cancelling: set[int] = field(default_factory=set)
     """Those of the activities that were asked to end."""
+    held: set[int] = field(default_factory=set)
+    """Those of the activities that are paused."""
     timers: dict[tuple[TimerKind, int], Timer] = field(default_factory=dict)
     children: dict[int, Child] = field(default_factory=dict)
     """All of them, also those that have ended."""
@@ -89,6 +91,20 @@ def _activity_scheduled(pending: Pending, event: ActivityScheduled) -> None:
 
 def _activity_cancelling(pending: Pending, event: Any) -> None:
     pending.cancelling.add(event.activity_seq)
+
+
+def _activity_changed(pending: Pending, event: Any) -> None:
+    scheduled = pending.activities[event.activity_seq]
+    scheduled.options.CopyFrom(event.options)
+    scheduled.priority = event.priority
+
+
+def _activity_paused(pending: Pending, event: Any) -> None:
+    pending.held.add(event.activity_seq)
+
+
+def _activity_unpaused(pending: Pending, event: Any) -> None:
+    pending.held.discard(event.activity_seq)
 
 
 def _activity_ended(pending: Pending, event: Any) -> None:
@@ -197,6 +213,9 @@ _READERS: Final[dict[str, Callable[[Pending, Any], None]]] = {
     "workflow_started": _started,
     "activity_scheduled": _activity_scheduled,
     "activity_cancel_requested": _activity_cancelling,
+    "activity_options_updated": _activity_changed,
+    "activity_paused": _activity_paused,
+    "activity_unpaused": _activity_unpaused,
     "activity_completed": _activity_ended,
     "activity_failed": _activity_ended,
     "activity_timed_out": _activity_ended,

@@ -230,7 +230,8 @@ def _put_rows(draft: Draft, pending: Pending, leases: dict[int, int], now_us: in
         draft.put_timer(timer)
     put_timeouts(draft, draft.started())
     for seq, scheduled in pending.activities.items():
-        activity.begin_again(draft, scheduled, lease=leases.get(seq, 0), now_us=now_us)
+        lease, paused = leases.get(seq, 0), seq in pending.held
+        activity.begin_again(draft, scheduled, lease=lease, paused=paused, now_us=now_us)
         if seq in pending.cancelling:
             activity.end_unheld(draft, seq, now_us)
 

@@ -55,7 +55,13 @@ _RESOLUTIONS: Final = (
     "cancel_workflow_delivered",
     "cancel_workflow_failed",
 )
-_UNHEARD: Final = frozenset({"workflow_paused", "workflow_unpaused"})
+_OPERATIONS: Final = (
+    "activity_options_updated",
+    "activity_paused",
+    "activity_unpaused",
+    "activity_reset",
+)
+_UNHEARD: Final = frozenset({"workflow_paused", "workflow_unpaused", *_OPERATIONS})
 """Events that the code is not run to learn of, although it did not cause them."""
 _CLOSINGS: Final = {
     "workflow_failed": RunStatus.FAILED,
@@ -87,8 +93,9 @@ RUN_TRANSITIONS: Final[dict[tuple[RunStatus | None, str], RunStatus]] = {
     (RunStatus.PAUSED, "workflow_completed"): RunStatus.COMPLETED,
     **{(RunStatus.PAUSED, kind): status for kind, status in _CLOSINGS.items()},
     **{
-        (status, "workflow_reset"): status
+        (status, kind): status
         for status in (RunStatus.PENDING, RunStatus.RUNNING, RunStatus.PAUSED)
+        for kind in ("workflow_reset", *_OPERATIONS)
     },
     # Or PENDING, when the code has never run.
     (RunStatus.PAUSED, "workflow_unpaused"): RunStatus.RUNNING,

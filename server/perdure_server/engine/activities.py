@@ -1,14 +1,17 @@
-"""Owns the use cases of single activities: scheduling one from outside, and reading one."""
+"""Owns the use cases of single activities: scheduling from outside, reading, what operators do."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
 
 from perdure.v1 import workflow_service_pb2 as pb
 from perdure.v1.activity_pb2 import Activity as ActivityInfo
-from perdure_server.core import decide
+from perdure_server.core import decide, operations
 from perdure_server.core.draft import Draft
 from perdure_server.core.errors import (
     ActivityNotFound,
@@ -16,9 +19,11 @@ from perdure_server.core.errors import (
     WorkflowClosed,
 )
 from perdure_server.core.frames import parse_frame
+from perdure_server.core.model import Activity as Row
 from perdure_server.core.model import Run, Task, TaskKind
 from perdure_server.core.state import RunState
 from perdure_server.core.token import TaskToken
+from perdure_server.engine.asks import Asks
 from perdure_server.engine.histories import history_pages
 from perdure_server.engine.ports import Clock
 from perdure_server.engine.records import (
@@ -43,13 +48,18 @@ _RPC = "ScheduleActivity"
 _NUMBER = "ScheduleActivity.seq"
 """Under this name a number is recorded as taken, in the commit that takes it."""
 
+R = TypeVar("R")
+A = TypeVar("A", bound=Message)
 _Seen = tuple[Run, ActivityInfo | None]
 
 
 class Activities:
-    """Schedules activities from outside, and shows activities of both kinds."""
+    """Schedules activities from outside, shows activities of both kinds, and changes them."""
 
-    def __init__(self, store: Store, runs: Runs, *, roster: Roster, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, runs: Runs, *, asks: Asks, roster: Roster, clock: Clock
+    ) -> None:
+        self._asks = asks
         self._store = store
         self._runs = runs
         self._roster = roster
@@ -86,6 +96,41 @@ class Activities:
             if info is not None:
                 return pb.GetActivityResponse(activity=info)
         raise ActivityNotFound(f"there is no activity {request.activity_id!r}")
+
+    async def pause(self, request: pb.PauseActivityRequest) -> pb.PauseActivityResponse:
+        """Keeps further attempts from workers."""
+        return await self._operate(request, operations.pause, pb.PauseActivityResponse)
+
+    async def unpause(self, request: pb.UnpauseActivityRequest) -> pb.UnpauseActivityResponse:
+        """Lets a paused activity go on."""
+        return await self._operate(request, operations.unpause, pb.UnpauseActivityResponse)
+
+    async def reset(self, request: pb.ResetActivityRequest) -> pb.ResetActivityResponse:
+        """Counts attempts anew."""
+        return await self._operate(request, operations.reset, pb.ResetActivityResponse)
+
+    async def update_options(
+        self, request: pb.UpdateActivityOptionsRequest
+    ) -> pb.UpdateActivityOptionsResponse:
+        """Changes options."""
+        change = operations.update_options
+        return await self._operate(request, change, pb.UpdateActivityOptionsResponse)
+
+    async def _operate(
+        self, request: R, operation: Callable[[Draft, R, int], Row], kind: type[A]
+    ) -> A:
+        """Does something to a pending activity, and answers with it as it stands then."""
+
+        def decision(draft: Draft, now_us: int) -> Any:
+            row = operation(draft, request, now_us)
+            task = draft.task(TaskKind.ACTIVITY, row.seq)
+            info = pending_activity(draft.run, row, task, reason=_not_known_yet, now_us=now_us)
+            answer: Any = kind()
+            answer.activity.CopyFrom(info)
+            return answer
+
+        answer: A = await self._asks.ask(request, decision, kind=kind)
+        return answer
 
     async def _schedule(
         self, run_id: str, request: pb.ScheduleActivityRequest, key: RequestKey | None

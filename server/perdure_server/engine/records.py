@@ -112,13 +112,14 @@ def pending_activity(
 ) -> ActivityInfo:
     """Returns a pending activity as the contract shows it."""
     info = _activity(run, ActivityScheduled.FromString(activity.scheduled))
-    lease = activity.lease if task is None else task.lease
-    token = TaskToken(run.run_id, TaskKind.ACTIVITY, activity.seq, activity.attempt, lease=lease)
+    # Of the attempt that a worker has: it keeps its number when attempts are counted anew.
+    at = activity if task is None else task
+    token = TaskToken(run.run_id, TaskKind.ACTIVITY, activity.seq, at.attempt, lease=at.lease)
     info.activity_id = token.encode()
     info.status = ActivityStatus.ACTIVITY_STATUS_PENDING
     info.attempt = activity.attempt
     info.scheduled_at.CopyFrom(to_timestamp(activity.scheduled_at_us))
-    info.cancel_requested = activity.cancel_requested
+    info.cancel_requested, info.paused = activity.cancel_requested, activity.paused
     if activity.last_failure:
         info.last_failure.CopyFrom(Failure.FromString(activity.last_failure))
     if activity.heartbeat_details:

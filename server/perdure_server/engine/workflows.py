@@ -76,11 +76,11 @@ class Workflows:
     ) -> None:
         self._store = store
         self._lists = Lists(store)
-        self._activities = Activities(store, runs, roster=roster, clock=clock)
         self._explanations = Explanations(store, runs, roster=roster, clock=clock)
         self._runs = runs
         self._resets = Resets(store, runs, clock=clock)
         self._asks = Asks(store, runs, background=background)
+        self.activities = Activities(store, runs, asks=self._asks, roster=roster, clock=clock)
         self._starts = starts
         self._results = results
         self._roster = roster
@@ -165,11 +165,11 @@ class Workflows:
         self, request: pb.ScheduleActivityRequest
     ) -> pb.ScheduleActivityResponse:
         """Schedules an activity from outside the code of a run."""
-        return await self._activities.schedule(request)
+        return await self.activities.schedule(request)
 
     async def get_activity(self, request: pb.GetActivityRequest) -> pb.GetActivityResponse:
         """Returns one activity, pending or ended."""
-        return await self._activities.get(request)
+        return await self.activities.get(request)
 
     async def signal(self, request: pb.SignalWorkflowRequest) -> pb.SignalWorkflowResponse:
         """Delivers a signal."""

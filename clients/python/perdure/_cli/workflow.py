@@ -9,6 +9,12 @@ from typing import Annotated
 import typer
 
 from perdure._cli import show
+from perdure._cli.activity import (
+    pause_activity,
+    reset_activity,
+    unpause_activity,
+    update_activity,
+)
 from perdure._cli.again import reset, retry
 from perdure._cli.ask import state, update
 from perdure._cli.calls import ask, call_once, talk
@@ -72,6 +78,10 @@ app.command()(unpause)
 app.command("continue-as-new")(continue_as_new)
 app.command()(reset)
 app.command()(retry)
+app.command("pause-activity")(pause_activity)
+app.command("unpause-activity")(unpause_activity)
+app.command("reset-activity")(reset_activity)
+app.command("update-activity")(update_activity)
 
 
 class Status(StrEnum):

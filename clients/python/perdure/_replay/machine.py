@@ -72,7 +72,17 @@ CLOSINGS: Final = frozenset(
         "workflow_continued_as_new",
     }
 )
-UNHEARD: Final = frozenset({"workflow_paused", "workflow_unpaused", "workflow_reset"})
+UNHEARD: Final = frozenset(
+    {
+        "workflow_paused",
+        "workflow_unpaused",
+        "workflow_reset",
+        "activity_options_updated",
+        "activity_paused",
+        "activity_unpaused",
+        "activity_reset",
+    }
+)
 ENGINE_CLOSINGS: Final = frozenset({"workflow_terminated", "workflow_timed_out"})
 
 

@@ -34,7 +34,7 @@ ACTIVITY_STATUS_CANCELLED: ActivityStatus
 ACTIVITY_STATUS_TIMED_OUT: ActivityStatus
 
 class Activity(_message.Message):
-    __slots__ = ("seq", "name", "task_queue", "status", "attempt", "options", "input", "scheduled_at", "started_at", "next_attempt_at", "last_failure", "heartbeat_details", "last_heartbeat_at", "cancel_requested", "worker_identity", "waiting_reason", "activity_id", "workflow_id", "run_id", "result", "failure", "completed_at", "external")
+    __slots__ = ("seq", "name", "task_queue", "status", "attempt", "options", "input", "scheduled_at", "started_at", "next_attempt_at", "last_failure", "heartbeat_details", "last_heartbeat_at", "cancel_requested", "worker_identity", "waiting_reason", "activity_id", "workflow_id", "run_id", "result", "failure", "completed_at", "external", "paused")
     SEQ_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     TASK_QUEUE_FIELD_NUMBER: _ClassVar[int]
@@ -58,6 +58,7 @@ class Activity(_message.Message):
     FAILURE_FIELD_NUMBER: _ClassVar[int]
     COMPLETED_AT_FIELD_NUMBER: _ClassVar[int]
     EXTERNAL_FIELD_NUMBER: _ClassVar[int]
+    PAUSED_FIELD_NUMBER: _ClassVar[int]
     seq: int
     name: str
     task_queue: str
@@ -81,7 +82,8 @@ class Activity(_message.Message):
     failure: _failure_pb2.Failure
     completed_at: _timestamp_pb2.Timestamp
     external: bool
-    def __init__(self, seq: _Optional[int] = ..., name: _Optional[str] = ..., task_queue: _Optional[str] = ..., status: _Optional[_Union[ActivityStatus, str]] = ..., attempt: _Optional[int] = ..., options: _Optional[_Union[ActivityOptions, _Mapping]] = ..., input: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., scheduled_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., next_attempt_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_failure: _Optional[_Union[_failure_pb2.Failure, _Mapping]] = ..., heartbeat_details: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., last_heartbeat_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., cancel_requested: _Optional[bool] = ..., worker_identity: _Optional[str] = ..., waiting_reason: _Optional[str] = ..., activity_id: _Optional[str] = ..., workflow_id: _Optional[str] = ..., run_id: _Optional[str] = ..., result: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., failure: _Optional[_Union[_failure_pb2.Failure, _Mapping]] = ..., completed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., external: _Optional[bool] = ...) -> None: ...
+    paused: bool
+    def __init__(self, seq: _Optional[int] = ..., name: _Optional[str] = ..., task_queue: _Optional[str] = ..., status: _Optional[_Union[ActivityStatus, str]] = ..., attempt: _Optional[int] = ..., options: _Optional[_Union[ActivityOptions, _Mapping]] = ..., input: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., scheduled_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., next_attempt_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_failure: _Optional[_Union[_failure_pb2.Failure, _Mapping]] = ..., heartbeat_details: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., last_heartbeat_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., cancel_requested: _Optional[bool] = ..., worker_identity: _Optional[str] = ..., waiting_reason: _Optional[str] = ..., activity_id: _Optional[str] = ..., workflow_id: _Optional[str] = ..., run_id: _Optional[str] = ..., result: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., failure: _Optional[_Union[_failure_pb2.Failure, _Mapping]] = ..., completed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., external: _Optional[bool] = ..., paused: _Optional[bool] = ...) -> None: ...
 
 class ActivityOptions(_message.Message):
     __slots__ = ("retry_policy", "schedule_to_start_timeout", "start_to_close_timeout", "schedule_to_close_timeout", "heartbeat_timeout")

@@ -24,7 +24,7 @@ class History(_message.Message):
     def __init__(self, events: _Optional[_Iterable[_Union[HistoryEvent, _Mapping]]] = ...) -> None: ...
 
 class HistoryEvent(_message.Message):
-    __slots__ = ("seq", "timestamp", "workflow_started", "workflow_completed", "workflow_failed", "workflow_cancelled", "workflow_terminated", "workflow_timed_out", "workflow_cancel_requested", "workflow_paused", "workflow_unpaused", "workflow_continued_as_new", "workflow_reset", "signal_received", "workflow_awaiting_signal", "update_requested", "update_completed", "update_rejected", "activity_scheduled", "activity_completed", "activity_failed", "activity_timed_out", "activity_cancelled", "activity_cancel_requested", "child_workflow_started", "child_workflow_completed", "child_workflow_failed", "signal_workflow_initiated", "signal_workflow_delivered", "signal_workflow_failed", "cancel_workflow_initiated", "cancel_workflow_delivered", "cancel_workflow_failed", "timer_scheduled", "timer_fired", "timer_cancelled", "side_effect_recorded", "search_attributes_upserted")
+    __slots__ = ("seq", "timestamp", "workflow_started", "workflow_completed", "workflow_failed", "workflow_cancelled", "workflow_terminated", "workflow_timed_out", "workflow_cancel_requested", "workflow_paused", "workflow_unpaused", "workflow_continued_as_new", "workflow_reset", "signal_received", "workflow_awaiting_signal", "update_requested", "update_completed", "update_rejected", "activity_scheduled", "activity_completed", "activity_failed", "activity_timed_out", "activity_cancelled", "activity_cancel_requested", "activity_options_updated", "activity_paused", "activity_unpaused", "activity_reset", "child_workflow_started", "child_workflow_completed", "child_workflow_failed", "signal_workflow_initiated", "signal_workflow_delivered", "signal_workflow_failed", "cancel_workflow_initiated", "cancel_workflow_delivered", "cancel_workflow_failed", "timer_scheduled", "timer_fired", "timer_cancelled", "side_effect_recorded", "search_attributes_upserted")
     SEQ_FIELD_NUMBER: _ClassVar[int]
     TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
     WORKFLOW_STARTED_FIELD_NUMBER: _ClassVar[int]
@@ -49,6 +49,10 @@ class HistoryEvent(_message.Message):
     ACTIVITY_TIMED_OUT_FIELD_NUMBER: _ClassVar[int]
     ACTIVITY_CANCELLED_FIELD_NUMBER: _ClassVar[int]
     ACTIVITY_CANCEL_REQUESTED_FIELD_NUMBER: _ClassVar[int]
+    ACTIVITY_OPTIONS_UPDATED_FIELD_NUMBER: _ClassVar[int]
+    ACTIVITY_PAUSED_FIELD_NUMBER: _ClassVar[int]
+    ACTIVITY_UNPAUSED_FIELD_NUMBER: _ClassVar[int]
+    ACTIVITY_RESET_FIELD_NUMBER: _ClassVar[int]
     CHILD_WORKFLOW_STARTED_FIELD_NUMBER: _ClassVar[int]
     CHILD_WORKFLOW_COMPLETED_FIELD_NUMBER: _ClassVar[int]
     CHILD_WORKFLOW_FAILED_FIELD_NUMBER: _ClassVar[int]
@@ -87,6 +91,10 @@ class HistoryEvent(_message.Message):
     activity_timed_out: ActivityTimedOut
     activity_cancelled: ActivityCancelled
     activity_cancel_requested: ActivityCancelRequested
+    activity_options_updated: ActivityOptionsUpdated
+    activity_paused: ActivityPaused
+    activity_unpaused: ActivityUnpaused
+    activity_reset: ActivityReset
     child_workflow_started: ChildWorkflowStarted
     child_workflow_completed: ChildWorkflowCompleted
     child_workflow_failed: ChildWorkflowFailed
@@ -101,7 +109,7 @@ class HistoryEvent(_message.Message):
     timer_cancelled: TimerCancelled
     side_effect_recorded: SideEffectRecorded
     search_attributes_upserted: SearchAttributesUpserted
-    def __init__(self, seq: _Optional[int] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., workflow_started: _Optional[_Union[WorkflowStarted, _Mapping]] = ..., workflow_completed: _Optional[_Union[WorkflowCompleted, _Mapping]] = ..., workflow_failed: _Optional[_Union[WorkflowFailed, _Mapping]] = ..., workflow_cancelled: _Optional[_Union[WorkflowCancelled, _Mapping]] = ..., workflow_terminated: _Optional[_Union[WorkflowTerminated, _Mapping]] = ..., workflow_timed_out: _Optional[_Union[WorkflowTimedOut, _Mapping]] = ..., workflow_cancel_requested: _Optional[_Union[WorkflowCancelRequested, _Mapping]] = ..., workflow_paused: _Optional[_Union[WorkflowPaused, _Mapping]] = ..., workflow_unpaused: _Optional[_Union[WorkflowUnpaused, _Mapping]] = ..., workflow_continued_as_new: _Optional[_Union[WorkflowContinuedAsNew, _Mapping]] = ..., workflow_reset: _Optional[_Union[WorkflowReset, _Mapping]] = ..., signal_received: _Optional[_Union[SignalReceived, _Mapping]] = ..., workflow_awaiting_signal: _Optional[_Union[WorkflowAwaitingSignal, _Mapping]] = ..., update_requested: _Optional[_Union[UpdateRequested, _Mapping]] = ..., update_completed: _Optional[_Union[UpdateCompleted, _Mapping]] = ..., update_rejected: _Optional[_Union[UpdateRejected, _Mapping]] = ..., activity_scheduled: _Optional[_Union[ActivityScheduled, _Mapping]] = ..., activity_completed: _Optional[_Union[ActivityCompleted, _Mapping]] = ..., activity_failed: _Optional[_Union[ActivityFailed, _Mapping]] = ..., activity_timed_out: _Optional[_Union[ActivityTimedOut, _Mapping]] = ..., activity_cancelled: _Optional[_Union[ActivityCancelled, _Mapping]] = ..., activity_cancel_requested: _Optional[_Union[ActivityCancelRequested, _Mapping]] = ..., child_workflow_started: _Optional[_Union[ChildWorkflowStarted, _Mapping]] = ..., child_workflow_completed: _Optional[_Union[ChildWorkflowCompleted, _Mapping]] = ..., child_workflow_failed: _Optional[_Union[ChildWorkflowFailed, _Mapping]] = ..., signal_workflow_initiated: _Optional[_Union[SignalWorkflowInitiated, _Mapping]] = ..., signal_workflow_delivered: _Optional[_Union[SignalWorkflowDelivered, _Mapping]] = ..., signal_workflow_failed: _Optional[_Union[SignalWorkflowFailed, _Mapping]] = ..., cancel_workflow_initiated: _Optional[_Union[CancelWorkflowInitiated, _Mapping]] = ..., cancel_workflow_delivered: _Optional[_Union[CancelWorkflowDelivered, _Mapping]] = ..., cancel_workflow_failed: _Optional[_Union[CancelWorkflowFailed, _Mapping]] = ..., timer_scheduled: _Optional[_Union[TimerScheduled, _Mapping]] = ..., timer_fired: _Optional[_Union[TimerFired, _Mapping]] = ..., timer_cancelled: _Optional[_Union[TimerCancelled, _Mapping]] = ..., side_effect_recorded: _Optional[_Union[SideEffectRecorded, _Mapping]] = ..., search_attributes_upserted: _Optional[_Union[SearchAttributesUpserted, _Mapping]] = ...) -> None: ...
+    def __init__(self, seq: _Optional[int] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., workflow_started: _Optional[_Union[WorkflowStarted, _Mapping]] = ..., workflow_completed: _Optional[_Union[WorkflowCompleted, _Mapping]] = ..., workflow_failed: _Optional[_Union[WorkflowFailed, _Mapping]] = ..., workflow_cancelled: _Optional[_Union[WorkflowCancelled, _Mapping]] = ..., workflow_terminated: _Optional[_Union[WorkflowTerminated, _Mapping]] = ..., workflow_timed_out: _Optional[_Union[WorkflowTimedOut, _Mapping]] = ..., workflow_cancel_requested: _Optional[_Union[WorkflowCancelRequested, _Mapping]] = ..., workflow_paused: _Optional[_Union[WorkflowPaused, _Mapping]] = ..., workflow_unpaused: _Optional[_Union[WorkflowUnpaused, _Mapping]] = ..., workflow_continued_as_new: _Optional[_Union[WorkflowContinuedAsNew, _Mapping]] = ..., workflow_reset: _Optional[_Union[WorkflowReset, _Mapping]] = ..., signal_received: _Optional[_Union[SignalReceived, _Mapping]] = ..., workflow_awaiting_signal: _Optional[_Union[WorkflowAwaitingSignal, _Mapping]] = ..., update_requested: _Optional[_Union[UpdateRequested, _Mapping]] = ..., update_completed: _Optional[_Union[UpdateCompleted, _Mapping]] = ..., update_rejected: _Optional[_Union[UpdateRejected, _Mapping]] = ..., activity_scheduled: _Optional[_Union[ActivityScheduled, _Mapping]] = ..., activity_completed: _Optional[_Union[ActivityCompleted, _Mapping]] = ..., activity_failed: _Optional[_Union[ActivityFailed, _Mapping]] = ..., activity_timed_out: _Optional[_Union[ActivityTimedOut, _Mapping]] = ..., activity_cancelled: _Optional[_Union[ActivityCancelled, _Mapping]] = ..., activity_cancel_requested: _Optional[_Union[ActivityCancelRequested, _Mapping]] = ..., activity_options_updated: _Optional[_Union[ActivityOptionsUpdated, _Mapping]] = ..., activity_paused: _Optional[_Union[ActivityPaused, _Mapping]] = ..., activity_unpaused: _Optional[_Union[ActivityUnpaused, _Mapping]] = ..., activity_reset: _Optional[_Union[ActivityReset, _Mapping]] = ..., child_workflow_started: _Optional[_Union[ChildWorkflowStarted, _Mapping]] = ..., child_workflow_completed: _Optional[_Union[ChildWorkflowCompleted, _Mapping]] = ..., child_workflow_failed: _Optional[_Union[ChildWorkflowFailed, _Mapping]] = ..., signal_workflow_initiated: _Optional[_Union[SignalWorkflowInitiated, _Mapping]] = ..., signal_workflow_delivered: _Optional[_Union[SignalWorkflowDelivered, _Mapping]] = ..., signal_workflow_failed: _Optional[_Union[SignalWorkflowFailed, _Mapping]] = ..., cancel_workflow_initiated: _Optional[_Union[CancelWorkflowInitiated, _Mapping]] = ..., cancel_workflow_delivered: _Optional[_Union[CancelWorkflowDelivered, _Mapping]] = ..., cancel_workflow_failed: _Optional[_Union[CancelWorkflowFailed, _Mapping]] = ..., timer_scheduled: _Optional[_Union[TimerScheduled, _Mapping]] = ..., timer_fired: _Optional[_Union[TimerFired, _Mapping]] = ..., timer_cancelled: _Optional[_Union[TimerCancelled, _Mapping]] = ..., side_effect_recorded: _Optional[_Union[SideEffectRecorded, _Mapping]] = ..., search_attributes_upserted: _Optional[_Union[SearchAttributesUpserted, _Mapping]] = ...) -> None: ...
 
 class WorkflowStarted(_message.Message):
     __slots__ = ("workflow_type", "task_queue", "input", "seed", "attempt", "retry_policy", "execution_timeout", "run_timeout", "previous_run_id", "first_run_id", "execution_started_at", "start_delay", "priority", "memo", "search_attributes", "summary", "details", "headers", "parent", "schedule_name", "schedule_due_at")
@@ -406,6 +414,52 @@ class ActivityCancelRequested(_message.Message):
     ACTIVITY_SEQ_FIELD_NUMBER: _ClassVar[int]
     activity_seq: int
     def __init__(self, activity_seq: _Optional[int] = ...) -> None: ...
+
+class ActivityOptionsUpdated(_message.Message):
+    __slots__ = ("activity_seq", "options", "priority", "reason", "identity")
+    ACTIVITY_SEQ_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    activity_seq: int
+    options: _activity_pb2.ActivityOptions
+    priority: int
+    reason: str
+    identity: str
+    def __init__(self, activity_seq: _Optional[int] = ..., options: _Optional[_Union[_activity_pb2.ActivityOptions, _Mapping]] = ..., priority: _Optional[int] = ..., reason: _Optional[str] = ..., identity: _Optional[str] = ...) -> None: ...
+
+class ActivityPaused(_message.Message):
+    __slots__ = ("activity_seq", "reason", "identity")
+    ACTIVITY_SEQ_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    activity_seq: int
+    reason: str
+    identity: str
+    def __init__(self, activity_seq: _Optional[int] = ..., reason: _Optional[str] = ..., identity: _Optional[str] = ...) -> None: ...
+
+class ActivityUnpaused(_message.Message):
+    __slots__ = ("activity_seq", "reason", "identity")
+    ACTIVITY_SEQ_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    activity_seq: int
+    reason: str
+    identity: str
+    def __init__(self, activity_seq: _Optional[int] = ..., reason: _Optional[str] = ..., identity: _Optional[str] = ...) -> None: ...
+
+class ActivityReset(_message.Message):
+    __slots__ = ("activity_seq", "reason", "identity", "drop_heartbeat_details")
+    ACTIVITY_SEQ_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    DROP_HEARTBEAT_DETAILS_FIELD_NUMBER: _ClassVar[int]
+    activity_seq: int
+    reason: str
+    identity: str
+    drop_heartbeat_details: bool
+    def __init__(self, activity_seq: _Optional[int] = ..., reason: _Optional[str] = ..., identity: _Optional[str] = ..., drop_heartbeat_details: _Optional[bool] = ...) -> None: ...
 
 class TimerScheduled(_message.Message):
     __slots__ = ("timer_seq", "fire_at", "duration")

@@ -160,6 +160,26 @@ class WorkflowServiceStub:
                 request_serializer=perdure_dot_v1_dot_workflow__service__pb2.GetActivityRequest.SerializeToString,
                 response_deserializer=perdure_dot_v1_dot_workflow__service__pb2.GetActivityResponse.FromString,
                 _registered_method=True)
+        self.PauseActivity = channel.unary_unary(
+                '/perdure.v1.WorkflowService/PauseActivity',
+                request_serializer=perdure_dot_v1_dot_workflow__service__pb2.PauseActivityRequest.SerializeToString,
+                response_deserializer=perdure_dot_v1_dot_workflow__service__pb2.PauseActivityResponse.FromString,
+                _registered_method=True)
+        self.UnpauseActivity = channel.unary_unary(
+                '/perdure.v1.WorkflowService/UnpauseActivity',
+                request_serializer=perdure_dot_v1_dot_workflow__service__pb2.UnpauseActivityRequest.SerializeToString,
+                response_deserializer=perdure_dot_v1_dot_workflow__service__pb2.UnpauseActivityResponse.FromString,
+                _registered_method=True)
+        self.ResetActivity = channel.unary_unary(
+                '/perdure.v1.WorkflowService/ResetActivity',
+                request_serializer=perdure_dot_v1_dot_workflow__service__pb2.ResetActivityRequest.SerializeToString,
+                response_deserializer=perdure_dot_v1_dot_workflow__service__pb2.ResetActivityResponse.FromString,
+                _registered_method=True)
+        self.UpdateActivityOptions = channel.unary_unary(
+                '/perdure.v1.WorkflowService/UpdateActivityOptions',
+                request_serializer=perdure_dot_v1_dot_workflow__service__pb2.UpdateActivityOptionsRequest.SerializeToString,
+                response_deserializer=perdure_dot_v1_dot_workflow__service__pb2.UpdateActivityOptionsResponse.FromString,
+                _registered_method=True)
         self.Session = channel.stream_stream(
                 '/perdure.v1.WorkflowService/Session',
                 request_serializer=perdure_dot_v1_dot_workflow__service__pb2.SessionRequest.SerializeToString,
@@ -441,6 +461,56 @@ class WorkflowServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PauseActivity(self, request, context):
+        """Keeps the further attempts of one activity from workers; an attempt that a worker has goes on. Timeouts run on.
+        Pausing a paused one changes nothing.
+
+        Repeating it with the same `request_id` returns the first answer. Writes ActivityPaused.
+        Errors: NOT_FOUND / WORKFLOW_NOT_FOUND, NOT_FOUND / ACTIVITY_NOT_FOUND (also for one that has ended),
+        FAILED_PRECONDITION / WORKFLOW_CLOSED, INVALID_ARGUMENT / INVALID_REQUEST, INVALID_ARGUMENT / REQUEST_ID_REUSED.
+        gRPC only: operators' tools are gRPC clients; REST has activities of workers and those from outside.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnpauseActivity(self, request, context):
+        """Lets a paused activity go on. Unpausing one that is not paused changes nothing.
+
+        Repeating it with the same `request_id` returns the first answer. Writes ActivityUnpaused.
+        Errors: NOT_FOUND / WORKFLOW_NOT_FOUND, NOT_FOUND / ACTIVITY_NOT_FOUND (also for one that has ended),
+        FAILED_PRECONDITION / WORKFLOW_CLOSED, INVALID_ARGUMENT / INVALID_REQUEST, INVALID_ARGUMENT / REQUEST_ID_REUSED.
+        gRPC only: operators' tools are gRPC clients; REST has activities of workers and those from outside.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResetActivity(self, request, context):
+        """Counts the attempts of one activity anew, and skips the wait for the next one. An attempt that a worker has goes on
+        as the first.
+
+        Repeating it with the same `request_id` returns the first answer. Writes ActivityReset.
+        Errors: NOT_FOUND / WORKFLOW_NOT_FOUND, NOT_FOUND / ACTIVITY_NOT_FOUND (also for one that has ended),
+        FAILED_PRECONDITION / WORKFLOW_CLOSED, INVALID_ARGUMENT / INVALID_REQUEST, INVALID_ARGUMENT / REQUEST_ID_REUSED.
+        gRPC only: operators' tools are gRPC clients; REST has activities of workers and those from outside.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateActivityOptions(self, request, context):
+        """Changes options of one activity: those that the request has. An attempt that a worker has keeps its own timeouts.
+
+        Repeating it with the same `request_id` returns the first answer. Writes ActivityOptionsUpdated.
+        Errors: NOT_FOUND / WORKFLOW_NOT_FOUND, NOT_FOUND / ACTIVITY_NOT_FOUND (also for one that has ended),
+        FAILED_PRECONDITION / WORKFLOW_CLOSED, INVALID_ARGUMENT / INVALID_REQUEST, INVALID_ARGUMENT / REQUEST_ID_REUSED.
+        gRPC only: operators' tools are gRPC clients; REST has activities of workers and those from outside.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Session(self, request_iterator, context):
         """Carries many starts, signals and results of one client process over one stream.
 
@@ -574,6 +644,26 @@ def add_WorkflowServiceServicer_to_server(servicer, server):
                     servicer.GetActivity,
                     request_deserializer=perdure_dot_v1_dot_workflow__service__pb2.GetActivityRequest.FromString,
                     response_serializer=perdure_dot_v1_dot_workflow__service__pb2.GetActivityResponse.SerializeToString,
+            ),
+            'PauseActivity': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseActivity,
+                    request_deserializer=perdure_dot_v1_dot_workflow__service__pb2.PauseActivityRequest.FromString,
+                    response_serializer=perdure_dot_v1_dot_workflow__service__pb2.PauseActivityResponse.SerializeToString,
+            ),
+            'UnpauseActivity': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnpauseActivity,
+                    request_deserializer=perdure_dot_v1_dot_workflow__service__pb2.UnpauseActivityRequest.FromString,
+                    response_serializer=perdure_dot_v1_dot_workflow__service__pb2.UnpauseActivityResponse.SerializeToString,
+            ),
+            'ResetActivity': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResetActivity,
+                    request_deserializer=perdure_dot_v1_dot_workflow__service__pb2.ResetActivityRequest.FromString,
+                    response_serializer=perdure_dot_v1_dot_workflow__service__pb2.ResetActivityResponse.SerializeToString,
+            ),
+            'UpdateActivityOptions': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateActivityOptions,
+                    request_deserializer=perdure_dot_v1_dot_workflow__service__pb2.UpdateActivityOptionsRequest.FromString,
+                    response_serializer=perdure_dot_v1_dot_workflow__service__pb2.UpdateActivityOptionsResponse.SerializeToString,
             ),
             'Session': grpc.stream_stream_rpc_method_handler(
                     servicer.Session,
@@ -1233,6 +1323,114 @@ class WorkflowService:
             '/perdure.v1.WorkflowService/GetActivity',
             perdure_dot_v1_dot_workflow__service__pb2.GetActivityRequest.SerializeToString,
             perdure_dot_v1_dot_workflow__service__pb2.GetActivityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PauseActivity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/perdure.v1.WorkflowService/PauseActivity',
+            perdure_dot_v1_dot_workflow__service__pb2.PauseActivityRequest.SerializeToString,
+            perdure_dot_v1_dot_workflow__service__pb2.PauseActivityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnpauseActivity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/perdure.v1.WorkflowService/UnpauseActivity',
+            perdure_dot_v1_dot_workflow__service__pb2.UnpauseActivityRequest.SerializeToString,
+            perdure_dot_v1_dot_workflow__service__pb2.UnpauseActivityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResetActivity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/perdure.v1.WorkflowService/ResetActivity',
+            perdure_dot_v1_dot_workflow__service__pb2.ResetActivityRequest.SerializeToString,
+            perdure_dot_v1_dot_workflow__service__pb2.ResetActivityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateActivityOptions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/perdure.v1.WorkflowService/UpdateActivityOptions',
+            perdure_dot_v1_dot_workflow__service__pb2.UpdateActivityOptionsRequest.SerializeToString,
+            perdure_dot_v1_dot_workflow__service__pb2.UpdateActivityOptionsResponse.FromString,
             options,
             channel_credentials,
             insecure,
