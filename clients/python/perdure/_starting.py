@@ -107,11 +107,11 @@ def handle_of(
         workflow_id,
         run_id=run_id,
         follows=True,
-        result_type=result_type(workflow),
+        result_type=result_type_of(workflow),
     )
 
 
-def result_type(workflow: Startable) -> Any:
+def result_type_of(workflow: Startable) -> Any:
     """The type of what a workflow gives; Any for one that is known by its name only."""
     return Any if isinstance(workflow, str) else workflow_of(workflow).signature.result_type
 

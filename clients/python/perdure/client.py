@@ -21,7 +21,7 @@ from perdure._joint_starts import SignalStart, UpdateStart
 from perdure._schedules import ScheduleCalls
 from perdure._search import from_search_attribute
 from perdure._signal import Signal
-from perdure._starting import StartOptions, handle_of, result_type, start_call, start_request
+from perdure._starting import StartOptions, handle_of, result_type_of, start_call, start_request
 from perdure._transport import API_KEY_VARIABLE, GrpcTransport, Transport
 from perdure._workflow import Workflow
 from perdure.codec import Codec, Codecs
@@ -248,7 +248,7 @@ class Client(ScheduleCalls):
             started = await self._start(workflow, options, call)
             return await started.result()
         request = start_request(self.connection, workflow, call, options)
-        handle = self.get_handle(request.workflow_id, result_type=result_type(workflow))
+        handle = self.get_handle(request.workflow_id, result_type=result_type_of(workflow))
         execute = pb.SessionCall(execute=pb.ExecuteWorkflowRequest(start=request))
         response = await self.connection.in_session(execute, pb.GetWorkflowResultResponse)
         return handle.outcome(response)
@@ -312,7 +312,7 @@ class Client(ScheduleCalls):
         What its result is decoded to says `workflow`, or `result_type`; without, it is plain JSON.
         """
         if workflow is not None:
-            result_type = result_type(workflow)
+            result_type = result_type_of(workflow)
         return WorkflowHandle(self.connection, workflow_id, run_id=run_id, result_type=result_type)
 
     async def list(
