@@ -53,6 +53,7 @@ async def test_reflection_lists_every_service(channel):
         "perdure.v1.WatchService",
         "perdure.v1.NamespaceService",
         "perdure.v1.AdminService",
+        "perdure.v1.ScheduleService",
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",
     }

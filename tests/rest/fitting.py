@@ -22,8 +22,15 @@ from schemathesis.hooks import GLOBAL_HOOK_DISPATCHER
 from perdure_server.core.limits import ID_BYTES_MAX, REASON_BYTES_MAX, SECOND_US, WAIT_US_MAX
 
 WAIT_SECONDS_MAX = 0.05
+WAIT_ALONE = {"wait_secs": WAIT_SECONDS_MAX}
+WAITS_BY_ITSELF = "/update/{update_name}"
+"""Who does not say how long an update may wait waits for half a minute."""
+EMPTY = (None, [])
 PAYLOADS = frozenset({"input", "payload", "result", "details"})
+NAMED = frozenset({"headers"})
 QUERY_LIST_MAX = 400
+SAID = {"filter": "amount > 5 or status = 'RUNNING'", "order_by": "amount", "group_by": "status"}
+"""A word in each language that a query can speak."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +100,11 @@ def shorten_waits(case: schemathesis.Case) -> None:
     for values in (case.query, case.body):
         if isinstance(values, dict) and _is_long(values.get("wait_secs")):
             values["wait_secs"] = WAIT_SECONDS_MAX
+    if case.operation.path.endswith(WAITS_BY_ITSELF):
+        if case.body in EMPTY or isinstance(case.body, NotSet):
+            case.body, case.media_type = dict(WAIT_ALONE), "application/json"
+        elif isinstance(case.body, dict) and case.body.get("wait_secs") is None:
+            case.body["wait_secs"] = WAIT_SECONDS_MAX
 
 
 def keep_the_key(case: schemathesis.Case, known: Known) -> None:
@@ -109,7 +121,8 @@ def is_valid_after_all(case: schemathesis.Case) -> bool:
     """
     described = case.operation.definition.raw.get("requestBody", {})
     schema = described.get("content", {}).get("application/json", {}).get("schema", {})
-    if (case.body in (None, []) or isinstance(case.body, NotSet)) and "anyOf" in schema:
+    is_empty = case.body in (*EMPTY, WAIT_ALONE) or isinstance(case.body, NotSet)
+    if is_empty and "anyOf" in schema:
         return True
     in_body = isinstance(case.body, dict) and case.body.get("namespace")
     return bool(in_body) and "namespace" in case.query
@@ -123,9 +136,13 @@ def fit(case: schemathesis.Case, known: Known) -> None:
             case.path_parameters[name] = known.task_tokens[len(drawn) % len(known.task_tokens)]
     for name in ("page_token", "cursor", "after"):
         case.query.pop(name, None)
+    # No schema says a language.
+    case.query |= {name: text for name, text in SAID.items() if case.query.get(name)}
     case.headers.pop("Last-Event-ID", None)
     if isinstance(case.body, dict):
         case.body.pop("task_token", None)
+        if "event_seq" in case.body:
+            case.body["event_seq"] = 1  # Which events there are, no schema says.
     case.path_parameters = _cut(case.path_parameters)
     # A query has at most 1,000 parameters in all, which no bound on one list can say.
     case.query = {
@@ -164,7 +181,13 @@ def _cut(value: Any, key: str = "") -> Any:
             bound = REASON_BYTES_MAX if key == "reason" else ID_BYTES_MAX
             return value.encode()[:bound].decode(errors="ignore")
         case list():
-            return [_cut(element, key) for element in value]
+            elements = [_cut(element, key) for element in value]
+            # No schema says that names differ.
+            return (
+                list({each["name"]: each for each in elements}.values())
+                if key in NAMED
+                else elements
+            )
         case dict():
             fitted = {k: v if k in PAYLOADS else _cut(v, k) for k, v in value.items()}
             return _with_intervals_in_order(fitted)

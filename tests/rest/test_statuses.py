@@ -57,7 +57,11 @@ def kinds(kind):
     "kind", [kind for kind in kinds(domain.DomainError) if kind.__module__ == domain.__name__]
 )
 def test_a_mistake_of_the_caller_is_never_5xx(kind):
-    others = {domain.InvalidCommand: (0, "f", "p"), domain.InvalidFilter: ("text", 1)}
+    others = {
+        domain.InvalidCommand: (0, "f", "p"),
+        domain.InvalidFilter: ("text", 1),
+        domain.UpdateRejected: ("text", "type"),
+    }
     error = kind(*others.get(kind, ("text",)))
     is_ours = code_of(error).name in {"UNAVAILABLE", "INTERNAL"}
     assert refusal(error).status // 100 == (5 if is_ours else 4)

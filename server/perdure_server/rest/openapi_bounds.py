@@ -16,6 +16,8 @@ from perdure_server.core.limits import (
     COMMANDS_MAX,
     DURATION_US_MAX,
     EXTERNAL_SEQ_MAX,
+    FILTER_BYTES_MAX,
+    HEADERS_MAX,
     ID_BYTES_MAX,
     OFFSET_MAX,
     PAGE_SIZE_MAX,
@@ -23,6 +25,9 @@ from perdure_server.core.limits import (
     REASON_BYTES_MAX,
     REMAINING_RUNS_MAX,
     SCHEDULE_TIME_US_MAX,
+    SEARCH_ATTRIBUTES_MAX,
+    SEARCH_TEXT_BYTES_MAX,
+    SEARCH_VALUES_MAX,
     SECOND_US,
     SLOTS_MAX,
     TYPES_MAX,
@@ -42,12 +47,16 @@ ID: Final = MappingProxyType(
 INSTANT: Final = MappingProxyType(
     {"type": "number", "minimum": 0, "maximum": SCHEDULE_TIME_US_MAX // SECOND_US - 1}
 )
+_KEYWORD: Final = MappingProxyType(
+    {"type": "string", "maxLength": ID_BYTES_MAX, "pattern": "^[^\\u0000]*$"}
+)
 OPAQUE: Final = MappingProxyType({"type": "string"})
 """What this server gave out before."""
 
 _OPAQUE_NAMES: Final = frozenset({"page_token", "after", "task_token", "activity_id"})
 _REASONS: Final = frozenset({"reason", "note"})
 _KINDS: Final = "kinds"
+_FILTER: Final = "filter"
 _FREE_MESSAGES: Final = frozenset({"perdure.v1.Failure"})
 _FREE_FIELDS: Final = frozenset({"perdure.v1.Command.source"})
 _MICROSECOND: Final = 1 / SECOND_US
@@ -73,10 +82,16 @@ _OF_ONE_FIELD: Final = MappingProxyType(
     {
         "perdure.v1.ScheduleActivityRequest.seq": (1, EXTERNAL_SEQ_MAX),
         "perdure.v1.ScheduleActivity.seq": (1, 2**63 - 1),
+        "perdure.v1.ResetWorkflowRequest.event_seq": (1, 2**63 - 1),
     }
 )
 _COUNTS: Final = MappingProxyType(
-    {"workflow_types": TYPES_MAX, "activity_types": TYPES_MAX, "commands": COMMANDS_MAX}
+    {
+        "workflow_types": TYPES_MAX,
+        "activity_types": TYPES_MAX,
+        "commands": COMMANDS_MAX,
+        "headers": HEADERS_MAX,
+    }
 )
 _REQUIRED: Final = frozenset(
     {
@@ -133,6 +148,7 @@ _ALWAYS_SET: Final = frozenset(
 )
 """Names of fields that every answer holds; all others may be `null`."""
 _SOMETIMES_UNSET: Final = frozenset({"perdure.v1.Failure", "perdure.v1.ScheduledRun"})
+_MAYBE_UNSET: Final = frozenset({"perdure.v1.Cause.name", "perdure.v1.Cause.task_queue"})
 
 
 def integer_format(field: FieldDescriptor) -> str:
@@ -155,6 +171,8 @@ def text_of(field: FieldDescriptor) -> Schema:
         return {"type": "string"}
     if field.name in _REASONS:
         return {"type": "string", "maxLength": REASON_BYTES_MAX}
+    if field.name == _FILTER:
+        return {"type": "string", "maxLength": FILTER_BYTES_MAX}
     if field.name == _KINDS:
         return {"type": "string", "enum": sorted(EVENT_KINDS | NOTICE_KINDS)}
     return dict(ID)
@@ -177,6 +195,44 @@ def span_of(field: FieldDescriptor) -> Schema:
     return {"type": "number", "minimum": low, "maximum": high}
 
 
+def attributes_asked() -> Schema:
+    """Returns what search attributes may be in a request."""
+    keywords = {"type": "array", "items": dict(_KEYWORD), "maxItems": SEARCH_VALUES_MAX}
+    plain: list[Schema] = [
+        {"type": "string", "maxLength": SEARCH_TEXT_BYTES_MAX, "pattern": _KEYWORD["pattern"]},
+        {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1},
+        {"type": ["number", "boolean", "null"]},
+        keywords,
+    ]
+    typed: dict[str, Schema] = {
+        "keyword": dict(_KEYWORD),
+        "text": {"type": "string", "maxLength": SEARCH_TEXT_BYTES_MAX},
+        "int": plain[1],
+        "double": {"type": "number"},
+        "bool": {"type": "boolean"},
+        "datetime": {"type": "string", "format": "date-time"},
+        "keyword_list": keywords,
+    }
+    return {
+        "type": "object",
+        "maxProperties": SEARCH_ATTRIBUTES_MAX,
+        "propertyNames": {**ID, "minLength": 1},
+        "additionalProperties": {"anyOf": plain + [_typed(*each) for each in typed.items()]},
+    }
+
+
+def _typed(kind: str, value: Schema) -> Schema:
+    return {
+        "type": "object",
+        "properties": {
+            "type": {"const": kind},
+            "value": {**value, "type": [value["type"], "null"]},
+        },
+        "required": ["type", "value"],
+        "additionalProperties": False,
+    }
+
+
 def count_of(field: FieldDescriptor) -> int | None:
     """Returns the bound on the length of a list in a request, if there is one."""
     return _COUNTS.get(field.name)
@@ -189,7 +245,9 @@ def requires(field: FieldDescriptor) -> bool:
 
 def is_always_set(field: FieldDescriptor) -> bool:
     """Tells whether a field of an answer is never `null`."""
-    return field.name in _ALWAYS_SET and _owner(field) not in _SOMETIMES_UNSET
+    if _owner(field) in _SOMETIMES_UNSET or field.full_name in _MAYBE_UNSET:
+        return False
+    return field.name in _ALWAYS_SET
 
 
 def _owner(field: FieldDescriptor) -> str:

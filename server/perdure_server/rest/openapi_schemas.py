@@ -14,6 +14,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from perdure_server.rest.openapi_bounds import (
     Schema,
+    attributes_asked,
     count_of,
     integer_format,
     is_always_set,
@@ -35,9 +36,13 @@ from perdure_server.rest.options import (
     shown_of,
 )
 
+_ATTRIBUTES: Final = "perdure.v1.SearchAttributes"
+_JSON: Final = "application/json"
 _NULL: Final[Schema] = {"type": "null"}
+_NOT_NULL: Final[Schema] = {"type": ["string", "number", "boolean", "object", "array"]}
 _EMPTY: Final[Schema] = {"type": "array", "maxItems": 0}
 """Counts as `{}`, because some languages cannot tell the two apart."""
+_COMPOUND: Final = frozenset({"$ref", "anyOf", "oneOf"})
 _TEXT_OR_NULL: Final[Schema] = {"type": ["string", "null"]}
 _STILL_NULL: Final[Schema] = {**_NULL, "description": "Is always `null` in this version."}
 
@@ -61,13 +66,15 @@ class Schemas:
         properties, required = self._asked_keys(request, bound)
         for name, schema in properties.items():
             asked = _without_null(schema)
-            yield {
+            told = {
                 "name": name,
                 "in": "query",
                 "description": asked.pop("description", ""),
                 "required": name in required,
-                "schema": asked,
             }
+            # What is an object stands in a query as one JSON text.
+            is_json = "type" not in asked
+            yield told | ({"content": {_JSON: {"schema": asked}}} if is_json else {"schema": asked})
 
     def path_parameter(self, field: FieldDescriptor) -> Schema:
         """Returns a parameter of a path as a parameter object."""
@@ -117,6 +124,10 @@ class Schemas:
         if name in self.components:
             return
         self.components[name] = {}
+        if message.full_name == _ATTRIBUTES:
+            about = {"description": self._words.of(message.full_name)}
+            self.components[name] = about | attributes_asked()
+            return
         choice = choice_of(message)
         if choice:
             self.components[name] = self._asked_choice(message, choice)
@@ -198,7 +209,7 @@ class Schemas:
 
     def _asked_one(self, field: Field) -> Schema:
         match field.shape:
-            case Shape.PAYLOAD | Shape.ATTRIBUTE | Shape.ATTRIBUTES:
+            case Shape.PAYLOAD | Shape.ATTRIBUTE:
                 return _free(field)
             case Shape.DURATION:
                 return span_of(field.descriptor)
@@ -207,7 +218,7 @@ class Schemas:
             case Shape.STRING:
                 text = text_of(field.descriptor)
                 return _needed(text) if field.repeated else text
-            case Shape.MESSAGE:
+            case Shape.MESSAGE | Shape.ATTRIBUTES:
                 return self._asked_message(message_of(field.descriptor))
         return _same_both_ways(field)
 
@@ -319,6 +330,8 @@ def _reference(name: str) -> Schema:
 
 
 def _needed(schema: Schema) -> Schema:
+    if "type" not in schema and not schema.keys() & _COMPOUND:
+        return {**schema, **_NOT_NULL}
     is_text = schema.get("type") == "string" and "enum" not in schema
     return {**schema, "minLength": 1} if is_text else schema
 
