@@ -71,20 +71,21 @@ class Hub:
     """All live watchers, by what they watch."""
 
     def __init__(self) -> None:
-        self._subscriptions: dict[tuple[str, str | None], set[Subscription]] = {}
+        self._subscriptions: dict[tuple[str, str | None], dict[Subscription, None]] = {}
+        """In the order in which they came, which is that in which they hear of an event."""
 
     def subscribe(self, wanted: WatchFilter) -> Subscription:
         """Returns a new subscription; events committed from now on reach it."""
         subscription = Subscription(wanted)
         key = (wanted.namespace, wanted.workflow_id)
-        self._subscriptions.setdefault(key, set()).add(subscription)
+        self._subscriptions.setdefault(key, {})[subscription] = None
         return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Ends a subscription."""
         key = (subscription.filter.namespace, subscription.filter.workflow_id)
-        subscriptions = self._subscriptions.get(key, set())
-        subscriptions.discard(subscription)
+        subscriptions = self._subscriptions.get(key, {})
+        subscriptions.pop(subscription, None)
         if not subscriptions:
             self._subscriptions.pop(key, None)
 

@@ -17,19 +17,19 @@ class Outcomes:
     """Waiters by run and by the number of the update."""
 
     def __init__(self) -> None:
-        self._waiters: dict[str, dict[int, set[Waiter]]] = {}
+        self._waiters: dict[str, dict[int, dict[Waiter, None]]] = {}
 
     def __len__(self) -> int:
         return sum(len(waiters) for run in self._waiters.values() for waiters in run.values())
 
     def add(self, run_id: str, seq: int, waiter: Waiter) -> None:
         """Tells a waiter the outcome once it is durable; call `drop` in the end."""
-        self._waiters.setdefault(run_id, {}).setdefault(seq, set()).add(waiter)
+        self._waiters.setdefault(run_id, {}).setdefault(seq, {})[waiter] = None
 
     def drop(self, run_id: str, seq: int, waiter: Waiter) -> None:
         """Forgets a waiter."""
         run = self._waiters[run_id]
-        run[seq].discard(waiter)
+        run[seq].pop(waiter, None)
         if not run[seq]:
             del run[seq]
         if not run:
