@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 
 from perdure_server.core.changeset import ScheduleChange
@@ -9,18 +10,18 @@ from perdure_server.core.model import Run, ScheduleKey, ScheduleRow
 from perdure_server.store.contract import LatestRun
 
 
-class ModelSchedules:
+class ModelSchedules(ABC):
     """The part of the model that concerns schedules."""
 
     @property
+    @abstractmethod
     def stored_schedules(self) -> dict[ScheduleKey, ScheduleRow]:
         """The schedules on the disk."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def stored_runs(self) -> list[Run]:
         """The runs on the disk."""
-        raise NotImplementedError
 
     def is_current_schedule(self, change: ScheduleChange) -> bool:
         """Whether a schedule has the version that a change expects."""

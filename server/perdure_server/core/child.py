@@ -38,7 +38,8 @@ ID_IN_USE: Final = "ID_IN_USE"
 """The failure type of a child that was never started."""
 _TERMINATE: Final = "TERMINATE"
 _REQUEST_CANCEL: Final = "REQUEST_CANCEL"
-_REASON: Final = "the parent workflow closed"
+PARENT_CLOSED: Final = "the parent workflow closed"
+"""Why a child ends with its parent."""
 
 
 class ChildPhase(StrEnum):
@@ -139,11 +140,6 @@ def end_children(draft: Draft, children: Sequence[Child]) -> None:
 def is_child_of(run: Run, parent_run_id: str) -> bool:
     """Whether a run may be ended by its parent's end: an open one of the workflow it started."""
     return run.parent_run_id == parent_run_id and not run.status.is_closed
-
-
-def parent_reason() -> str:
-    """Says why a child ends with its parent."""
-    return _REASON
 
 
 def _check(command: StartChildWorkflow) -> None:

@@ -76,7 +76,7 @@ def continue_as_new(batch: CommandBatch, command: ContinueAsNew) -> None:
     fields.check_id("workflow_type", command.workflow_type)
     fields.check_id("task_queue", command.task_queue)
     fields.check_payload("input", command.input)
-    go_on(
+    _go_on(
         batch.draft,
         command,
         carried=_unhandled(batch.draft, command.unconsumed_signals),
@@ -90,11 +90,11 @@ def continue_from_outside(
     draft: Draft, request: ContinueAsNewRequest, *, next_run: NextRun, now_us: int
 ) -> Run:
     """Closes the run and opens the one that goes on, which it returns."""
-    go_on(draft, request, carried=_unhandled(draft), next_run=next_run, now_us=now_us)
+    _go_on(draft, request, carried=_unhandled(draft), next_run=next_run, now_us=now_us)
     return draft.next_runs[-1].run
 
 
-def go_on(
+def _go_on(
     draft: Draft,
     wanted: ContinueAsNew | ContinueAsNewRequest,
     *,

@@ -95,10 +95,10 @@ def deliver(draft: Draft, message: Message, now_us: int) -> None:
             _require_open(draft)
             _deliver_cancel(draft, message, now_us)
         case MessageKind.CANCEL if child.is_child_of(draft.run, message.sender_run_id):
-            request = CancelWorkflowRequest(reason=child.parent_reason())
+            request = CancelWorkflowRequest(reason=child.PARENT_CLOSED)
             cancellation.request_cancel(draft, request, now_us)
         case MessageKind.TERMINATE if child.is_child_of(draft.run, message.sender_run_id):
-            closing.terminate(draft, child.parent_reason(), now_us)
+            closing.terminate(draft, child.PARENT_CLOSED, now_us)
         case MessageKind.CHILD_CLOSED if not draft.run.status.is_closed:
             child.end(draft, HistoryEvent.FromString(message.body), now_us)
         case MessageKind.ANSWER if not draft.run.status.is_closed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ _BELOW_ALL: Final = (-(2**63), "", "")
 """Stands below the place of every schedule."""
 
 
-class ScheduleQueries:
+class ScheduleQueries(ABC):
     """The part of the store that concerns schedules. `Store` says what each method promises."""
 
     async def load_schedules(self, keys: Sequence[ScheduleKey]) -> list[ScheduleRow]:
@@ -56,11 +57,13 @@ class ScheduleQueries:
         """Returns the newest run of each of several workflows."""
         return rows.to_latest(await self._rows("latest_runs", *_columns(workflows)))
 
+    @abstractmethod
     async def _rows(self, query: str, *parameters: object) -> list[Row]:
-        raise NotImplementedError
+        """Returns the rows of a named query."""
 
+    @abstractmethod
     async def _step(self, function: Callable[..., Awaitable[Any]], **arguments: Any) -> Any:
-        raise NotImplementedError
+        """Has the writer run a function in a transaction of its own."""
 
 
 def _columns(keys: Sequence[tuple[str, str]]) -> list[list[str]]:
