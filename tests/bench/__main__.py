@@ -20,7 +20,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import claims, fan_in, fan_out, lists, postgres, rest, scenarios, schedules
+from tests.bench import claims, fan_in, fan_out, lists, postgres, rest, scenarios, schedules, year
 from tests.bench.scenarios import DOORS, SHAPES, Figures
 
 OUTPUT = Path(".bench")
@@ -34,6 +34,7 @@ BARS: tuple[tuple[str, str, str, float], ...] = (
     ("embedded/one/1", "p50_ms", "<=", 3.0),
     ("long/1000", "seconds", "<=", 4.0),
     ("long/1000", "task_bytes", "<=", 1_000_000),
+    ("year/10000", "seconds", "<=", 2.0),
     ("idle", "cpu_percent", "<=", 1.0),
     ("idle", "statements_per_s", "<=", 0.0),
     ("idle", "rss_mb", "<=", 100.0),
@@ -118,6 +119,7 @@ def plan() -> dict[str, Callable[[], Awaitable[Figures]]]:
     jobs["children-servers/10000"] = _bound(fan_out.children_of_servers, 1_000, 10_000)
     jobs["signal"] = _bound(scenarios.signals, 200)
     jobs["timers/1000"] = _bound(scenarios.timers, 1_000)
+    jobs["year/10000"] = _bound(year.timers, 10_000)
     jobs["idle"] = _bound(scenarios.idle, 10.0)
     jobs["postgres/one/256"] = _bound(postgres.beside_sqlite, 256)
     jobs["postgres/one/1"] = _bound(postgres.beside_sqlite, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 
 from perdure import activity, signal, workflow
 
@@ -70,5 +71,20 @@ async def nap(seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
-WORKFLOWS = (one, sequential, parallel, leaf, family, fan_in, echo, nap)
+@dataclass(frozen=True, slots=True)
+class Naps:
+    """How often to sleep, and for how long each time."""
+
+    count: int
+    seconds: float
+
+
+@workflow
+async def naps(plan: Naps) -> None:
+    """Sleeps again and again."""
+    for _ in range(plan.count):
+        await asyncio.sleep(plan.seconds)
+
+
+WORKFLOWS = (one, sequential, parallel, leaf, family, fan_in, echo, nap, naps)
 ACTIVITIES = (add_one,)

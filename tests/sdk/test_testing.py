@@ -45,6 +45,22 @@ async def test_a_year_takes_milliseconds():
     assert start == datetime(2030, 1, 1, tzinfo=UTC)
 
 
+@workflow
+async def wakes_daily(days: int) -> str:
+    for _ in range(days):
+        await asyncio.sleep(timedelta(days=1).total_seconds())
+    return workflow.now().isoformat()
+
+
+async def test_every_day_of_a_year_comes_at_its_instant_for_each_of_several_workflows():
+    async with Environment([wakes_daily]) as env:
+        start = env.now()
+        handles = [await env.client.start(wakes_daily, days) for days in (365, 364, 30)]
+        ends = [datetime.fromisoformat(await handle.result()) for handle in handles]
+
+    assert [end - start for end in ends] == [timedelta(days=days) for days in (365, 364, 30)]
+
+
 async def test_time_stands_still_until_it_is_moved():
     async with Environment([asks_for_a_day]) as env:
         handle = await env.client.start(asks_for_a_day)

@@ -11,8 +11,9 @@ import pytest
 from perdure_server.store.contract import Store
 from perdure_server.store.postgres.store import PostgresStore
 from perdure_server.store.queries import load_queries
-from perdure_server.store.sqlite.connection import connect, migrate
+from perdure_server.store.sqlite.connection import connect, connect_unsynced, migrate
 from perdure_server.store.sqlite.store import SqliteStore
+from perdure_server.store.sqlite.writer import PromptWriter
 from tests.support import postgres
 from tests.support.later import later_script
 from tests.support.model_contents import Contents
@@ -28,6 +29,13 @@ def model_disk() -> Callable[[], Store]:
 @pytest.fixture
 def sqlite_disk(tmp_path: Path) -> Callable[[], Store]:
     return lambda: SqliteStore(tmp_path / "perdure.db")
+
+
+@pytest.fixture
+def prompt_sqlite_disk(tmp_path: Path) -> Callable[[], Store]:
+    """A file as tests of workflows have it: written at once in the loop, and without syncs."""
+    path = tmp_path / "prompt.db"
+    return lambda: SqliteStore(path, connect=connect_unsynced, writer=PromptWriter)
 
 
 @pytest.fixture
@@ -53,7 +61,9 @@ def later_postgres_disk(schemas: postgres.Schemas) -> Iterator[Callable[[], Stor
         yield lambda: PostgresStore(schemas.url, schema=schema)
 
 
-@pytest.fixture(params=["model", "sqlite", "postgres", "later_sqlite", "later_postgres"])
+@pytest.fixture(
+    params=["model", "sqlite", "prompt_sqlite", "postgres", "later_sqlite", "later_postgres"]
+)
 def disk(request: pytest.FixtureRequest) -> Callable[[], Store]:
     """Makes a store on the same contents each time, as a server does that starts again."""
     made: Callable[[], Store] = request.getfixturevalue(f"{request.param}_disk")

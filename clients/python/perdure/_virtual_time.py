@@ -7,8 +7,10 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import Any, Final, Protocol
 
-QUIET_TURNS: Final = 50
+QUIET_TURNS: Final = 20
 """Turns of the loop without work after which nothing is under way: far more than any hop takes."""
+_BUSY_TURNS: Final = 20
+"""Turns of the loop for which work may go on before it is left alone for a while."""
 _LOOK_S: Final = 0.001
 
 
@@ -79,10 +81,14 @@ class VirtualClock:
 
 
 class WatchedStore:
-    """Passes every call on to a store and counts those under way; can refuse commits."""
+    """Passes every call on to a store and counts those under way; can refuse commits.
+
+    `answered` is set whenever the store has answered the last of them.
+    """
 
     def __init__(self, store: Any, refusal: Exception) -> None:
         self.under_way = 0
+        self.answered: Final = asyncio.Event()
         self.refuse = 0
         self._store = store
         self._refusal = refusal
@@ -97,7 +103,7 @@ class WatchedStore:
             try:
                 return await attribute(*args, **kwargs)
             finally:
-                self.under_way -= 1
+                self._leave()
 
         return counted
 
@@ -110,19 +116,37 @@ class WatchedStore:
         try:
             outcomes: list[Any] = await self._store.commit(changesets)
         finally:
-            self.under_way -= 1
+            self._leave()
         return outcomes
+
+    def _leave(self) -> None:
+        self.under_way -= 1
+        if not self.under_way:
+            self.answered.set()
 
 
 class TimeKeeper:
-    """Moves a clock when nothing else is going on. Lives on the home loop."""
+    """Moves a clock when nothing else is going on. Lives on the home loop.
+
+    `busy` says whether the engine or a worker works, `asking` whether a client waits for an answer
+    that comes without moving time, and `waiting` whether one waits for nothing else than time.
+    `stirred` is set when what goes on may soon be over.
+    """
 
     def __init__(
-        self, clock: VirtualClock, *, busy: Callable[[], bool], waiting: Callable[[], bool]
+        self,
+        clock: VirtualClock,
+        *,
+        busy: Callable[[], bool],
+        asking: Callable[[], bool],
+        waiting: Callable[[], bool],
+        stirred: asyncio.Event,
     ) -> None:
         self._clock = clock
         self._busy = busy
+        self._asking = asking
         self._waiting = waiting
+        self._stirred = stirred
         self._held = asyncio.Lock()
 
     async def skip(self) -> None:
@@ -134,7 +158,7 @@ class TimeKeeper:
                     if next_us is not None:
                         self._clock.move_to(next_us)
                         continue
-            await asyncio.sleep(_LOOK_S)
+            await self._pause()
 
     async def advance(self, span_us: int, *, patience_s: float) -> None:
         """Moves time by a span, through all instants on the way.
@@ -155,12 +179,34 @@ class TimeKeeper:
     async def _settle(self, patience_s: float) -> None:
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + patience_s
-        while not await self._quiet() and loop.time() < ends_at:  # noqa: ASYNC110
-            await asyncio.sleep(_LOOK_S)
+        while not await self._quiet() and loop.time() < ends_at:
+            await self._pause()
 
-    async def _quiet(self) -> bool:
-        for _ in range(QUIET_TURNS):
+    async def _pause(self) -> None:
+        """Waits until something stirs, and looks by itself as well."""
+        look = asyncio.get_running_loop().call_later(_LOOK_S, self._stirred.set)
+        self._stirred.clear()
+        await self._stirred.wait()
+        look.cancel()
+
+    def _quiet(self) -> asyncio.Future[bool]:
+        """Answers once nothing was under way for so long, or something is and goes on."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[bool] = loop.create_future()
+
+        def look(quiet: int, busy: int) -> None:
+            if answer.done():
+                return  # nobody waits any more
             if self._busy():
-                return False
-            await asyncio.sleep(0)
-        return True
+                quiet, busy = 0, busy + 1
+            else:
+                quiet += 1
+            if quiet == QUIET_TURNS:
+                answer.set_result(not self._asking())
+            elif busy == _BUSY_TURNS:
+                answer.set_result(False)
+            else:
+                loop.call_soon(look, quiet, busy)
+
+        look(0, 0)
+        return answer

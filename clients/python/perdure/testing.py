@@ -42,7 +42,9 @@ from perdure_server.core.errors import StoreUnavailable
 from perdure_server.embedded import open_on_store
 from perdure_server.engine.alarms import Alarms
 from perdure_server.store.contract import Store
+from perdure_server.store.sqlite.connection import connect_unsynced
 from perdure_server.store.sqlite.store import SqliteStore
+from perdure_server.store.sqlite.writer import PromptWriter
 
 __all__ = [
     "Environment",
@@ -90,7 +92,9 @@ class Environment:
         self._folder = tempfile.TemporaryDirectory(prefix="perdure-")
         path = Path(self._folder.name) / "perdure.db"
         refusal = StoreUnavailable("the test refuses this commit")
-        self._store = WatchedStore(SqliteStore(path), refusal)
+        # What a test wrote need not outlive the machine's crash; nothing else is different.
+        sqlite = SqliteStore(path, connect=connect_unsynced, writer=PromptWriter)
+        self._store = WatchedStore(sqlite, refusal)
         store = cast("Store", self._store)
         ids = SystemIds()
         transport = EmbeddedTransport(lambda: open_on_store(store, self._clock, ids), to_status)
@@ -158,12 +162,19 @@ class Environment:
         self._store.refuse = count
 
     async def _keep_time(self) -> tuple[TimeKeeper, asyncio.Task[None]]:
-        keeper = TimeKeeper(self._clock, busy=self._busy, waiting=self._waiting)
+        keeper = TimeKeeper(
+            self._clock,
+            busy=self._busy,
+            asking=self._asking,
+            waiting=self._waiting,
+            stirred=self._store.answered,
+        )
         return keeper, asyncio.create_task(keeper.skip())
 
     def _busy(self) -> bool:
-        if self._store.under_way or not all(worker.shift.idle for worker in self._workers):
-            return True
+        return bool(self._store.under_way) or not all(w.shift.idle for w in self._workers)
+
+    def _asking(self) -> bool:
         session = self.client.connection.session
         return not (session.idle or session.only_waits)
 

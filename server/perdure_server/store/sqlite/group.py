@@ -219,8 +219,11 @@ class Group:
         return leased
 
     def _write_wave(self) -> None:
+        if not self._rows:
+            return
         for query in _WAVE:
-            self._write(query, self._rows[query])
+            if query in self._rows:
+                self._write(query, self._rows[query])
         self._rows.clear()
         self._touched.clear()
 

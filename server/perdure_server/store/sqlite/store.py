@@ -59,7 +59,8 @@ from perdure_server.store.sqlite.connection import connect, lock, migrate
 from perdure_server.store.sqlite.group import Group
 from perdure_server.store.sqlite.readers import Readers
 from perdure_server.store.sqlite.rows import Row
-from perdure_server.store.sqlite.writer import StoreStats, Writer
+from perdure_server.store.sqlite.transactions import StoreStats, Transactions
+from perdure_server.store.sqlite.writer import Writer, Writes
 
 T = TypeVar("T")
 
@@ -75,22 +76,28 @@ class _Opened:
 
     epoch: int
     readers: Readers
-    writer: Writer
+    writer: Writes
     held: AsyncExitStack
 
 
 class SqliteStore:
     """The store on one SQLite file. `Store` says what each method promises.
 
-    `stats` counts what the writer did.
+    `connect` opens the connection that writes, `writer` decides when and in which thread;
+    `stats` counts what was done.
     """
 
     def __init__(
-        self, path: Path | str, *, connect: Callable[[Path], sqlite3.Connection] = connect
+        self,
+        path: Path | str,
+        *,
+        connect: Callable[[Path], sqlite3.Connection] = connect,
+        writer: Callable[[Transactions], Writes] = Writer,
     ) -> None:
         self.stats = StoreStats()
         self._path = Path(path)
         self._connect = partial(connect, self._path)
+        self._writer = writer
         self._queries = load_queries(__package__)
         self._listing = Listing(self._queries, self._ask)
         self._opened: _Opened | None = None
@@ -107,7 +114,7 @@ class SqliteStore:
             except (OSError, sqlite3.Error) as error:
                 text = f"the database {self._path} cannot be opened: {error}"
                 raise StoreUnavailable(text) from error
-            writer = Writer(self._connect, self._queries, self.stats)
+            writer = self._writer(Transactions(self._connect, self._queries, self.stats))
             held.push_async_callback(writer.stop)
             self._opened = _Opened(epoch, readers, writer, held.pop_all())
 
