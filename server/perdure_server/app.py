@@ -15,7 +15,8 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 from importlib.metadata import version
 from importlib.resources import files
 from typing import Any, Final
@@ -37,6 +38,7 @@ from perdure_server.api.worker_service import WorkerService
 from perdure_server.api.workflow_service import WorkflowService
 from perdure_server.config import AUTH_KEYS, AUTH_NONE, Config, ConfigError, split_address
 from perdure_server.core import limits
+from perdure_server.core.errors import ShuttingDown
 from perdure_server.engine.engine import Engine
 from perdure_server.engine.ports import Alarm, Clock, Ids
 from perdure_server.rest.interceptor import RestDoor
@@ -118,8 +120,9 @@ async def listening(
 ) -> AsyncIterator[str]:
     """Serves an engine over gRPC and answers the address, its port chosen.
 
-    In the end health says NOT_SERVING, streams are told to leave, and calls get `grace_seconds` to
-    finish. Raises StartError when the address cannot be listened on.
+    While the engine cannot reach its database, health says NOT_SERVING and streams are told to go
+    to another server. In the end health says so too, streams are told to leave, and calls get
+    `grace_seconds` to finish. Raises StartError when the address cannot be listened on.
     """
     rpcs = rpcs_of_engine(engine)
     interceptors = Interceptors(monotonic_us=SystemClock().monotonic_us, error_id=new_error_id)
@@ -135,9 +138,15 @@ async def listening(
     health_servicer = await _add_health(server, services)
     chosen = _bind(server, address)
     await server.start()
+    following = asyncio.create_task(
+        _follow_standing(engine, interceptors, partial(_say_health, health_servicer, services)),
+        name="follow how the engine stands",
+    )
     try:
         yield chosen
     finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
         await health_servicer.enter_graceful_shutdown()
         await engine.drain()
         interceptors.end_streams()
@@ -248,7 +257,38 @@ async def _serve_until_told(config: Config, ready: Callable[[str, str | None], N
             http = await envoy.serve(config.http, [address])
         _settle_memory()
         ready(address, http)
-        await told_to_stop.wait()
+        await _until_told(told_to_stop, engine)
+
+
+async def _until_told(told_to_stop: asyncio.Event, engine: Engine) -> None:
+    """Returns when the server is told to stop; raises why it may not go on, if that comes first."""
+    waits = [
+        asyncio.create_task(told_to_stop.wait()),
+        asyncio.create_task(engine.standing.until_over()),
+    ]
+    try:
+        done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in done:
+            wait.result()
+    finally:
+        for wait in waits:
+            wait.cancel()
+
+
+async def _follow_standing(
+    engine: Engine, interceptors: Interceptors, say_health: Callable[[int], Awaitable[None]]
+) -> None:
+    """Sends callers and workers away for as long as the database does not answer this server."""
+    away = ShuttingDown("this server is cut off from its database; connect again, to another one")
+    while True:
+        await engine.standing.until_lost()
+        await say_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        if engine.standing.has_others:
+            interceptors.turn_away(away)
+            engine.turn_away(away)
+        await engine.standing.until_reached()
+        interceptors.welcome()
+        await say_health(health_pb2.HealthCheckResponse.SERVING)
 
 
 @contextlib.asynccontextmanager
@@ -284,10 +324,14 @@ def _routes(rpcs: Sequence[Rpc]) -> list[Route]:
 
 async def _add_health(server: grpc.aio.Server, services: Sequence[str]) -> Any:
     health_servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]
-    for name in services:
-        await health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+    await _say_health(health_servicer, services, health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)  # type: ignore[no-untyped-call]
     return health_servicer
+
+
+async def _say_health(health_servicer: Any, services: Sequence[str], status: int) -> None:
+    for name in (health.OVERALL_HEALTH, *services):
+        await health_servicer.set(name, status)
 
 
 def _bind(server: grpc.aio.Server, address: str) -> str:

@@ -131,6 +131,57 @@ async def test_stopping_tells_health_first():
         await server.ended()
 
 
+async def test_a_server_that_is_cut_off_sends_callers_and_workers_away(engine, caller, channel):
+    session, work = Session(caller), WorkStream(caller)
+    session.send(pb.SessionRequest(ping=1))
+    await session.read()
+    work.hello()
+    await work.next("welcome")
+    watch = caller.stream("WatchService/Watch", watching.WatchRequest())
+    await anext(watch)
+    health = health_watch(channel)
+    assert (await health.read()).status == SERVING
+    engine.standing.has_others = True
+    engine.standing.lost()
+    for answers in (session.rest(), work.rest()):
+        async with refused("UNAVAILABLE", "SHUTTING_DOWN"):
+            await answers
+    assert (await health.read()).status == NOT_SERVING
+    again = Session(caller)
+    again.send(pb.SessionRequest(ping=1))
+    async with refused("UNAVAILABLE", "SHUTTING_DOWN"):
+        await again.read()
+    engine.standing.reached()
+    assert (await health.read()).status == SERVING
+    started = pb.StartWorkflowRequest(workflow_type="W", workflow_id="w")
+    await caller.call("WorkflowService/StartWorkflow", started)
+    while (await anext(watch)).event.WhichOneof("event") != "workflow_started":
+        pass
+    again = Session(caller)
+    again.send(pb.SessionRequest(ping=1))
+    await again.read()
+    health.cancel()
+
+
+async def test_who_is_alone_and_cut_off_keeps_its_streams(engine, caller, channel):
+    session = Session(caller)
+    session.send(pb.SessionRequest(ping=1))
+    await session.read()
+    health = health_watch(channel)
+    await health.read()
+    engine.standing.has_others = False
+    engine.standing.lost()
+    assert (await health.read()).status == NOT_SERVING
+    session.send(pb.SessionRequest(ping=2))
+    await session.read()
+    health.cancel()
+
+
+def health_watch(channel):
+    """Watches what the server says of itself as a whole, which is what Envoy asks for."""
+    return health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+
+
 async def test_alarms_never_ring_early():
     clock = SystemClock()
     rung = asyncio.get_running_loop().create_future()

@@ -42,7 +42,7 @@ async def serving(*services):
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     caller = Caller(f"127.0.0.1:{port}")
-    caller.interceptors = interceptors
+    caller.interceptors, caller.port = interceptors, port
     try:
         yield caller
     finally:

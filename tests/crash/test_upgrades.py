@@ -97,6 +97,31 @@ async def test_what_older_servers_cannot_bear_waits_for_their_end(older, breakin
     await refused(older, f"this one knows {SCHEMA_VERSION}: start a newer server")
 
 
+async def test_a_server_that_slept_through_its_end_ends(older, breaking):
+    await asyncio.to_thread(older.start)
+    async with a_client(older.address) as client:
+        await client.start(journey, 1, id="journey")
+    older.send(signal.SIGSTOP)
+    await started_when_alone(breaking)
+    older.send(signal.SIGCONT)
+    assert await asyncio.to_thread(older.wait) == 1
+    assert f"this one knows {SCHEMA_VERSION}: start a newer server" in older.complaints()
+    async with a_client(breaking.address) as client:
+        assert (await client.get_handle("journey").history()).events
+
+
+async def started_when_alone(server):
+    """Starts a server again and again, until those that it would end count as dead."""
+    async with asyncio.timeout(PLAY_S):
+        while True:
+            try:
+                await asyncio.to_thread(server.start)
+            except AssertionError:
+                server.end(signal.SIGKILL)
+            else:
+                return
+
+
 async def refused(server, text):
     """Starts a server that does not come up, and says why."""
     with pytest.raises(AssertionError, match=text):

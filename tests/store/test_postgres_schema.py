@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import closing
 from typing import Any
 
@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 
 from perdure_server.core.errors import SchemaTooNew, StoreInUse, StoreUnavailable
+from perdure_server.core.limits import SECOND_US
 from perdure_server.store.contract import Committed, Position
 from perdure_server.store.migrate import SCHEMA_VERSION, Migration, load_migrations
 from perdure_server.store.postgres import connection
@@ -19,6 +20,8 @@ from perdure_server.store.postgres.store import PostgresStore
 from perdure_server.store.sqlite.store import SqliteStore
 from tests.support.histories import a_run, alone, starting
 from tests.support.postgres import Schemas
+
+SILENT_US = 5 * SECOND_US
 
 
 def later(min_server: int) -> Migration:
@@ -150,14 +153,42 @@ async def test_a_pooler_by_the_transaction_is_refused(
         await PostgresStore(schemas.url, schema=schemas.new()).open()
 
 
+@pytest.fixture
+async def migrate(outside: asyncpg.Connection) -> AsyncIterator[Callable[[], Awaitable[Any]]]:
+    """Says that the schema needs a newer server, until the test is over."""
+
+    async def say() -> None:
+        await outside.execute(f"INSERT INTO schema VALUES (99, {SCHEMA_VERSION + 1})")
+
+    yield say
+    await outside.execute("DELETE FROM schema WHERE version = 99")
+
+
 async def test_who_joins_meets_a_schema_that_was_migrated_meanwhile(
-    store: PostgresStore, outside: asyncpg.Connection
+    store: PostgresStore, migrate: Callable[[], Awaitable[Any]]
 ) -> None:
-    await outside.execute(f"INSERT INTO schema VALUES (99, {SCHEMA_VERSION + 1})")
+    await migrate()
     with pytest.raises(SchemaTooNew, match="start a newer server"):
         await store.join("old")
-    await outside.execute("DELETE FROM schema WHERE version = 99")
+
+
+async def test_who_beats_meets_it_too_and_then_does_nothing_more(
+    store: PostgresStore, outside: asyncpg.Connection, migrate: Callable[[], Awaitable[Any]]
+) -> None:
     await store.join("old")
+    assert await store.beat(silent_us=SILENT_US) is not None
+    await migrate()
+    with pytest.raises(SchemaTooNew, match="start a newer server"):
+        await store.beat(silent_us=SILENT_US)
+    assert store.is_cut_off
+    (refused,) = await store.commit([alone(starting(a_run()))])
+    assert isinstance(refused, StoreUnavailable)
+    with pytest.raises(StoreUnavailable, match=r"start a newer server.* Use another server"):
+        await store.load_run(a_run().run_id)
+    # What it has seen once it does not forget.
+    await outside.execute("DELETE FROM schema WHERE version = 99")
+    assert await store.beat(silent_us=SILENT_US) is not None
+    assert store.is_cut_off
 
 
 async def test_the_migrations_are_those_of_sqlite() -> None:

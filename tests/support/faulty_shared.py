@@ -65,6 +65,11 @@ class FaultySharedStore(FaultyStore):
             self.missed = True
             self._view.lose_connection()
 
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether every call is refused until a beat is answered."""
+        return self._view.is_cut_off
+
     async def join(self, server_id: str) -> int:
         """Enters this server among the living, or dies around it."""
         await self._arrive()

@@ -91,6 +91,8 @@ class SharedModelStore(ModelStore):
         self._shared = shared
         self._now_us = now_us
         self._server_id = ""
+        self.is_cut_off = False
+        """Tests say so: the model is never away."""
         self._hint = _EVERYTHING
         self._news = asyncio.Event()
 

@@ -76,8 +76,13 @@ class RealProcess:
         assert self._process is not None
         if self.is_running:
             self._process.send_signal(number)
-        code = self._process.wait(PATIENCE_S)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Waits until it ends by itself; returns the exit code."""
+        assert self._process is not None
         assert self._process.stdout is not None
+        code = self._process.wait(PATIENCE_S)
         self._process.stdout.close()
         return code
 

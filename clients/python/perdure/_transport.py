@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar, cast
 
 import grpc
@@ -55,6 +56,17 @@ _CHANNEL_OPTIONS: Final = (
 )
 
 
+_ANY_SERVER: Final = (
+    (
+        "grpc.service_config",
+        '{"loadBalancingConfig": [{"pick_first": {"shuffleAddressList": true}}]}',
+    ),
+)
+"""Makes a channel take any server of several, not the first that takes connections."""
+_ELSEWHERE_REASONS: Final = frozenset({"SHUTTING_DOWN", "STORE_UNAVAILABLE"})
+"""What a server says that answers but cannot serve: another one may."""
+
+
 class Transport(Protocol):
     """Carries requests to a server. Methods are named `WorkflowService/StartWorkflow`."""
 
@@ -82,13 +94,16 @@ class Transport(Protocol):
 class GrpcTransport:
     """A server at an address such as `localhost:7766`. Every stream has a connection of its own.
 
+    Of several servers the first that can be reached serves; after one that cannot serve, any.
     `api_key` goes with every call; ValueError when it cannot be one.
     """
 
     def __init__(self, target: str, *, api_key: str | None = None) -> None:
         self._target = target
         self._metadata = authorization(api_key)
-        self._channel: grpc.aio.Channel | None = None
+        self._channels: list[_Channel] = []
+        """Those of unary calls: the last takes new ones, the others end with their last."""
+        self._any_server = False
 
     async def open(self) -> None:
         """Does nothing: the first call connects."""
@@ -97,24 +112,29 @@ class GrpcTransport:
         self, method: str, request: Message, *, timeout_s: float | None = None
     ) -> Message:
         """Sends one request and returns the answer. Raises an `RpcError`."""
-        if self._channel is None:
-            self._channel = _open_channel(self._target)
-        send: Any = self._channel.unary_unary(
+        used = self._current()
+        send: Any = used.channel.unary_unary(
             f"/perdure.v1.{method}",
             request_serializer=_serialize,
             response_deserializer=response_type(method).FromString,
         )
+        used.calls += 1
         try:
             answer: Message = await send(request, timeout=timeout_s, metadata=self._metadata)
         except grpc.aio.AioRpcError as error:
-            raise _translate(error) from None
+            refusal = _translate(error)
+            used.is_left = used.is_left or self._is_to_go(refusal)
+            raise refusal from None
+        finally:
+            used.calls -= 1
+            await self._let_go(used)
         return answer
 
     async def stream(
         self, method: str, requests: AsyncIterator[Message]
     ) -> AsyncGenerator[Message, None]:
         """Sends requests and yields answers until either side ends. Raises an `RpcError`."""
-        async with _open_channel(self._target) as channel:
+        async with self._open_channel() as channel:
             open_stream: Any = channel.stream_stream(
                 f"/perdure.v1.{method}",
                 request_serializer=_serialize,
@@ -127,7 +147,9 @@ class GrpcTransport:
                 async for response in call:
                     yield response
             except grpc.aio.AioRpcError as error:
-                raise _translate(error) from None
+                refusal = _translate(error)
+                self._is_to_go(refusal)
+                raise refusal from None
             finally:
                 call.cancel()
                 writer.cancel()
@@ -135,9 +157,41 @@ class GrpcTransport:
 
     async def close(self) -> None:
         """Closes the connection of the unary calls; streams close theirs themselves."""
-        if self._channel is not None:
-            await self._channel.close(None)
-            self._channel = None
+        channels, self._channels = self._channels, []
+        for each in channels:
+            await each.channel.close(None)
+
+    def _current(self) -> _Channel:
+        """Returns the channel for a new call."""
+        if not self._channels or self._channels[-1].is_left:
+            self._channels.append(_Channel(self._open_channel()))
+        return self._channels[-1]
+
+    async def _let_go(self, used: _Channel) -> None:
+        """Closes a channel that no call will use any more."""
+        if used.is_left and not used.calls and used in self._channels:
+            self._channels.remove(used)
+            await used.channel.close(None)
+
+    def _is_to_go(self, refusal: RpcError) -> bool:
+        """Whether to connect anew after a refusal; notes that from now on any server will do."""
+        is_to_go = refusal.reason in _ELSEWHERE_REASONS
+        self._any_server = self._any_server or is_to_go
+        return is_to_go
+
+    def _open_channel(self) -> grpc.aio.Channel:
+        options = (*_CHANNEL_OPTIONS, *(_ANY_SERVER if self._any_server else ()))
+        return grpc.aio.insecure_channel(self._target, options=options)
+
+
+@dataclass(slots=True, eq=False)
+class _Channel:
+    """A connection of unary calls."""
+
+    channel: grpc.aio.Channel
+    calls: int = 0
+    is_left: bool = False
+    """Whether its server cannot serve, so that new calls go elsewhere."""
 
 
 def response_type(method: str) -> type[Message]:
@@ -171,10 +225,6 @@ def authorization(api_key: str | None) -> tuple[tuple[str, str], ...]:
             f"the API key has characters that no key has; look at {API_KEY_VARIABLE} or `api_key`"
         )
     return (("authorization", f"Bearer {key}"),)
-
-
-def _open_channel(target: str) -> grpc.aio.Channel:
-    return grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS)
 
 
 async def _write(call: Any, requests: AsyncIterator[Message]) -> None:

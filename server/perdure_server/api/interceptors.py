@@ -27,6 +27,7 @@ Guard: TypeAlias = Callable[[Rpc, HandlerOf], Handler]
 """Makes the handler of an RPC of those that serve it, or others like it, without a guard."""
 
 STATUS_DETAILS_KEY: Final = "grpc-status-details-bin"
+_WATCHES: Final = "perdure.v1.WatchService"
 DEADLINE_MARGIN_SECONDS: Final = 0.25
 """Time for the answer of a long poll to travel before its caller gives up."""
 
@@ -49,6 +50,7 @@ class _Call:
 class _Stream:
     """A stream under way."""
 
+    rpc: Rpc
     end: DomainError | None = None
     """Why it has to end."""
     writing: bool = False
@@ -67,6 +69,7 @@ class Interceptors:
         self._monotonic_us = monotonic_us
         self._error_id = error_id
         self._streams: dict[asyncio.Task[Any], _Stream] = {}
+        self._turned_away: DomainError | None = None
 
     def handlers(
         self, rpcs: Iterable[Rpc], guard: Guard = unguarded
@@ -84,6 +87,20 @@ class Interceptors:
         leaving = ShuttingDown("the server is stopping; connect again")
         for task in list(self._streams):
             self.end_stream(task, leaving)
+
+    def turn_away(self, error: DomainError) -> None:
+        """Ends the streams of workers and callers, and refuses new ones until `welcome`.
+
+        Watches stay: they go on where they were, and say nothing wrong meanwhile.
+        """
+        self._turned_away = error
+        for task, stream in list(self._streams.items()):
+            if not _is_watch(stream.rpc):
+                self.end_stream(task, error)
+
+    def welcome(self) -> None:
+        """Takes streams again."""
+        self._turned_away = None
 
     def end_stream(self, task: asyncio.Task[Any], error: DomainError) -> None:
         """Ends the stream that a task serves, if it still does, and tells its caller why.
@@ -138,9 +155,10 @@ class Interceptors:
             call = self._begin(rpc, context)
             task = asyncio.current_task()
             assert task is not None
-            stream = self._streams[task] = _Stream()
+            stream = self._streams[task] = _Stream(rpc)
             try:
                 _refuse_malformed(request)
+                self._refuse_turned_away(rpc)
                 async with aclosing(rpc.behaviour(request)) as answers:
                     async for answer in answers:
                         stream.writing = True
@@ -159,6 +177,10 @@ class Interceptors:
             self._finish(call, grpc.StatusCode.OK)
 
         return handle
+
+    def _refuse_turned_away(self, rpc: Rpc) -> None:
+        if self._turned_away is not None and not _is_watch(rpc):
+            raise self._turned_away
 
     def _begin(self, rpc: Rpc, context: Context) -> _Call:
         peer = context.peer() if _log.isEnabledFor(logging.INFO) else ""
@@ -204,6 +226,10 @@ def end_before_deadline(request: Any, remaining_seconds: float | None) -> None:
     limit_seconds = max(0.0, remaining_seconds - DEADLINE_MARGIN_SECONDS)
     if request.wait.seconds + request.wait.nanos / 1e9 > limit_seconds:
         request.wait.FromNanoseconds(int(limit_seconds * 1e9))
+
+
+def _is_watch(rpc: Rpc) -> bool:
+    return rpc.service == _WATCHES
 
 
 def _refuse_malformed(request: object) -> None:

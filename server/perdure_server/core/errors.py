@@ -251,7 +251,7 @@ class RunContended(DomainError):
 
 
 class ShuttingDown(DomainError):
-    """The server is stopping."""
+    """The server is stopping, or cannot reach its database: another one may serve."""
 
     reason = "SHUTTING_DOWN"
 

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from perdure_server.core import limits
-from perdure_server.core.errors import DomainError, SessionReplaced, StoreError
+from perdure_server.core.errors import DomainError, SchemaTooNew, SessionReplaced, StoreError
 from perdure_server.core.model import Task, TaskKind, Worker
 from perdure_server.core.state import RunState
 from perdure_server.engine.alarms import Alarms
@@ -35,6 +35,7 @@ from perdure_server.engine.runs import Runs
 from perdure_server.engine.scheduler import Scheduler
 from perdure_server.engine.session import Held, Session, TaskKey
 from perdure_server.engine.sessions import POLL_PREFIX, Sessions
+from perdure_server.engine.standing import Standing
 from perdure_server.engine.timers import Timers
 from perdure_server.store.contract import ListedWorker
 from perdure_server.store.shared import Beat, Hint, SharedStore
@@ -87,6 +88,7 @@ class Cluster(Peers):
         ids: Ids,
         background: Background,
         set_time: SetTime,
+        standing: Standing,
         parts: Callable[[], Parts],
     ) -> None:
         self._store = store
@@ -94,6 +96,7 @@ class Cluster(Peers):
         self._ids = ids
         self._background = background
         self._set_time = set_time
+        self._standing = standing
         self._parts_of = parts
         self._server_id = ""
         self._looks = 0
@@ -261,7 +264,16 @@ class Cluster(Peers):
     async def _live(self) -> None:
         while True:
             await self._pause(_BEAT_US)
-            await self._try(self._show)
+            try:
+                await self._try(self._show)
+            except SchemaTooNew as error:
+                # The database was migrated while this server was frozen, or cut off.
+                self._standing.end(error)
+                return
+            if self._store.is_cut_off:
+                self._standing.lost()
+            else:
+                self._standing.reached()
 
     async def _show(self) -> None:
         """Shows that this server lives; nothing else may hold that up."""
@@ -278,6 +290,7 @@ class Cluster(Peers):
         self._beaten_us = now_us
         self._set_time(beat.now_us)
         self._beat = beat
+        self._standing.has_others = beat.servers > 1
         self._answered.set()
 
     async def _tend(self) -> None:

@@ -39,6 +39,7 @@ from perdure_server.engine.scheduler import Scheduler
 from perdure_server.engine.schedules import Schedules
 from perdure_server.engine.session import Held, TaskKey
 from perdure_server.engine.sessions import Sessions
+from perdure_server.engine.standing import Standing
 from perdure_server.engine.starts import Starts
 from perdure_server.engine.stimuli import Stimulus
 from perdure_server.engine.timers import Timers
@@ -83,6 +84,7 @@ class Engine:
         self._outcomes = Outcomes()
         self._feeder = Feeder(store, self._hub, clock=clock, background=self._background)
         self._peers = Peers()
+        self.standing = Standing()
         if shared is not None:
             self._peers = Cluster(
                 shared,
@@ -90,6 +92,7 @@ class Engine:
                 ids=ids,
                 background=self._background,
                 set_time=set_time,
+                standing=self.standing,
                 parts=self._parts,
             )
         self._leases = Alarms[TaskKey](clock, self._lease_due)
@@ -220,6 +223,10 @@ class Engine:
     async def check(self) -> None:
         """Returns when the store can be read. Raises StoreUnavailable."""
         await self._store.last_position()
+
+    def turn_away(self, error: DomainError) -> None:
+        """Refuses the polls that wait: another server may have what they wait for."""
+        self._polls.close(error)
 
     async def drain(self) -> None:
         """Ends the worker streams, the polls and the waits for results.

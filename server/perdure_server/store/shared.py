@@ -77,6 +77,10 @@ class SharedStore(Store, Protocol):
     not among the living.
     """
 
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether every call is refused until a beat is answered."""
+
     async def join(self, server_id: str) -> int:
         """Enters this server among the living, durably; returns the database's time.
 
@@ -92,6 +96,9 @@ class SharedStore(Store, Protocol):
         counted among those that live. After about that time without an answer it raises
         `StoreUnavailable`, and every call that waits, and every one that comes before a beat is
         answered, is refused likewise.
+
+        Raises `SchemaTooNew` when the database was migrated to what needs a newer server; then
+        every call is refused for good.
         """
 
     async def bury(self, server_id: str, *, silent_us: int) -> list[str] | None:

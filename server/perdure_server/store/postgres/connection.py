@@ -13,7 +13,7 @@ from weakref import WeakSet
 
 import asyncpg
 
-from perdure_server.core.errors import StoreInUse, StoreUnavailable
+from perdure_server.core.errors import SchemaTooNew, StoreInUse, StoreUnavailable
 from perdure_server.core.limits import SECOND_US, SERVER_SILENCE_US
 from perdure_server.store.migrate import (
     Migration,
@@ -77,6 +77,11 @@ PASSING: Final = (
 
 Most are met where another server was in the way: run again, a statement sees what that one left.
 """
+_SILENT: Final = (
+    "{} does not answer this server ({}), so this server refuses calls until it does; what was"
+    " under way may have been done. Try again, or use another server; look at the database and at"
+    " the network between the two"
+)
 _POOL_BY_SESSION: Final = (
     "a pooler lends its connections by the transaction: let it lend them by the session"
     " (PgBouncer: pool_mode = session), or name the database itself"
@@ -181,6 +186,7 @@ class Database:
         self.schema = schema
         self.place = f"the schema {schema} of {self.name}"
         self.is_given_up = False
+        self._is_shut = False
         self._silence = ""
         self._url = url
         self._queries = queries
@@ -205,34 +211,41 @@ class Database:
 
         Until `take_up`, links refuse all that comes. Said again, only the reason is new.
         """
-        self._silence = f"{self.name} does not answer this server ({why})"
+        if self._is_shut:
+            return
+        self._silence = _SILENT.format(self.name, why)
         if self.is_given_up:
             return
-        self.is_given_up = True
-        _log.warning("%s; calls are refused until it answers", self._silence)
-        for session in list(self._sessions):
-            session.drop()
-        for attempt in self._attempts:
-            attempt.reschedule(asyncio.get_running_loop().time())
+        _log.warning("%s does not answer (%s); calls are refused until it does", self.name, why)
+        self._refuse_all()
+
+    def shut(self, why: SchemaTooNew) -> None:
+        """Gives the database up for good."""
+        self._is_shut, self._silence = True, f"{why}. Use another server"
+        _log.error("%s cannot be used by this server any more: %s", self.name, why)
+        self._refuse_all()
 
     def take_up(self) -> None:
         """Lets links connect again; does nothing unless the database was given up."""
-        if self.is_given_up:
+        if self.is_given_up and not self._is_shut:
             self.is_given_up = False
             _log.warning("%s answers again", self.name)
 
     def unavailable(self, fault: BaseException | None) -> StoreUnavailable:
         """Returns what callers are told of a fault; with None, of a database that was given up."""
         if fault is None or self.is_given_up:
-            return StoreUnavailable(
-                f"{self._silence}, so this server refuses calls until it does; what was under way "
-                "may have been done. Try again, or use another server; look at the database and at"
-                " the network between the two"
-            )
+            return StoreUnavailable(self._silence)
         text = str(fault) or type(fault).__name__
         if isinstance(fault, _POOLED):
             text = _POOL_BY_SESSION
         return StoreUnavailable(f"{self.name} cannot be used: {text}{_advice(fault)}")
+
+    def _refuse_all(self) -> None:
+        self.is_given_up = True
+        for session in list(self._sessions):
+            session.drop()
+        for attempt in self._attempts:
+            attempt.reschedule(asyncio.get_running_loop().time())
 
     async def _connect(self, *, bounded: bool, by_key: bool) -> Session:
         limits = (STATEMENT_SECONDS, LOCK_SECONDS, IDLE_SECONDS) if bounded else (0.0, 0.0, 0.0)

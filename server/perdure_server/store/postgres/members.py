@@ -33,11 +33,16 @@ async def join(session: Session, schema: str, server_id: str) -> int:
 
 
 async def beat(session: Session, server_id: str, *, silent_us: int) -> Beat | None:
-    """Shows that a server lives; None when another has buried it."""
+    """Shows that a server lives; None when another has buried it.
+
+    Raises SchemaTooNew: one that did not show it for a while counted as dead, and what its schema
+    may become then, older servers need not bear.
+    """
     found = await session.rows("beat", server_id, silent_us)
     if not found:
         return None
-    now_us, others, silent = found[0]
+    now_us, others, silent, version, min_server = found[0]
+    check_schema(version=version, min_server=min_server)
     return Beat(now_us, others + 1, tuple(silent))
 
 

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 import asyncpg
 
-from perdure_server.core.errors import StoreUnavailable
+from perdure_server.core.errors import SchemaTooNew, StoreUnavailable
 from perdure_server.core.limits import SECOND_US
 from perdure_server.store.postgres.connection import FAULTS, Database, Link, Session
 
@@ -40,10 +40,10 @@ class Pulse:
         await self._link.close()
 
     async def run(self, show: Callable[[Session], Awaitable[T]], *, silent_us: int) -> T:
-        """Runs a sign of life; raises StoreUnavailable.
+        """Runs a sign of life; raises StoreUnavailable, and SchemaTooNew when it does.
 
         Once no answer has come for about `silent_us`, to this one or to several, the database is
-        given up.
+        given up. After SchemaTooNew it is, for good.
         """
         # The last answer may have come a step before this was asked.
         steps = max(1, int(silent_us / SECOND_US / STEP_SECONDS) - 1)
@@ -57,6 +57,9 @@ class Pulse:
             if not showing.done():
                 raise self._database.unavailable(TimeoutError(_NO_WORD))
             answer = await showing
+        except SchemaTooNew as refusal:
+            self._database.shut(refusal)
+            raise
         except StoreUnavailable as refusal:
             if _is_answer(refusal.__cause__):
                 self._heard()

@@ -366,6 +366,11 @@ class PostgresStore(ScheduleQueries):
         """Returns after the timeout."""
         await asyncio.sleep(timeout_us / SECOND_US)
 
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether every call is refused."""
+        return self._database.is_given_up
+
     async def join(self, server_id: str) -> int:
         """Enters this server among the living."""
         join = partial(members.join, schema=self._database.schema, server_id=server_id)

@@ -250,7 +250,9 @@ SELECT
     ARRAY(
         SELECT server_id FROM servers
         WHERE server_id <> $1 AND clock.now_us - servers.beat_at_us > $2 ORDER BY server_id
-    )
+    ),
+    (SELECT max(version) FROM schema),
+    (SELECT max(min_server) FROM schema)
 FROM clock CROSS JOIN beaten;
 
 -- name: lock_servers
