@@ -17,6 +17,7 @@ FAILED = WorkflowStatus.WORKFLOW_STATUS_FAILED
 TERMINATED = WorkflowStatus.WORKFLOW_STATUS_TERMINATED
 COMPLETED = WorkflowStatus.WORKFLOW_STATUS_COMPLETED
 FAIL = Command(fail_workflow={"failure": {"message": "no"}})
+MINUTE = {"seconds": 60}
 ONCE = {"retry_policy": {"max_attempts": 1}}
 
 
@@ -35,6 +36,14 @@ async def fail_by_activity(flows):
     """1 started, 2 scheduled, 3 the activity failed, 4 so did the run."""
     await flows.fail_activity(await flows.activity(**ONCE), message="no")
     await flows.complete_workflow_task(await flows.poll_workflow_task(), FAIL)
+
+
+async def with_child(flows):
+    """1 started, 2 the child `c` started; it waits for a worker at another queue."""
+    await flows.start()
+    child = {"seq": 1, "workflow_type": "refund", "workflow_id": "c", "task_queue": "other"}
+    command = Command(start_child_workflow=child)
+    await flows.complete_workflow_task(await flows.poll_workflow_task(), command)
 
 
 class TestResetWorkflow:
@@ -129,23 +138,40 @@ class TestResetWorkflow:
         ]
         assert open_runs == [(await flows.get()).workflow.run_id]
 
-    async def test_a_child_that_is_open_stands_in_the_way(self, flows):
-        await flows.start()
-        child = Command(
-            start_child_workflow={
-                "seq": 1,
-                "workflow_type": "refund",
-                "workflow_id": "c",
-                "task_queue": "other",
-            }
-        )
-        await flows.complete_workflow_task(await flows.poll_workflow_task(), child)
-        async with refused("FAILED_PRECONDITION", "CANNOT_RESET", "the child c"):
-            await reset(flows)
-        assert (await flows.get()).workflow.status == RUNNING
+    async def test_an_open_child_goes_on_for_the_new_run(self, flows):
+        await with_child(flows)
+        await reset(flows)
+        await flows.complete_workflow_task(await flows.poll_workflow_task(), wait_for("go"))
+        task = await flows.poll_workflow_task(task_queue="other")
+        await flows.complete_workflow_task(task, complete_workflow())
+        task = await flows.poll_workflow_task()
+        event = task.history.events[-1].child_workflow_completed
+        assert (event.child_seq, event.child_workflow_id) == (1, "c")
+        await flows.complete_workflow_task(task, complete_workflow())
+        assert (await flows.result()).status == COMPLETED
+
+    async def test_an_open_child_ends_with_the_new_run(self, flows):
+        await with_child(flows)
+        await reset(flows)
+        await flows.terminate()
+        assert (await flows.result("c", wait=MINUTE)).status == TERMINATED
+
+    async def test_a_child_that_ended_with_its_parent_is_known_to_have(self, flows):
+        await with_child(flows)
+        await flows.terminate()
+        assert (await flows.result("c", wait=MINUTE)).status == TERMINATED
+        await reset(flows)
+        task = await flows.poll_workflow_task()
+        if task.history.events[-1].WhichOneof("event") == "workflow_reset":
+            await flows.complete_workflow_task(task, wait_for("go"))
+            task = await flows.poll_workflow_task()
+        event = task.history.events[-1].child_workflow_failed
+        assert (event.status, event.child_workflow_id) == (TERMINATED, "c")
+
+    async def test_a_child_of_later_ends_with_the_run_that_was_left(self, flows):
+        await with_child(flows)
         await reset(flows, 1)
-        # The child of the run that was left ends with it.
-        assert (await flows.result("c", wait={"seconds": 60})).status == TERMINATED
+        assert (await flows.result("c", wait=MINUTE)).status == TERMINATED
 
     async def test_there_must_be_such_an_event(self, flows):
         await flows.start()

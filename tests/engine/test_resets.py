@@ -174,3 +174,45 @@ async def test_a_failed_activity_is_tried_again_at_another_server(servers):
         await servers[1].engine.workflows.retry(
             pb.RetryFailedActivityRequest(workflow_id="w", requested_by="ann", reason="mended")
         )
+
+
+async def children(rig, run_id):
+    request = pb.ListChildrenRequest(workflow_id="w", run_id=run_id)
+    return [
+        child.workflow_id for child in (await rig.engine.workflows.list_children(request)).children
+    ]
+
+
+def start_child():
+    child = {"seq": 1, "workflow_type": "V", "workflow_id": "c"}
+    return Command(start_child_workflow=child)
+
+
+async def test_a_child_that_is_taken_over_tells_its_end_at_another_server(servers):
+    hand = await servers[0].worker(workflows=("W", "V"))
+    await servers[1].start()
+    await hand.command(hand.workflow_tasks[0], start_child())
+    await settle()
+    first = (await get(servers[2])).run_id
+    answer = await reset(servers[2])
+    await settle()
+    assert (await children(servers[0], first), await children(servers[0], answer.run_id)) == (
+        [],
+        ["c"],
+    )
+    (child,) = (task for task in hand.workflow_tasks if task.workflow_type == "V")
+    await hand.command(child, complete("7"))
+    await settle()
+    assert (await servers[1].kinds())[2:] == ["workflow_reset", "child_workflow_completed"]
+
+
+async def test_the_end_of_a_child_is_known_though_it_came_to_a_closed_run(servers):
+    hand = await servers[0].worker(workflows=("W", "V"))
+    await servers[1].start()
+    await hand.command(hand.workflow_tasks[0], start_child())
+    await servers[1].engine.workflows.terminate(pb.TerminateWorkflowRequest(workflow_id="w"))
+    await settle()
+    assert (await servers[0].kinds("c"))[-1] == "workflow_terminated"
+    await reset(servers[2])
+    await settle()
+    assert (await servers[1].kinds())[2:] == ["workflow_reset", "child_workflow_failed"]

@@ -168,7 +168,6 @@ AGAIN = (
         {**W, "event_seq": 2},
         '{"event_seq":2}',
         given=given.parent,
-        refused="CANNOT_RESET",
     ),
     Case(
         "retry",

@@ -51,6 +51,16 @@ async def test_children_are_listed_oldest_first(store: Store) -> None:
     assert await store.list_children("", after="", limit=9) == []
 
 
+async def test_a_child_may_get_another_parent(store: Store) -> None:
+    first, second = a_run(1), a_run(2)
+    opening = starting(a_run(3, parent_run_id=first.run_id, parent_seq=1))
+    await store.commit([alone(opening)])
+    await store.commit([alone(stepping(opening.run, parent_run_id=second.run_id))])
+    assert await store.list_children(first.run_id, after="", limit=9) == []
+    (child,) = await store.list_children(second.run_id, after="", limit=9)
+    assert (child.run.parent_run_id, child.run.parent_seq) == (second.run_id, 1)
+
+
 async def test_an_update_keeps_its_outcome_when_it_is_no_longer_open(store: Store) -> None:
     run = a_run()
     opening = starting(run)

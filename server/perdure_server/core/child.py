@@ -19,6 +19,8 @@ from perdure.v1.workflow_pb2 import ParentClosePolicy, ReusePolicy
 from perdure_server.core import fields
 from perdure_server.core.batch import is_new
 from perdure_server.core.ending import failure_of
+from perdure_server.core.errors import WorkflowClosed
+from perdure_server.core.frames import parse_frame
 from perdure_server.core.model import Child, MessageKind, Run, RunStatus
 from perdure_server.core.opening import open_run
 from perdure_server.core.retry import resolve_policy
@@ -104,29 +106,58 @@ def tell_parent(draft: Draft, **event: Any) -> None:
     run = draft.run
     if not run.parent_run_id or run.next_run_id:
         return
-    closing = HistoryEvent(**event)
-    if closing.WhichOneof("event") == "workflow_completed":
-        completed = ChildWorkflowCompleted(
-            child_seq=run.parent_seq,
-            child_workflow_id=run.workflow_id,
-            child_run_id=run.run_id,
-        )
-        if closing.workflow_completed.HasField("result"):
-            completed.result.CopyFrom(closing.workflow_completed.result)
-        told = HistoryEvent(child_workflow_completed=completed)
-    else:
-        failed = ChildWorkflowFailed(
-            child_seq=run.parent_seq,
-            child_workflow_id=run.workflow_id,
-            child_run_id=run.run_id,
-            failure=failure_of(closing),
-            status=f"WORKFLOW_STATUS_{run.status.value}",
-            workflow_type=run.workflow_type,
-        )
-        told = HistoryEvent(child_workflow_failed=failed)
     parent = draft.started().parent
-    body = told.SerializeToString()
+    body = _end_of(run, HistoryEvent(**event)).SerializeToString()
     draft.send(MessageKind.CHILD_CLOSED, parent.workflow_id, run.parent_run_id, body)
+
+
+def call_for(draft: Draft, children: Sequence[Child]) -> None:
+    """Tells the children that are open to whom they belong: the run of a draft takes their place.
+
+    It begins with the history of the run that started them, and has their rows.
+    """
+    for child in children:
+        if not child.closed:
+            started = ChildWorkflowStarted(
+                child_seq=child.seq,
+                child_workflow_id=child.workflow_id,
+                child_run_id=child.child_run_id,
+                workflow_type=child.workflow_type,
+            )
+            draft.send(MessageKind.ADOPT, child.workflow_id, "", started.SerializeToString())
+
+
+def adopt(draft: Draft, parent_run_id: str, started: ChildWorkflowStarted) -> None:
+    """Has an open child belong to the run that takes the place of its parent.
+
+    Raises `WorkflowClosed` with the end that the other one is to be told, when the child has ended.
+    """
+    run = draft.run
+    if draft.started().first_run_id != started.child_run_id:
+        raise WorkflowClosed("the workflow id has another workflow by now", lost(started))
+    if run.status.is_closed:
+        *_, last = draft.recent()
+        raise WorkflowClosed(f"run {run.run_id} has closed", _end_of(run, parse_frame(last.frame)))
+    run.parent_run_id = parent_run_id
+    draft.touch()
+
+
+def lost(started: ChildWorkflowStarted) -> HistoryEvent:
+    """Returns the end of a child of which nothing is known any more."""
+    failure = Failure(
+        message=f"the run {started.child_run_id} has ended, and how is not known any more",
+        kind=FailureKind.FAILURE_KIND_APPLICATION,
+        type="WORKFLOW_NOT_FOUND",
+        non_retryable=True,
+    )
+    failed = ChildWorkflowFailed(
+        child_seq=started.child_seq,
+        child_workflow_id=started.child_workflow_id,
+        child_run_id=started.child_run_id,
+        workflow_type=started.workflow_type,
+        failure=failure,
+    )
+    return HistoryEvent(child_workflow_failed=failed)
 
 
 def end_children(draft: Draft, children: Sequence[Child]) -> None:
@@ -140,6 +171,28 @@ def end_children(draft: Draft, children: Sequence[Child]) -> None:
 def is_child_of(run: Run, parent_run_id: str) -> bool:
     """Whether a run may be ended by its parent's end: an open one of the workflow it started."""
     return run.parent_run_id == parent_run_id and not run.status.is_closed
+
+
+def _end_of(run: Run, closing: HistoryEvent) -> HistoryEvent:
+    """Returns how a closed run ended, as its parent records it."""
+    if closing.WhichOneof("event") == "workflow_completed":
+        completed = ChildWorkflowCompleted(
+            child_seq=run.parent_seq,
+            child_workflow_id=run.workflow_id,
+            child_run_id=run.run_id,
+        )
+        if closing.workflow_completed.HasField("result"):
+            completed.result.CopyFrom(closing.workflow_completed.result)
+        return HistoryEvent(child_workflow_completed=completed)
+    failed = ChildWorkflowFailed(
+        child_seq=run.parent_seq,
+        child_workflow_id=run.workflow_id,
+        child_run_id=run.run_id,
+        failure=failure_of(closing),
+        status=f"WORKFLOW_STATUS_{run.status.value}",
+        workflow_type=run.workflow_type,
+    )
+    return HistoryEvent(child_workflow_failed=failed)
 
 
 def _check(command: StartChildWorkflow) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from perdure.v1.failure_pb2 import Failure, FailureKind, TimeoutType
@@ -24,7 +25,7 @@ from perdure_server.core.retry import next_delay_us
 from perdure_server.core.times import from_duration, from_timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from perdure.v1.command_pb2 import (
         CancelWorkflow,
@@ -131,11 +132,17 @@ def terminate(draft: Draft, reason: str, now_us: int) -> None:
     close(draft, now_us, workflow_terminated=event)
 
 
-def leave(draft: Draft, reason: str, *, is_heir_told: bool, now_us: int) -> None:
+def leave(
+    draft: Draft, reason: str, *, is_heir_told: bool, kept: Collection[int], now_us: int
+) -> None:
     """Closes an open run for one that begins with its history.
 
-    `is_heir_told` says that the other one has the signals that this one has not handled.
+    `is_heir_told` says that the other one has the signals that this one has not handled; the
+    children `kept`, by number, are the other one's from now on.
     """
+    for each in draft.children():
+        if each.seq in kept:
+            draft.put_child(replace(each, closed=True))
     unhandled = [] if is_heir_told else _unhandled(draft)
     event = WorkflowTerminated(reason=reason, unhandled_signals=unhandled)
     close(draft, now_us, workflow_terminated=event)

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from perdure.v1.command_pb2 import Command
 from perdure.v1.failure_pb2 import Failure, TimeoutType
+from perdure.v1.history_pb2 import HistoryEvent
 from perdure.v1.interaction_pb2 import UpdateWorkflowRequest
 from perdure.v1.payload_pb2 import Payload
 from perdure.v1.workflow_service_pb2 import (
@@ -319,9 +320,19 @@ def decide_message(draft: Draft, message: Message, now_us: int) -> None:
     messages.deliver(draft, message, now_us)
 
 
-def decide_message_returned(draft: Draft, message: Message, reason: str, now_us: int) -> None:
-    """Records that a message of this run found nobody who takes it."""
-    messages.give_back(draft, message, reason, now_us)
+def decide_message_returned(
+    draft: Draft,
+    message: Message,
+    reason: str,
+    now_us: int,
+    *,
+    ending: HistoryEvent | None = None,
+) -> None:
+    """Records that a message of this run found nobody who takes it.
+
+    `ending` is how a child ended that this run has called for.
+    """
+    messages.give_back(draft, message, reason, now_us, ending=ending)
 
 
 def decide_timer_due(draft: Draft, due: Timer, *, next_run: NextRun, now_us: int) -> None:

@@ -138,6 +138,7 @@ class Draft:
         self.next_runs += child.next_runs
         self.messages += child.messages
         self.snapshot = child.snapshot or self.snapshot
+        self._touched |= child._touched
         self.fences.update(child.fences)
         if child.run.status.is_closed:
             self._drop_everything()

@@ -31,7 +31,10 @@ errors are handled by the engine or stop the start of the server; they never rea
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from perdure.v1.history_pb2 import HistoryEvent
 
 
 class DomainError(Exception):
@@ -145,9 +148,16 @@ class WorkflowAlreadyExists(DomainError):
 
 
 class WorkflowClosed(DomainError):
-    """The run is closed."""
+    """The run is closed.
+
+    `ending` is how a child ended, for the run that wanted to take it over.
+    """
 
     reason = "WORKFLOW_CLOSED"
+
+    def __init__(self, text: str, ending: HistoryEvent | None = None) -> None:
+        super().__init__(text)
+        self.ending = ending
 
 
 class RunClosed(DomainError):

@@ -14,6 +14,7 @@ from perdure.v1.history_pb2 import (
     CancelWorkflowDelivered,
     CancelWorkflowFailed,
     CancelWorkflowInitiated,
+    ChildWorkflowStarted,
     HistoryEvent,
     SignalWorkflowDelivered,
     SignalWorkflowFailed,
@@ -103,18 +104,35 @@ def deliver(draft: Draft, message: Message, now_us: int) -> None:
             child.end(draft, HistoryEvent.FromString(message.body), now_us)
         case MessageKind.ANSWER if not draft.run.status.is_closed:
             _append(draft, HistoryEvent.FromString(message.body), now_us)
+        case MessageKind.ADOPT:
+            started = ChildWorkflowStarted.FromString(message.body)
+            child.adopt(draft, message.sender_run_id, started)
 
 
 def wants_answer(message: Message) -> bool:
     """Whether the sender of a message is to hear what became of it."""
-    return message.kind is MessageKind.SIGNAL or (
+    return message.kind in {MessageKind.SIGNAL, MessageKind.ADOPT} or (
         message.kind is MessageKind.CANCEL and bool(message.body)
     )
 
 
-def give_back(draft: Draft, message: Message, reason: str, now_us: int) -> None:
-    """Records in the sender that a signal or a cancellation found no open run."""
+def give_back(
+    draft: Draft,
+    message: Message,
+    reason: str,
+    now_us: int,
+    *,
+    ending: HistoryEvent | None = None,
+) -> None:
+    """Records in the sender that a message found no open run.
+
+    `ending` is how a child ended before the sender could call for it.
+    """
     if draft.run.status.is_closed:
+        return
+    if message.kind is MessageKind.ADOPT:
+        lost = child.lost(ChildWorkflowStarted.FromString(message.body))
+        child.end(draft, ending or lost, now_us)
         return
     failure = Failure(
         message=reason,

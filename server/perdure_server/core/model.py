@@ -318,6 +318,8 @@ class MessageKind(StrEnum):
     CHILD_CLOSED = "child_closed"
     ANSWER = "answer"
     """What became of a signal or a cancellation that the receiver had sent."""
+    ADOPT = "adopt"
+    """A run that begins with the history of the child's parent takes that one's place."""
 
 
 MessageKey = tuple[str, int]

@@ -106,7 +106,13 @@ def reset_open(
     follower.settle(now_us, new)
     run.next_run_id = new.run_id
     draft.next_runs.append(follower)
-    closing.leave(draft, _ending(wanted), is_heir_told=not wanted.drop_signals, now_us=now_us)
+    closing.leave(
+        draft,
+        _ending(wanted),
+        is_heir_told=not wanted.drop_signals,
+        kept={row.seq for row in follower.children()},
+        now_us=now_us,
+    )
     return follower
 
 
@@ -161,7 +167,8 @@ def reset_run(
         draft.put_child(row)
     late = history[wanted.event_seq :]
     _carry(draft, late, pending, drop_signals=wanted.drop_signals, now_us=now_us)
-    _require_ends(pending, draft)
+    _require_answers(pending)
+    child.call_for(draft, draft.children())
     if run.pause and not (run.status.is_closed or draft.run.pause):
         # Who paused it meant the workflow, not this run of it.
         draft.append(now_us, workflow_paused=WorkflowPaused.FromString(run.pause))
@@ -208,14 +215,8 @@ def _carry(
                 draft.append(now_us, **{row.kind: answer})
 
 
-def _require_ends(pending: Pending, draft: Draft) -> None:
-    """Raises `CannotReset` when something was begun whose end only the other run would learn."""
-    for row in draft.children():
-        if not row.closed:
-            raise CannotReset(
-                f"the child {row.workflow_id} was begun before that event and has not ended; end it"
-                " first, or begin before its start"
-            )
+def _require_answers(pending: Pending) -> None:
+    """Raises `CannotReset` when something was sent whose answer only the other run would learn."""
     for word, seq in sorted(pending.calls):
         raise CannotReset(
             f"{word} {seq} to another workflow was sent before that event and is not answered; wait"

@@ -254,7 +254,7 @@ class Inbox:
             decide.decide_message(draft, message, now_us)
 
         def refused(error: Exception) -> None:
-            if isinstance(error, WorkflowClosed) and not message.run_id:
+            if isinstance(error, WorkflowClosed) and not (message.run_id or error.ending):
                 # Another run of the workflow may go on for it.
                 line.closed = run_id
                 self._return(line, message)
@@ -268,13 +268,17 @@ class Inbox:
         if isinstance(error, StoreError | RunContended):
             self._later(line, message)
         elif isinstance(error, WorkflowClosed | WorkflowNotFound) and wants_answer(message):
-            self._give_back(line, message, str(error))
+            self._give_back(line, message, error)
         else:
             self._discard(line, message, error)
 
-    def _give_back(self, line: _Line, message: Message, reason: str) -> None:
+    def _give_back(
+        self, line: _Line, message: Message, error: WorkflowClosed | WorkflowNotFound
+    ) -> None:
+        reason, ending = str(error), getattr(error, "ending", None)
+
         def decision(draft: Draft, now_us: int) -> None:
-            decide.decide_message_returned(draft, message, reason, now_us)
+            decide.decide_message_returned(draft, message, reason, now_us, ending=ending)
 
         def refused(error: Exception) -> None:
             if isinstance(error, StoreError | RunContended):

@@ -414,14 +414,15 @@ class WorkflowServiceServicer:
         A run that is open is terminated in the same commit; a closed one stays as it is. The code goes on behind that event
         as if nothing had happened since: activities that had not ended are scheduled again from their first attempt, timers
         keep their instants. Signals that came later are delivered again, unless they are not wanted; so are the ends of
-        children, and the answers to signals and cancellations, that were begun before. Updates that came later are not asked
-        again. Timeouts of the workflow count anew.
+        children, and the answers to signals and cancellations, that were begun before. Children that were begun before and
+        are open belong to the new run from then on; how others have ended, it is told. Children of later end as their
+        policies say. Updates that came later are not asked again. Timeouts of the workflow count anew.
 
         Repeating it with the same `request_id` returns the first answer. Writes WorkflowReset behind the copied events, and
         WorkflowTerminated in the open run.
         Errors: NOT_FOUND / WORKFLOW_NOT_FOUND, INVALID_ARGUMENT / INVALID_REQUEST (an event that there is not, or the one
-        that closed the run), FAILED_PRECONDITION / CANNOT_RESET (a child begun before the event is open, a signal or a
-        cancellation sent before it is on its way, or a later run is open), INVALID_ARGUMENT / REQUEST_ID_REUSED.
+        that closed the run), FAILED_PRECONDITION / CANNOT_RESET (a signal or a cancellation sent before the event is on its
+        way, or a later run is open), INVALID_ARGUMENT / REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

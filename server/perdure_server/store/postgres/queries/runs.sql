@@ -25,8 +25,8 @@ ORDER BY workflow_id, generation, namespace;
 
 -- name: update_run
 -- The parameters are those of insert_run. A run's identity never changes: namespace, workflow
--- id, type, generation, attempt, creation, the run before it and the parent. The row exists, so
--- every insert meets it: that finds it by its key, where a join might walk the table.
+-- id, type, generation, attempt, creation, the run before it and its number in the parent. The row
+-- exists, so every insert meets it: that finds it by its key, where a join might walk the table.
 INSERT INTO runs ({{run_columns}})
 SELECT {{run_columns}} FROM unnest(
     $1::int[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::text[],
@@ -47,7 +47,7 @@ ON CONFLICT (run_id) DO UPDATE SET
     excluded.accepted_lease, task_failure = excluded.task_failure, activity_seq_max =
     excluded.activity_seq_max, timer_seq_max = excluded.timer_seq_max, wait_seq_max =
     excluded.wait_seq_max, cancel_requested = excluded.cancel_requested, cancel_reason =
-    excluded.cancel_reason, next_run_id = excluded.next_run_id,
+    excluded.cancel_reason, next_run_id = excluded.next_run_id, parent_run_id = excluded.parent_run_id,
     sent_max = excluded.sent_max, child_seq_max = excluded.child_seq_max, signal_seq_max =
     excluded.signal_seq_max, cancel_seq_max = excluded.cancel_seq_max, side_effect_seq_max =
     excluded.side_effect_seq_max, step_seq_max = excluded.step_seq_max, attribute_seq_max =

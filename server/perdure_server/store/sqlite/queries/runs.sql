@@ -16,15 +16,15 @@ INSERT INTO runs ({{run_columns}}) VALUES (
 
 -- name: update_run
 -- The parameters are those of insert_run. A run's identity never changes: namespace, workflow
--- id, type, generation, attempt, creation, the run before it and the parent.
+-- id, type, generation, attempt, creation, the run before it and its number in the parent.
 UPDATE runs SET
     task_queue = ?5, status = ?7, version = ?8, priority = ?10, updated_at_us = ?12,
     started_at_us = ?13, closed_at_us = ?14, history_length = ?15, history_bytes = ?16,
     seen_seq = ?17, stimulus_seq = ?18, task_lease = ?19, accepted_lease = ?20, task_failure = ?21,
     activity_seq_max = ?22, timer_seq_max = ?23, wait_seq_max = ?24, cancel_requested = ?25,
-    cancel_reason = ?26, next_run_id = ?28, sent_max = ?31, child_seq_max = ?32,
-    signal_seq_max = ?33, cancel_seq_max = ?34, side_effect_seq_max = ?35, step_seq_max = ?36,
-    attribute_seq_max = ?37, pause = ?38, attributes = ?39
+    cancel_reason = ?26, next_run_id = ?28, parent_run_id = ?29, sent_max = ?31,
+    child_seq_max = ?32, signal_seq_max = ?33, cancel_seq_max = ?34, side_effect_seq_max = ?35,
+    step_seq_max = ?36, attribute_seq_max = ?37, pause = ?38, attributes = ?39
 WHERE run_id = ?1;
 
 -- name: run_version
