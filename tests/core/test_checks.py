@@ -63,6 +63,12 @@ CASES: list[tuple[Callable[[Any], None], type[Message], dict[str, Any], dict[str
         {"start": START(workflow_type="checkout")},
         {"start": BAD_START, "wait": seconds(301)},
     ),
+    (
+        checks.check_start_batch,
+        workflow_service_pb2.StartWorkflowBatchRequest,
+        {"starts": [BAD_START] * 1_000},
+        {"starts": [START()] * 1_001},
+    ),
     (checks.check_get, workflow_service_pb2.GetWorkflowRequest, {"workflow_id": "o"}, NAMES),
     (
         checks.check_signal_with_start,
@@ -345,6 +351,13 @@ def test_a_session_must_not_look_like_a_poll() -> None:
 def test_a_workflow_task_may_be_named_by_its_worker() -> None:
     request = worker_service_pb2.CompleteWorkflowTaskRequest(workflow_id="o", worker_id="w")
     worker_checks.check_complete_workflow_task(request)
+
+
+def test_many_starts_are_bounded_by_their_bytes() -> None:
+    start = START(input=Payload(data=b"x" * PAYLOAD_BYTES_MAX))
+    request = workflow_service_pb2.StartWorkflowBatchRequest(starts=[start] * 8)
+    with pytest.raises(LimitExceeded, match="the bound is 16,777,216"):
+        checks.check_start_batch(request)
 
 
 def test_the_number_of_an_activity_from_outside_is_bounded() -> None:

@@ -125,6 +125,68 @@ class TestStart:
         assert cli("workflow", "start", *arguments).code == 64
 
 
+class TestStartBatch:
+    LINES = (
+        '{"workflow_id": "%s-0", "input": {"cents": 5}, "search_attributes": {"team": "a"}}',
+        "",
+        '{"workflow_id": "%s-1", "workflow_type": "refund", "priority": 1, "summary": "one"}',
+    )
+
+    @pytest.fixture
+    def file(self, tmp_path, name):
+        path = tmp_path / "starts.jsonl"
+        path.write_text("\n".join(self.LINES).replace("%s", name))
+        return path
+
+    def test_starts_each_line(self, cli, name, file):
+        arguments = ("workflow", "start-batch", f"{file}", "--type", "checkout")
+        ended = cli(*arguments)
+        assert ended.code == 0
+        assert [line.split()[:2] for line in ended.out.splitlines()[1:]] == [
+            [f"{name}-0", "PENDING"],
+            [f"{name}-1", "PENDING"],
+        ]
+        described = cli("workflow", "describe", f"{name}-0", "--output", "json").json["workflow"]
+        assert described["workflow_type"] == "checkout"
+        assert described["input"] == {"cents": 5}
+        assert described["search_attributes"] == {"team": "a"}
+        described = cli("workflow", "describe", f"{name}-1", "--output", "json").json["workflow"]
+        assert (described["workflow_type"], described["summary"]) == ("refund", "one")
+
+    def test_refusals_stand_in_their_places(self, cli, name, file):
+        cli("workflow", "start", "checkout", "--id", f"{name}-1")
+        arguments = ("workflow", "start-batch", f"{file}", "--type", "checkout")
+        ended = cli(*arguments)
+        assert (ended.code, ended.err) == (1, "perdure: 1 of 2 were refused\n")
+        assert "refused: " in ended.out.splitlines()[2]
+        started, refused = cli(*arguments, "--conflict", "use_existing", "--output", "json").json
+        assert (started["started"]["started"], refused["started"]["started"]) == (False, False)
+        again = cli(*arguments, "--output", "json")
+        assert [each["error"]["reason"] for each in again.json] == ["WORKFLOW_ALREADY_EXISTS"] * 2
+
+    @pytest.mark.parametrize(
+        ("line", "said"),
+        [
+            ("{", "line 1: "),
+            ("[]", "not a JSON object"),
+            ('{"nonsense": 1}', "'nonsense' is not one of"),
+            ('{"priority": "1"}', "'priority' cannot be"),
+            ('{"workflow_id": 1}', "'workflow_id' cannot be"),
+            ('{"search_attributes": 1}', "'search_attributes' is an object"),
+            ('{"priority": 99999999999}', "line 1: "),
+        ],
+    )
+    def test_a_bad_line_starts_nothing(self, cli, tmp_path, line, said):
+        path = tmp_path / "starts.jsonl"
+        path.write_text(line)
+        ended = cli("workflow", "start-batch", f"{path}")
+        assert ended.code == 64
+        assert said in " ".join(ended.err.split())
+
+    def test_a_file_that_is_not_there(self, cli):
+        assert cli("workflow", "start-batch", "/no/such/file").code == 64
+
+
 class TestLooking:
     def test_list(self, cli, started):
         table = cli("workflow", "list", "--type", "checkout")

@@ -10,6 +10,8 @@ from perdure import (
     ChildHandle,
     Client,
     RetryPolicy,
+    RpcError,
+    Start,
     Worker,
     WorkflowHandle,
     activity,
@@ -112,6 +114,9 @@ async def main() -> None:
         basket = await client.start(Basket, Order("o-3"), id="o-3")
         assert_type(basket, WorkflowHandle[Receipt])
         await basket.signal(Basket.put, "book")
+        begun = await client.start_batch([Start(checkout, Order(name)) for name in "ab"])
+        assert_type(begun, list[WorkflowHandle[Receipt] | RpcError])
+        Start(checkout, "no order")  # type: ignore[arg-type]
         assert_type(client.get_handle("o-3", workflow=Basket), WorkflowHandle[Receipt])
         assert_type(client.get_handle("o-1", workflow=checkout), WorkflowHandle[Receipt])
         assert_type(run(checkout, Order("o-6"), activities=[charge], path="app.db"), Receipt)

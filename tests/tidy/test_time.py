@@ -33,6 +33,7 @@ EDGES: dict[str, str] = {
     "clients/python/perdure/_asking_calls.py": "makes request ids",
     "clients/python/perdure/_cli/ask.py": "makes request ids",
     "clients/python/perdure/_cli/joint.py": "makes request ids",
+    "clients/python/perdure/_cli/start_batch.py": "makes request ids",
     "clients/python/perdure/_connection.py": "spreads reconnects of many clients",
     "clients/python/perdure/_handles.py": "makes request ids",
     "clients/python/perdure/_operations.py": "makes request ids",

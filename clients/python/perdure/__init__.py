@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from perdure._schedules import ScheduleHandle as ScheduleHandle
     from perdure._search import SearchAttributeKey as SearchAttributeKey
     from perdure._signal import signal as signal
+    from perdure._start_batch import Start as Start
     from perdure._workflow import workflow as workflow
     from perdure.client import Client as Client
     from perdure.codec import Codec as Codec
@@ -74,6 +75,7 @@ _HOMES = {
     "ScheduleDescription": "_schedules",
     "ScheduleHandle": "_schedules",
     "ScheduledRun": "_schedules",
+    "Start": "_start_batch",
     "Worker": "worker",
     "WorkerOptions": "worker",
     "WorkflowDescription": "_handles",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack
@@ -21,11 +22,13 @@ from perdure._joint_starts import SignalStart, UpdateStart
 from perdure._schedules import ScheduleCalls
 from perdure._search import from_search_attribute
 from perdure._signal import Signal
+from perdure._start_batch import Start, start_batch
 from perdure._starting import StartOptions, handle_of, result_type_of, start_call, start_request
 from perdure._transport import API_KEY_VARIABLE, GrpcTransport, Transport
 from perdure._workflow import Workflow
 from perdure.codec import Codec, Codecs
 from perdure.converter import Converter
+from perdure.errors import RpcError
 from perdure.interceptors import ClientCall, Interceptor
 from perdure.v1 import worker_service_pb2 as working
 from perdure.v1 import workflow_service_pb2 as pb
@@ -252,6 +255,18 @@ class Client(ScheduleCalls):
         execute = pb.SessionCall(execute=pb.ExecuteWorkflowRequest(start=request))
         response = await self.connection.in_session(execute, pb.GetWorkflowResultResponse)
         return handle.outcome(response)
+
+    async def start_batch(
+        self, starts: Sequence[Start[R]], /
+    ) -> builtins.list[WorkflowHandle[R] | RpcError]:
+        """Starts many workflows at once: `start_batch([Start(checkout, o, id=o.id) for o in …])`.
+
+        Each stands or falls alone: in the place of one that is refused stands the error that
+        `start` would raise. Starts that the server is too busy for, or away, are repeated for as
+        long as patience lasts. More than 1,000 take several calls. Raises PayloadError, and
+        UnavailableError, before which some may have begun.
+        """
+        return await start_batch(self.connection, starts)
 
     @overload
     def signal_with_start(self, signal: Signal[V], value: V, /) -> SignalStart: ...

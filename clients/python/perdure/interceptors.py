@@ -39,7 +39,9 @@ C = TypeVar("C")
 K = TypeVar("K")
 Proceed: TypeAlias = Callable[[C], Awaitable[Any]]
 
-STARTS: Final = frozenset({"start", "execute", "signal_with_start", "update_with_start"})
+STARTS: Final = frozenset(
+    {"start", "execute", "start_batch", "signal_with_start", "update_with_start"}
+)
 """The operations of a client whose headers travel."""
 
 
@@ -51,8 +53,9 @@ class ClientCall:
         operation: The method of the client or handle: `start`, `execute`, `signal`, `result` …
         workflow_id: The workflow; empty where the start makes an id up.
         name: The workflow type of a start, the name of a signal; else empty.
-        arguments: The value that goes along, in a tuple that is empty when there is none.
-        headers: What travels beside it; only a start carries them.
+        arguments: The value that goes along, in a tuple that is empty when there is none; of
+            `start_batch` all the starts.
+        headers: What travels beside it; only a start carries them, of `start_batch` each.
     """
 
     operation: str

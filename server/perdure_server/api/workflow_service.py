@@ -34,6 +34,11 @@ class WorkflowService:
         checks.check_execute(request)
         return await self._workflows.execute(request)
 
+    async def StartWorkflowBatch(self, request: pb.StartWorkflowBatchRequest) -> Answer:
+        """Starts many workflows."""
+        checks.check_start_batch(request)
+        return await self._workflows.start_batches.start(request, to_status)
+
     async def GetWorkflow(self, request: pb.GetWorkflowRequest) -> Answer:
         """Returns one run and what is pending in it."""
         checks.check_get(request)

@@ -34,6 +34,7 @@ from perdure.v1.workflow_service_pb2 import (
     ScheduleActivityRequest,
     SignalWithStartRequest,
     SignalWorkflowRequest,
+    StartWorkflowBatchRequest,
     StartWorkflowRequest,
     TerminateWorkflowRequest,
     UnpauseWorkflowRequest,
@@ -62,6 +63,8 @@ from perdure_server.core.limits import (
     DETAILS_BYTES_MAX,
     EXTERNAL_SEQ_MAX,
     OFFSET_MAX,
+    START_BATCH_BYTES_MAX,
+    START_BATCH_MAX,
     SUMMARY_BYTES_MAX,
 )
 
@@ -115,6 +118,14 @@ def check_execute(request: ExecuteWorkflowRequest) -> None:
     """Checks ExecuteWorkflow."""
     check_start(request.start)
     check_wait("wait", request.wait)
+
+
+def check_start_batch(request: StartWorkflowBatchRequest) -> None:
+    """Checks StartWorkflowBatch as a whole; each start is checked when its turn comes."""
+    if (count := len(request.starts)) > START_BATCH_MAX:
+        raise LimitExceeded(f"has {count:,} starts; the bound is {START_BATCH_MAX:,}", "starts")
+    if (size := request.ByteSize()) > START_BATCH_BYTES_MAX:
+        raise LimitExceeded(f"has {size:,} bytes; the bound is {START_BATCH_BYTES_MAX:,}", "starts")
 
 
 def check_get(request: GetWorkflowRequest) -> None:

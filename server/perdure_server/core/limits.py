@@ -41,6 +41,9 @@ COMMAND_BATCH_BYTES_MAX: Final = 32 * 1024 * 1024
 """One report of a workflow task, and so the largest message that a server accepts."""
 COMMANDS_MAX: Final = 10_000
 """Commands in one report: one commit must stay short."""
+START_BATCH_MAX: Final = 1_000
+START_BATCH_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Starts in one call: a few groups of commits, so that what comes behind them waits little."""
 OUTGOING_BATCH_BYTES_MAX: Final = 4 * 1024 * 1024
 """One message to a client: the default receive limit of gRPC clients."""
 TASK_HISTORY_BYTES_MAX: Final = 1024 * 1024

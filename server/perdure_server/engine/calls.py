@@ -77,6 +77,14 @@ async def serve_session(
         session.close()
 
 
+def refusal_of(error: Exception, to_status: ToStatus) -> Status:
+    """Returns what one call among others is refused with; what nobody expected is logged."""
+    if not isinstance(error, DomainError):
+        _log.error("a call failed", exc_info=error)
+        error = DomainError("the server failed; its log has more")
+    return to_status(error)
+
+
 class _ClientSession:
     """One stream: the calls under way and the replies that wait to be written."""
 
@@ -122,7 +130,8 @@ class _ClientSession:
             self._reply(ticket, pb.SessionReply(call_id=call.call_id, **{str(kind): answer}))
 
         def reject(error: Exception) -> None:
-            self._reply(ticket, pb.SessionReply(call_id=call.call_id, error=self._status(error)))
+            refusal = refusal_of(error, self._to_status)
+            self._reply(ticket, pb.SessionReply(call_id=call.call_id, error=refusal))
 
         try:
             if len(self._open) > limits.SESSION_CALLS_MAX:
@@ -170,12 +179,6 @@ class _ClientSession:
         if call_id is not None and self._tickets.get(call_id) is ticket:
             del self._tickets[call_id]
         return call_id is not None
-
-    def _status(self, error: Exception) -> Status:
-        if not isinstance(error, DomainError):
-            _log.error("a session call failed", exc_info=error)
-            error = DomainError("the server failed; its log has more")
-        return self._to_status(error)
 
     def _end_when_done(self) -> None:
         if self._read_all and not self._open:

@@ -48,6 +48,7 @@ from perdure_server.engine.results import Results, Ticket, result_of
 from perdure_server.engine.roster import Roster
 from perdure_server.engine.runs import Runs
 from perdure_server.engine.snapshots import read_snapshot, read_value
+from perdure_server.engine.start_batches import StartBatches
 from perdure_server.engine.starts import Starts
 from perdure_server.engine.stimuli import answer_as, stimulus_of
 from perdure_server.engine.updates import Updates
@@ -88,6 +89,7 @@ class Workflows:
         self._background = background
         self.updates = Updates(store, self._asks, outcomes)
         self.joint_starts = JointStarts(starts, self.updates)
+        self.start_batches = StartBatches(starts)
         self._waits: dict[Ticket, Reject] = {}
 
     @property

@@ -50,6 +50,7 @@ from perdure._cli.options import (
     parse_payload,
 )
 from perdure._cli.search import Filter, SearchAttribute, count, parse_search_attributes
+from perdure._cli.start_batch import start_batch
 from perdure._cli.wait import OPEN_STATUSES, wait_for_result
 from perdure._cli.why import why
 from perdure._transport import Transport
@@ -71,6 +72,7 @@ app.command()(export)
 app.command()(replay)
 app.command()(state)
 app.command()(update)
+app.command()(start_batch)
 app.command()(signal_with_start)
 app.command()(update_with_start)
 app.command()(pause)

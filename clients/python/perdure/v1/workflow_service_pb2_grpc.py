@@ -50,6 +50,11 @@ class WorkflowServiceStub:
                 request_serializer=perdure_dot_v1_dot_workflow__service__pb2.ExecuteWorkflowRequest.SerializeToString,
                 response_deserializer=perdure_dot_v1_dot_workflow__service__pb2.ExecuteWorkflowResponse.FromString,
                 _registered_method=True)
+        self.StartWorkflowBatch = channel.unary_unary(
+                '/perdure.v1.WorkflowService/StartWorkflowBatch',
+                request_serializer=perdure_dot_v1_dot_workflow__service__pb2.StartWorkflowBatchRequest.SerializeToString,
+                response_deserializer=perdure_dot_v1_dot_workflow__service__pb2.StartWorkflowBatchResponse.FromString,
+                _registered_method=True)
         self.GetWorkflow = channel.unary_unary(
                 '/perdure.v1.WorkflowService/GetWorkflow',
                 request_serializer=perdure_dot_v1_dot_workflow__service__pb2.GetWorkflowRequest.SerializeToString,
@@ -211,6 +216,20 @@ class WorkflowServiceServicer:
 
         The start is durable before the wait begins. Repeating it with the same `request_id` waits for the same run.
         Errors: those of StartWorkflow.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StartWorkflowBatch(self, request, context):
+        """Starts many workflows. Each start stands or falls alone, with the promises of StartWorkflow; its run is durable when
+        the call returns.
+
+        Repeating it is safe when each start has a `request_id` of its own: it returns the first answer of each, also to
+        StartWorkflow. Writes what StartWorkflow writes.
+        Errors: INVALID_ARGUMENT / LIMIT_EXCEEDED (1,000 starts, 16 MiB). What a single start is refused for stands in its
+        place among the answers.
+        gRPC only: over REST, start each by itself; many requests at once share their commits all the same.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -536,6 +555,11 @@ def add_WorkflowServiceServicer_to_server(servicer, server):
                     request_deserializer=perdure_dot_v1_dot_workflow__service__pb2.ExecuteWorkflowRequest.FromString,
                     response_serializer=perdure_dot_v1_dot_workflow__service__pb2.ExecuteWorkflowResponse.SerializeToString,
             ),
+            'StartWorkflowBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartWorkflowBatch,
+                    request_deserializer=perdure_dot_v1_dot_workflow__service__pb2.StartWorkflowBatchRequest.FromString,
+                    response_serializer=perdure_dot_v1_dot_workflow__service__pb2.StartWorkflowBatchResponse.SerializeToString,
+            ),
             'GetWorkflow': grpc.unary_unary_rpc_method_handler(
                     servicer.GetWorkflow,
                     request_deserializer=perdure_dot_v1_dot_workflow__service__pb2.GetWorkflowRequest.FromString,
@@ -730,6 +754,33 @@ class WorkflowService:
             '/perdure.v1.WorkflowService/ExecuteWorkflow',
             perdure_dot_v1_dot_workflow__service__pb2.ExecuteWorkflowRequest.SerializeToString,
             perdure_dot_v1_dot_workflow__service__pb2.ExecuteWorkflowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartWorkflowBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/perdure.v1.WorkflowService/StartWorkflowBatch',
+            perdure_dot_v1_dot_workflow__service__pb2.StartWorkflowBatchRequest.SerializeToString,
+            perdure_dot_v1_dot_workflow__service__pb2.StartWorkflowBatchResponse.FromString,
             options,
             channel_credentials,
             insecure,
