@@ -12,7 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from perdure.v1 import schedule_service_pb2 as pb
 from perdure.v1 import workflow_service_pb2
 from perdure.v1.schedule_pb2 import OverlapPolicy, ScheduleSpec, StartOutcome
-from perdure_server.core.errors import StoreUnavailable
+from perdure_server.core.errors import InvalidSchedule, ScheduleNotFound, StoreUnavailable
 from perdure_server.core.frames import parse_frame
 from perdure_server.core.model import RunStatus
 from perdure_server.store.contract import ListFilter
@@ -396,3 +396,29 @@ async def test_namespaces_keep_schedules_apart():
         for namespace in ("main", "other"):
             found = await rig.store.list_runs(ListFilter(namespace), after=None, limit=9)
             assert [each.run.workflow_id for each in found] == ["s-2026-01-01T00:01:00Z"]
+
+
+async def test_a_request_is_answered_again_when_it_would_be_refused_by_now():
+    async with scheduling() as rig:
+        end = Timestamp()
+        end.FromDatetime(datetime(2026, 1, 1, 0, 2, tzinfo=UTC))
+        creation = pb.CreateScheduleRequest(
+            name="s",
+            spec=ScheduleSpec(workflow_type="W", cron_expr="* * * * *", end_at=end),
+            request_id="r",
+        )
+        created = await rig.engine.schedules.create(creation)
+        run = await trigger(rig, request_id="r")
+        change = pb.UpdateScheduleRequest(name="s", spec={"priority": 1}, request_id="r")
+        changed = await rig.engine.schedules.update(change)
+        await rig.advance(180)
+        assert await rig.engine.schedules.create(creation) == created
+        with pytest.raises(InvalidSchedule):
+            await rig.engine.schedules.create(
+                pb.CreateScheduleRequest(name="t", spec=creation.spec)
+            )
+        await rig.engine.schedules.delete(pb.DeleteScheduleRequest(name="s"))
+        assert await trigger(rig, request_id="r") == run
+        assert await rig.engine.schedules.update(change) == changed
+        with pytest.raises(ScheduleNotFound):
+            await trigger(rig, request_id="another")

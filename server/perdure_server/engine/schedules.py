@@ -12,6 +12,7 @@ from perdure.v1.schedule_pb2 import OverlapPolicy, Schedule, StartOutcome, Waiti
 from perdure_server.core import limits, schedule
 from perdure_server.core.changeset import ScheduleChange
 from perdure_server.core.errors import (
+    InvalidSchedule,
     RequestRecorded,
     RunContended,
     ScheduleAlreadyExists,
@@ -56,7 +57,13 @@ class Schedules:
         """Creates a schedule. Raises ScheduleAlreadyExists, InvalidSchedule and RequestIdReused."""
         in_namespace(request)
         key = resource_key("CreateSchedule", request)
-        row = schedule.create_schedule(request, self._clock.now_us())
+        try:
+            row = schedule.create_schedule(request, self._clock.now_us())
+        except InvalidSchedule:
+            # What comes again may have been valid when it came first.
+            if key is None or (known := await recorded_answer(self._store, key)) is None:
+                raise
+            return pb.CreateScheduleResponse.FromString(known)
         response = pb.CreateScheduleResponse(schedule=record_of(row))
         records = [key.record(response, self._clock.now_us())] if key else []
         try:
@@ -92,16 +99,13 @@ class Schedules:
         key = resource_key("UpdateSchedule", request)
 
         async def attempt(row: ScheduleRow, _attempt: int) -> pb.UpdateScheduleResponse:
-            if key is not None and (known := await recorded_answer(self._store, key)) is not None:
-                return pb.UpdateScheduleResponse.FromString(known)
             changed = schedule.update_schedule(row, request, self._clock.now_us())
             response = pb.UpdateScheduleResponse(schedule=await self._shown(changed))
             records = [key.record(response, self._clock.now_us())] if key else []
             await self._scheduler.commit_row(ScheduleChange(changed, row.version), records)
             return response
 
-        updated: pb.UpdateScheduleResponse = await self._try(request, attempt)
-        return updated
+        return await self._once(key, request, attempt, pb.UpdateScheduleResponse)
 
     async def delete(self, request: pb.DeleteScheduleRequest) -> pb.DeleteScheduleResponse:
         """Deletes a schedule. Raises ScheduleNotFound."""
@@ -185,15 +189,12 @@ class Schedules:
         key = resource_key(request.DESCRIPTOR.name.removesuffix("Request"), request)
 
         async def attempt(row: ScheduleRow, number: int) -> M:
-            if key is not None and (known := await recorded_answer(self._store, key)) is not None:
-                return kind.FromString(known)
             turn = self._scheduler.turn(row, asked=ask(row, number))
             latest = await self._scheduler.latest([turn])
             turn.decide(statuses_of(turn, latest))
             return await self._take(turn, latest, answer, key=key)
 
-        answered: M = await self._try(request, attempt)
-        return answered
+        return await self._once(key, request, attempt, kind)
 
     async def _take(
         self, turn: Turn, latest: Latest, answer: Callable[[Turn], M], *, key: RequestKey | None
@@ -209,11 +210,28 @@ class Schedules:
             await self._scheduler.commit_turn(turn, latest, drafts, records)
         return response
 
+    async def _once(
+        self, key: RequestKey | None, request: Any, attempt: Attempt, kind: type[M]
+    ) -> M:
+        """Does what `_try` does, unless the request was answered, even if nothing is left of it."""
+
+        async def known() -> M | None:
+            answer = await recorded_answer(self._store, key) if key else None
+            return None if answer is None else kind.FromString(answer)
+
+        answered: M = await self._try(request, attempt, known)
+        return answered
+
     async def _try(
-        self, request: Any, attempt: Callable[[ScheduleRow, int], Awaitable[Any]]
+        self, request: Any, attempt: Attempt, known: Callable[[], Awaitable[Any]] | None = None
     ) -> Any:
-        """Decides on the schedule as it stands, again while others change it meanwhile."""
+        """Decides on the schedule as it stands, again while others change it meanwhile.
+
+        `known` tells the answer when there is one already.
+        """
         for number in range(limits.STALE_RETRIES_MAX):
+            if known is not None and (answer := await known()) is not None:
+                return answer
             row = await self._load(request)
             try:
                 return await attempt(row, number)
