@@ -13,6 +13,9 @@ from random import Random
 from typing import Any
 
 from perdure import ActivityError, ApplicationError, RetryPolicy, activity, signal, workflow
+from perdure._workflow import workflow_of
+from tests.simulation.accounts import Account, enter, paperwork
+from tests.simulation.family import family, nudged, relatives
 from tests.support.virtual_loop import VirtualLoop, pause
 
 note = signal("note", int)
@@ -198,6 +201,22 @@ async def mix(size: int) -> int:
     return done
 
 
+@workflow
+async def medley(size: int) -> int:
+    """Like a mix, and besides there is what concerns other workflows, and what is only recorded."""
+    random = workflow.random()
+    done = 0
+    for _ in range(size):
+        match random.randrange(4):
+            case 0:
+                done += await relatives(random)
+            case 1:
+                done += await paperwork(random)
+            case _:
+                done += await _part(random, 2)
+    return done
+
+
 async def _part(random: Random, depth: int) -> int:
     span = round(random.uniform(0.05, 2.5), 3)
     match random.randrange(9 if depth else 6):
@@ -264,5 +283,18 @@ async def _first(random: Random, depth: int) -> int:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-WORKFLOWS = [sequence, fan_out, inbox, saga, stubborn, kinds, mix, by_polls]
-ACTIVITIES = [step, flaky, refused, beating, silent, hurried, elsewhere]
+WORKFLOWS = [
+    sequence,
+    fan_out,
+    inbox,
+    saga,
+    stubborn,
+    kinds,
+    mix,
+    by_polls,
+    family,
+    nudged,
+    medley,
+    workflow_of(Account),
+]
+ACTIVITIES = [step, flaky, refused, beating, silent, hurried, elsewhere, enter]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 from perdure._replay.replayer import replay
@@ -16,10 +15,15 @@ from perdure_server.core.model import EventRow, Run, TimerKind
 from perdure_server.core.run import RUN_TRANSITIONS, TASK_ACCEPTED, TASK_WANTED, apply
 from perdure_server.core.token import TaskToken
 from perdure_server.engine.engine import Engine
+from tests.simulation.accounts import check_accounts, check_attributes, check_updates
+from tests.simulation.family import check_children, check_families
 from tests.simulation.flows import WORKFLOWS
+from tests.simulation.lineage import by_workflow, check_lineage, events_of, own_events
+from tests.simulation.operators import check_operations
+from tests.simulation.timetable import check_schedules
 from tests.support.histories import is_external
 from tests.support.model_contents import Contents, StoredRun
-from tests.support.sim_client import Promises
+from tests.support.sim_client import KINDS, Promises
 from tests.support.sim_network import Network, SimTransport
 from tests.support.sim_worker import SimWorker
 
@@ -30,15 +34,13 @@ _CLOSINGS = {
     "workflow_cancelled",
     "workflow_terminated",
     "workflow_timed_out",
+    "workflow_continued_as_new",
 }
 _ALWAYS_RUNNING = {"commit", "beat", "tend what others left", "hear other servers", "feed watches"}
-_METHODS = {
-    "start": "StartWorkflow",
-    "signal": "SignalWorkflow",
-    "cancel": "CancelWorkflow",
-    "terminate": "TerminateWorkflow",
-    "activity": "ScheduleActivity",
-}
+_NOTICES = {"workflow_running", "schedule_triggered"}
+"""What a watch tells of that is no event of a history."""
+_TOLD = {"start", "signal", "activity", "cancel", "terminate", "result"}
+"""What is known of by the workflow that was asked about."""
 
 
 def check_all(promises: Promises, contents: Contents) -> None:
@@ -47,8 +49,12 @@ def check_all(promises: Promises, contents: Contents) -> None:
         check_run(stored)
         assert stored.run.status.is_closed
         check_replay(stored)
-    check_chains(contents)
+    check_lineage(contents)
     check_signals(promises, contents)
+    check_families(contents)
+    check_accounts(promises, contents)
+    check_operations(promises, contents)
+    check_schedules(promises, contents)
     check_accepted(promises, contents)
     check_answers(promises, contents)
     check_watch(promises, contents)
@@ -77,6 +83,9 @@ def check_run(stored: StoredRun) -> None:
     check_fold(stored)
     open_activities = check_activities(run, events)
     open_timers = check_timers(run, events)
+    check_children(run, stored, events)
+    check_updates(stored, events)
+    check_attributes(stored, events)
     if run.status.is_closed:
         assert [*stored.activities, *stored.tasks, *stored.timers] == [], run
         return
@@ -84,7 +93,10 @@ def check_run(stored: StoredRun) -> None:
     assert {seq for kind, seq in stored.tasks if kind == "activity"} == open_activities, run
     user = {seq for kind, seq in stored.timers if kind is TimerKind.USER}
     assert user == open_timers, run
-    assert (run.stimulus_seq > run.seen_seq) == (("workflow", 0) in stored.tasks), run
+    # The task of a paused run is made when it goes on; one that it has already is kept.
+    wanted = run.stimulus_seq > run.seen_seq
+    assert wanted or ("workflow", 0) not in stored.tasks, run
+    assert not wanted or run.status == "PAUSED" or ("workflow", 0) in stored.tasks, run
 
 
 def check_fold(stored: StoredRun) -> None:
@@ -203,17 +215,6 @@ def check_replay(stored: StoredRun) -> None:
     assert replay(history, WORKFLOWS) == [], stored.run
 
 
-def check_chains(contents: Contents) -> None:
-    """Runs of a workflow follow each other without a gap, and name each other."""
-    for runs in _by_workflow(contents).values():
-        assert [run.generation for run in runs] == list(range(1, len(runs) + 1)), runs
-        for run in runs:
-            if run.next_run_id:
-                follower = contents.runs[run.next_run_id].run
-                assert follower.previous_run_id == run.run_id, run
-                assert follower.attempt == run.attempt + 1, run
-
-
 def check_signals(promises: Promises, contents: Contents) -> None:
     """Each request counts once, in the order of its client, and none that was answered is lost."""
     answered: dict[str, list[int]] = {}
@@ -221,12 +222,15 @@ def check_signals(promises: Promises, contents: Contents) -> None:
         if kind == "signal":
             asked: Any = request
             answered.setdefault(asked.workflow_id, []).append(int(asked.payload.data))
-    for workflow_id, runs in _by_workflow(contents).items():
+        elif kind == "signal_with_start":
+            asked = request
+            answered.setdefault(asked.start.workflow_id, []).append(int(asked.payload.data))
+    for workflow_id, runs in by_workflow(contents).items():
         got = [
             int(event.signal_received.payload.data)
             for run in runs
-            for event in _events(contents.runs[run.run_id])
-            if event.HasField("signal_received")
+            for event in own_events(contents.runs[run.run_id], contents)
+            if event.signal_received.signal_name == "note"
         ]
         assert got == sorted(set(got)), (workflow_id, got)
         assert set(answered.get(workflow_id, [])) <= set(got), (workflow_id, got, answered)
@@ -241,7 +245,7 @@ def check_accepted(promises: Promises, contents: Contents) -> None:
         if kind == "activity_completed":
             ends = [
                 event.activity_completed
-                for event in _events(stored)
+                for event in events_of(stored)
                 if event.HasField("activity_completed")
                 and event.activity_completed.activity_seq == token.seq
             ]
@@ -255,7 +259,9 @@ def check_answers(promises: Promises, contents: Contents) -> None:
     for kind, request, answer in promises.answered:
         asked: Any = request
         told: Any = answer
-        runs = _by_workflow(contents)[asked.workflow_id]
+        if kind not in _TOLD:
+            continue
+        runs = by_workflow(contents)[asked.workflow_id]
         if kind == "start":
             assert told.run_id in {run.run_id for run in runs}, told
         elif kind == "signal":
@@ -269,7 +275,7 @@ def check_answers(promises: Promises, contents: Contents) -> None:
             assert any(run.cancel_requested or run.status.is_closed for run in runs), told
         elif kind == "terminate":
             assert any(run.status == "TERMINATED" for run in runs), told
-        elif kind == "result" and told.status >= 4:
+        elif kind == "result" and told.closed:
             run = contents.runs[told.run_id].run
             assert not run.next_run_id, told
 
@@ -278,7 +284,7 @@ def check_scheduled(asked: Any, stored: StoredRun) -> None:
     """An activity from outside that was answered is in the history once, as its client meant it."""
     found = [
         event.activity_scheduled
-        for event in _events(stored)
+        for event in events_of(stored)
         if event.HasField("activity_scheduled")
         and event.activity_scheduled.activity_seq == -asked.seq
     ]
@@ -288,11 +294,11 @@ def check_scheduled(asked: Any, stored: StoredRun) -> None:
 def check_watch(promises: Promises, contents: Contents) -> None:
     """A watcher saw every event once, in the order of commits, from where it began.
 
-    Of a run that has begun it is told at most once.
+    Of a run that has begun, or that a schedule has started, it is told at most once.
     """
-    told_of = [told.run_id for told in promises.watched if told.kind == "workflow_running"]
-    assert len(set(told_of)) == len(told_of), "a run began twice"
-    events = [told for told in promises.watched if told.kind != "workflow_running"]
+    notices = [(told.run_id, told.kind) for told in promises.watched if told.kind in _NOTICES]
+    assert len(set(notices)) == len(notices), "a run began twice"
+    events = [told for told in promises.watched if told.kind not in _NOTICES]
     seen = [(told.run_id, told.event.seq) for told in events]
     log = [(event.run_id, event.row.seq) for event in contents.log]
     assert seen == log[len(log) - len(seen) :], "the watch has a gap or a repetition"
@@ -339,10 +345,12 @@ async def check_repetitions(promises: Promises, contents: Contents, network: Net
     for kind, request, answer in promises.answered:
         if kind == "activity":
             await check_activity_ended(transport, answer)
-        if kind not in _METHODS or not getattr(request, "request_id", ""):
+        if not getattr(getattr(request, "start", request), "request_id", ""):
+            continue
+        if not getattr(answer, "completed", True):
             continue
         try:
-            again = await transport.call(f"WorkflowService/{_METHODS[kind]}", request)
+            again = await transport.call(KINDS[kind], request)
         except RpcError as error:
             raise AssertionError(f"repeated {kind} {request}: {error!r}") from error
         assert again == answer, (kind, request, answer, again)
@@ -367,14 +375,3 @@ def describe(contents: Contents) -> str:
             lines += [f"    {row.seq} {row.kind} {row.at_us}" for row in stored.history[-8:]]
             lines += [f"    {row}" for row in (*stored.tasks.values(), *stored.timers.values())]
     return "\n".join(lines)
-
-
-def _events(stored: StoredRun) -> Iterator[HistoryEvent]:
-    return (parse_frame(row.frame) for row in stored.history)
-
-
-def _by_workflow(contents: Contents) -> dict[str, list[Run]]:
-    found: dict[str, list[Run]] = {}
-    for stored in contents.runs.values():
-        found.setdefault(stored.run.workflow_id, []).append(stored.run)
-    return {key: sorted(runs, key=lambda run: run.generation) for key, runs in found.items()}

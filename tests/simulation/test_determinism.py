@@ -12,6 +12,7 @@ from tests.simulation.world import World, simulate
 
 SEEDS = range(4)
 SHARED_SEEDS = range(10, 12)
+WIDE_SEEDS = range(20, 22)
 ROOT = Path(__file__).parents[2]
 
 
@@ -26,7 +27,9 @@ def digest(world: World) -> str:
 
 def digests() -> list[str]:
     alone = [digest(simulate(seed)) for seed in SEEDS]
-    return alone + [digest(simulate(seed, shared=True)) for seed in SHARED_SEEDS]
+    several = [digest(simulate(seed, shared=True)) for seed in SHARED_SEEDS]
+    wide = [digest(simulate(seed, shared=seed % 2 > 0, wide=True)) for seed in WIDE_SEEDS]
+    return alone + several + wide
 
 
 def test_the_same_seed_gives_the_same_world() -> None:
@@ -47,6 +50,6 @@ def test_another_process_gives_the_same_world() -> None:
         capture_output=True,
         text=True,
         env=environment,
-        timeout=60,
+        timeout=240,
     )
     assert done.stdout.split() == digests()

@@ -11,7 +11,7 @@ import gc
 import logging
 import random as global_random
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import replace
 from random import Random
 from typing import TypeVar
@@ -20,27 +20,18 @@ from unittest.mock import patch
 from perdure.errors import (
     RpcError,
     StaleTaskError,
-    WorkflowAlreadyExistsError,
-    WorkflowClosedError,
-    WorkflowNotFoundError,
 )
 from perdure.v1.payload_pb2 import Payload
-from perdure.v1.retry_policy_pb2 import RetryPolicy
 from perdure.v1.worker_service_pb2 import CompleteActivityRequest
-from perdure.v1.workflow_pb2 import ConflictPolicy, ReusePolicy
-from perdure.v1.workflow_service_pb2 import (
-    CancelWorkflowRequest,
-    GetWorkflowResultRequest,
-    ScheduleActivityRequest,
-    SignalWorkflowRequest,
-    StartWorkflowRequest,
-    TerminateWorkflowRequest,
-)
+from perdure.v1.workflow_service_pb2 import StartWorkflowRequest
 from perdure_server.core import limits
 from perdure_server.core.limits import SECOND_US
 from tests.simulation import invariants
 from tests.simulation.flows import ACTIVITIES, WORKFLOWS, SimLoop
+from tests.simulation.operators import let_go
+from tests.simulation.orders import Orders
 from tests.simulation.plan import Plan
+from tests.simulation.timetable import Owner, is_over
 from tests.support.model_contents import Contents
 from tests.support.sim_client import Promises, SimClient, SimWatcher, is_repeatable
 from tests.support.sim_network import Network, NetworkFaults, SimTransport
@@ -56,22 +47,12 @@ HEALING_S = 3600.0
 QUIET_S = 15.0
 PROMPT_S = 0.9
 """Less than the time after which servers look for work that they were not told of."""
-_SIZES = {
-    "sequence": (1, 6),
-    "fan_out": (1, 8),
-    "inbox": (1, 4),
-    "saga": (1, 1),
-    "stubborn": (0, 2),
-    "kinds": (1, 1),
-    "mix": (1, 4),
-    "by_polls": (1, 3),
-}
 
 
 class World:
     """Everything that takes part, and what happens to it."""
 
-    def __init__(self, seed: int, *, shared: bool) -> None:
+    def __init__(self, seed: int, *, shared: bool, wide: bool) -> None:
         self.seed = seed
         self.shared = shared
         loop = asyncio.get_running_loop()
@@ -124,6 +105,8 @@ class World:
             )
             for number in range(self.plan.clients)
         ]
+        self.orders = Orders(seed, self.plan, self.clients, self.contents, wide=wide)
+        self.schedules = Random(f"{seed}/schedules").randrange(3) if wide else 0
 
     @property
     def contents(self) -> Contents:
@@ -153,11 +136,16 @@ class World:
                 for kind, mean_s in sorted(plan.every_s.items())
             ]
             orders = [
-                background.create_task(self._order(number), name=f"order {number}")
+                background.create_task(self.orders.place(number), name=f"order {number}")
                 for number in range(plan.workflows)
+            ]
+            orders += [
+                background.create_task(self._own(number).work(number, plan.faulty_s))
+                for number in range(self.schedules)
             ]
             await pause(plan.faulty_s)
             await self._heal(faults)
+            tasks.append(background.create_task(let_go(self.clients[0], self.contents)))
             await self._wait_for_the_end(orders)
             # An alarm armed before a jump of the clock may ring as late as the jump was long.
             await pause(QUIET_S + self.jumped_s)
@@ -196,7 +184,9 @@ class World:
             names = sorted(task.get_name() for task in late)
             raise AssertionError(f"stranded: {names}\n{invariants.describe(self.contents)}")
         end = self.loop.time() + HEALING_S
-        while any(not stored.run.status.is_closed for stored in self.contents.runs.values()):
+        while not is_over(self.contents) or any(
+            not stored.run.status.is_closed for stored in self.contents.runs.values()
+        ):
             assert self.loop.time() < end, f"stranded\n{invariants.describe(self.contents)}"
             await pause(1.0)
 
@@ -210,116 +200,13 @@ class World:
                 input=Payload(data=b"5"),
                 request_id="probe",
             )
-            run_id = await self._start(client, request)
+            run_id = await self.orders.start(client, request)
             assert run_id is not None
-            await self._await_result(client, request.workflow_id, run_id)
+            await self.orders.await_result(client, request.workflow_id, run_id)
             assert self.loop.time() - began < PROMPT_S, "nobody heard of the work of another"
 
-    # What the clients want.
-
-    async def _order(self, number: int) -> None:
-        random = Random(f"{self.seed}/order{number}")
-        client = random.choice(self.clients)
-        await pause(random.uniform(0, self.plan.faulty_s))
-        request = self._start_request(random, number)
-        async with asyncio.TaskGroup() as group:
-            if random.random() < 0.2:
-                group.create_task(self._twin(random, request))
-            outside = Random(f"{self.seed}/outside{number}")
-            if outside.random() < 0.3:
-                group.create_task(self._schedule_outside(outside, request.workflow_id))
-            run_id = await self._start(client, request)
-            if run_id is None:
-                return
-            group.create_task(self._talk(random, client, request.workflow_id))
-            if random.random() < 0.5:
-                group.create_task(self._await_result(client, request.workflow_id, run_id))
-
-    async def _start(self, client: SimClient, request: StartWorkflowRequest) -> str | None:
-        try:
-            answer = await client.ask("start", request)
-        except WorkflowAlreadyExistsError:
-            return None
-        run_id: str = answer.run_id
-        assert run_id in self.contents.runs, "a start was answered and is not on disk"
-        return run_id
-
-    async def _twin(self, random: Random, request: StartWorkflowRequest) -> None:
-        """Starts the same workflow id again, as the same request or as another."""
-        twin = StartWorkflowRequest()
-        twin.CopyFrom(request)
-        await pause(random.uniform(0, 3))
-        if random.random() < 0.6:
-            twin.request_id += "-twin"
-            twin.conflict_policy = random.choice(ConflictPolicy.values())
-            twin.reuse_policy = random.choice(ReusePolicy.values())
-        await self._start(random.choice(self.clients), twin)
-
-    def _start_request(self, random: Random, number: int) -> StartWorkflowRequest:
-        kind = random.choice([*_SIZES, "mix", "mix"])
-        request = StartWorkflowRequest(
-            workflow_id=f"order-{number}",
-            workflow_type=kind,
-            input=Payload(data=str(random.randint(*_SIZES[kind])).encode()),
-            request_id=f"start-{number}",
-            task_queue="polled" if kind == "by_polls" else "",
-        )
-        if kind == "stubborn" or random.random() < 0.2:
-            request.retry_policy.CopyFrom(RetryPolicy(max_attempts=3))
-            request.retry_policy.initial_interval.FromMilliseconds(500)
-        if random.random() < 0.1:
-            request.run_timeout.FromSeconds(random.randint(1, 10))
-        if random.random() < 0.1:
-            request.execution_timeout.FromSeconds(random.randint(1, 20))
-        if random.random() < 0.1:
-            request.start_delay.FromMilliseconds(random.randint(1, 3000))
-        return request
-
-    async def _talk(self, random: Random, client: SimClient, workflow_id: str) -> None:
-        for number in range(random.randrange(6)):
-            await pause(random.uniform(0, 1.5))
-            signal = SignalWorkflowRequest(
-                workflow_id=workflow_id,
-                signal_name="note",
-                payload=Payload(data=str(number).encode()),
-                request_id=f"signal-{number}",
-            )
-            await self._tell(client, "signal", signal)
-        if random.random() < 0.25:
-            await pause(random.uniform(0, 3))
-            cancel = CancelWorkflowRequest(workflow_id=workflow_id, request_id="cancel")
-            if random.random() < 0.3:
-                cancel.deadline.FromSeconds(random.randint(0, 3))
-            await self._tell(client, "cancel", cancel)
-        if random.random() < 0.1:
-            await pause(random.uniform(0, 3))
-            terminate = TerminateWorkflowRequest(workflow_id=workflow_id, request_id="terminate")
-            await self._tell(client, "terminate", terminate)
-
-    async def _schedule_outside(self, random: Random, workflow_id: str) -> None:
-        """Schedules activities of a workflow that may not be there yet, or no longer."""
-        for _ in range(random.randrange(1, 5)):
-            await pause(random.uniform(0, 3))
-            seq = random.randrange(1, 5)
-            request = ScheduleActivityRequest(
-                workflow_id=workflow_id,
-                seq=seq,
-                name=["step", "flaky"][seq % 2],
-                input=Payload(data=str(seq % 3).encode()),
-                request_id=random.choice(["", f"activity-{seq}"]),
-            )
-            request.options.retry_policy.initial_interval.FromMilliseconds(200)
-            await self._tell(random.choice(self.clients), "activity", request)
-
-    async def _tell(self, client: SimClient, kind: str, request: object) -> None:
-        with suppress(WorkflowClosedError, WorkflowNotFoundError):
-            await client.ask(kind, request)
-
-    async def _await_result(self, client: SimClient, workflow_id: str, run_id: str) -> None:
-        request = GetWorkflowResultRequest(workflow_id=workflow_id, run_id=run_id)
-        request.wait.FromSeconds(10)
-        while (await client.ask("result", request)).status < 4:
-            await pause(0.1)
+    def _own(self, number: int) -> Owner:
+        return Owner(Random(f"{self.seed}/owner{number}"), self.clients, self.wall)
 
     async def _complete_elsewhere(self) -> None:
         """Completes detached activities by their tokens, from outside any worker."""
@@ -435,10 +322,11 @@ class _Complaints(logging.Handler):
         self.lines.append(logging.Formatter().format(record))
 
 
-def simulate(seed: int, *, shared: bool = False) -> World:
+def simulate(seed: int, *, shared: bool = False, wide: bool = False) -> World:
     """Lives through the world of a seed. Raises an AssertionError that says what went wrong.
 
-    In a `shared` world one to three servers have one database.
+    In a `shared` world one to three servers have one database. In a `wide` one there is everything
+    that workflows, their callers and operators can do, and schedules.
     """
     loop = SimLoop()
     complaints = _Complaints()
@@ -451,7 +339,7 @@ def simulate(seed: int, *, shared: bool = False) -> World:
     for logger in loggers:
         logger.addHandler(complaints)
     try:
-        world = loop.run_until_complete(_live(seed, shared=shared))
+        world = loop.run_until_complete(_live(seed, shared=shared, wide=wide))
         assert not complaints.lines, "\n".join(complaints.lines)
         assert not loop.troubles, "\n".join(loop.troubles)
     finally:
@@ -464,8 +352,8 @@ def simulate(seed: int, *, shared: bool = False) -> World:
     return world
 
 
-async def _live(seed: int, *, shared: bool) -> World:
-    world = World(seed, shared=shared)
+async def _live(seed: int, *, shared: bool, wide: bool) -> World:
+    world = World(seed, shared=shared, wide=wide)
     with ExitStack() as stack:
         for name, low in world.plan.limits.items():
             stack.enter_context(patch.object(limits, name, low))

@@ -21,14 +21,33 @@ _PATIENCE_S = 1e9
 _REPEATABLE: Final = frozenset(
     {"STORE_BUSY", "STORE_UNAVAILABLE", "RUN_CONTENDED", "SHUTTING_DOWN"}
 )
-_KINDS: Final = {
+KINDS: Final = {
     "start": "WorkflowService/StartWorkflow",
     "signal": "WorkflowService/SignalWorkflow",
     "cancel": "WorkflowService/CancelWorkflow",
     "terminate": "WorkflowService/TerminateWorkflow",
     "activity": "WorkflowService/ScheduleActivity",
     "result": "WorkflowService/GetWorkflowResult",
+    "signal_with_start": "WorkflowService/SignalWithStart",
+    "update": "WorkflowService/UpdateWorkflow",
+    "update_with_start": "WorkflowService/UpdateWithStart",
+    "pause": "WorkflowService/PauseWorkflow",
+    "unpause": "WorkflowService/UnpauseWorkflow",
+    "continue": "WorkflowService/ContinueAsNew",
+    "reset": "WorkflowService/ResetWorkflow",
+    "retry": "WorkflowService/RetryFailedActivity",
+    "pause_activity": "WorkflowService/PauseActivity",
+    "unpause_activity": "WorkflowService/UnpauseActivity",
+    "reset_activity": "WorkflowService/ResetActivity",
+    "activity_options": "WorkflowService/UpdateActivityOptions",
+    "create_schedule": "ScheduleService/CreateSchedule",
+    "pause_schedule": "ScheduleService/PauseSchedule",
+    "resume_schedule": "ScheduleService/ResumeSchedule",
+    "trigger_schedule": "ScheduleService/TriggerSchedule",
+    "delete_schedule": "ScheduleService/DeleteSchedule",
 }
+"""The RPC of each kind of call."""
+_BY_SESSION: Final = frozenset({"start", "signal", "cancel", "result"})
 
 
 @dataclass(slots=True)
@@ -37,6 +56,8 @@ class Promises:
 
     answered: list[tuple[str, Message, Message]] = field(default_factory=list)
     """Kind of the call, request and answer."""
+    refused: list[tuple[str, Message, str]] = field(default_factory=list)
+    """Kind of the call, request and the reason of the refusal."""
     accepted: list[TaskReport] = field(default_factory=list)
     watched: list[WatchResponse] = field(default_factory=list)
 
@@ -65,6 +86,7 @@ class SimClient:
                 answer = await self._ask_once(kind, request)
             except RpcError as error:
                 if not is_repeatable(error):
+                    self._promises.refused.append((kind, request, error.reason))
                     raise
                 await pause(self._random.random())
                 continue
@@ -72,8 +94,8 @@ class SimClient:
             return answer
 
     async def _ask_once(self, kind: str, request: Any) -> Message:
-        if self._session is None or kind in {"terminate", "activity"}:
-            return await self._transport.call(_KINDS[kind], request, timeout_s=20.0)
+        if self._session is None or kind not in _BY_SESSION:
+            return await self._transport.call(KINDS[kind], request, timeout_s=20.0)
         self._call_id += 1
         future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
 
