@@ -16,6 +16,7 @@ from random import Random
 from rich.console import Console
 from rich.table import Table
 
+from tests.chaos.attic import BRIEF, Attic
 from tests.chaos.load import Load
 from tests.chaos.scenarios import SCENARIOS
 from tests.chaos.stage import SERVERS, CannotPlayError, opened_stage
@@ -71,21 +72,37 @@ async def play(scenario, options, console):
     )
     async with stage_of as stage:
         async with Load([stage.target(first) for first in range(SERVERS)]) as load:
-            await asyncio.sleep(_WARM_UP_S)
-            ends_at = time.monotonic() + options.seconds
-            while time.monotonic() < ends_at:
-                await scenario.strike(stage, luck)
-                await asyncio.sleep(luck.uniform(*scenario.rest_s))
-            await load.settle()
+            attic = Attic(stage.ask)
+            async with attic.watching():
+                await asyncio.sleep(_WARM_UP_S)
+                ends_at = time.monotonic() + options.seconds
+                while time.monotonic() < ends_at:
+                    await scenario.strike(stage, luck)
+                    await asyncio.sleep(luck.uniform(*scenario.rest_s))
+                await load.settle()
             histories = await load.histories()
             verdict = judge(load.trips, histories, await stage.commit_times(), stage.faults)
             started = await load.clockwork.judge(verdict)
             console.print(f"[dim]schedules started {started} workflows[/dim]")
+            console.print(f"[dim]{await errands_of(load, attic, verdict)}[/dim]")
             if scenario.seen is not None:
                 console.print(f"  {await scenario.seen(stage)}", highlight=False, markup=False)
         write(verdict, histories, stage)
         show(verdict, stage, console, keep=options.keep)
     return verdict
+
+
+async def errands_of(load, attic, verdict):
+    """Judges the errands and what became of their runs; says how many there were."""
+    for errands in load.errands.values():
+        await errands.judge(verdict)
+    kept = [
+        run_id for name in load.errands if name != BRIEF for run_id in load.errands[name].run_ids
+    ]
+    await attic.judge(verdict, kept)
+    updates = sum(errands.updates for errands in load.errands.values())
+    resets = sum(errands.resets for errands in load.errands.values())
+    return f"{updates} updates, {resets} resets; of {BRIEF} runs {attic.gone} were deleted"
 
 
 def write(verdict, histories, stage):

@@ -1,18 +1,22 @@
 """The worker of the chaos tests: `python -m tests.chaos.flows TARGET`, and its workflows.
 
 A trip has one of each: a step, a timer, a child that signals it, signals, a step. What comes next
-is known at every moment, so its history shows for how long it was left lying.
+is known at every moment, so its history shows for how long it was left lying. An errand has what
+leaves rows of every kind: updates, a snapshot, search attributes, a child, a step; some are left
+with all of it pending.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import sys
 from datetime import timedelta
 
-from perdure import Client, RetryPolicy, Worker, activity, workflow
+from perdure import Client, RetryPolicy, Worker, activity, query, update, workflow
 from perdure import signal as signal_of
+from tests.chaos.attic import BRIEF, LASTING, make_namespaces
 
 QUEUE = "chaos"
 SIGNALS = 2
@@ -21,6 +25,8 @@ STEPS = 2
 STEP_S_MAX = 0.3
 """The longest that a step takes."""
 TIMER_S_MAX = 1.5
+THINGS = 3
+"""What an errand takes."""
 
 word = signal_of("word", int)
 
@@ -52,6 +58,46 @@ async def trip(number: int) -> int:
     return first + gone + sum(said) + await double(number)
 
 
+@workflow(task_queue=QUEUE)
+async def stroll(number: int) -> int:
+    """Does nothing."""
+    return number
+
+
+@workflow(task_queue=QUEUE)
+class Errand:
+    """Takes things one by one until it has all of them, and returns them."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.things: list[int] = []
+
+    async def run(self, number: int) -> list[int]:
+        """Ends by itself, unless it is to linger."""
+        workflow.upsert_search_attributes({"errand": str(number)})
+        await workflow.wait_condition(lambda: len(self.things) == THINGS)
+        if lingers(number):
+            await asyncio.gather(asyncio.sleep(3600), double.options(task_queue="nobody")(number))
+        await asyncio.gather(stroll(number), double(number))
+        return self.things
+
+    @update
+    def put(self, thing: int) -> int:
+        """Takes one more; says how many there are."""
+        self.things.append(thing)
+        return len(self.things)
+
+    @query
+    def size(self) -> int:
+        """How many there are."""
+        return len(self.things)
+
+
+def lingers(number: int) -> bool:
+    """Whether an errand never ends by itself, with a timer and an activity pending."""
+    return number % 4 == 0
+
+
 def trip_id(number: int) -> str:
     """Returns the workflow id of a trip."""
     return f"trip-{number}"
@@ -63,12 +109,22 @@ def result_of(number: int) -> int:
 
 
 async def main(target: str) -> None:
-    """Works until it is told to stop."""
-    async with Client.connect(target, patience=timedelta(minutes=5)) as client:
-        working = asyncio.create_task(Worker(client, QUEUE, [trip, leg], [double]).run())
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, working.cancel)
+    """Works in every namespace until it is told to stop."""
+    async with contextlib.AsyncExitStack() as stack:
+        working = []
+        for namespace in ("main", BRIEF, LASTING):
+            client = await stack.enter_async_context(
+                Client.connect(target, patience=timedelta(minutes=5), namespace=namespace)
+            )
+            if not working:
+                await make_namespaces(client)
+            worker = Worker(client, QUEUE, [trip, leg, stroll, Errand], [double])
+            working.append(asyncio.create_task(worker.run()))
+        everything = asyncio.gather(*working, return_exceptions=True)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, everything.cancel)
         print("ready", flush=True)
-        await asyncio.gather(working, return_exceptions=True)
+        with contextlib.suppress(asyncio.CancelledError):
+            await everything
 
 
 if __name__ == "__main__":

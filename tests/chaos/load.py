@@ -6,14 +6,18 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 from datetime import timedelta
-from itertools import count
+from itertools import chain, count
 
 from perdure import Client
 from perdure.errors import PerdureError
+from tests.chaos.attic import BRIEF, LASTING
 from tests.chaos.clockwork import Clockwork
+from tests.chaos.errands import Errands
 from tests.chaos.flows import QUEUE, SIGNALS, trip, trip_id, word
 
 LANES = 32
+ERRAND_LANES = 3
+"""In each namespace."""
 PATIENCE = timedelta(minutes=2)
 SETTLE_S = 60.0
 """How long what is under way may take after the load has ended."""
@@ -43,24 +47,30 @@ class Load:
     """Callers that start trips one after another until they are told to stop."""
 
     def __init__(self, targets):
-        self._clients = [Client.connect(target, patience=PATIENCE) for target in targets]
+        self._clients = self._connect(targets, "main")
+        self._others = {name: self._connect(targets, name) for name in (BRIEF, LASTING)}
         self._numbers = count(1)
         self._is_over = asyncio.Event()
         self.trips = []
         self.clockwork = Clockwork(self._clients[0])
+        namespaces = {"main": self._clients, **self._others}
+        self.errands = {name: Errands(clients, name) for name, clients in namespaces.items()}
 
     async def __aenter__(self):
-        for client in self._clients:
+        for client in self._every_client():
             await client.__aenter__()
         await self.clockwork.start()
         self._lanes = [asyncio.create_task(self._lane(lane)) for lane in range(LANES)]
+        for errands in self.errands.values():
+            for _ in range(ERRAND_LANES):
+                self._lanes.append(asyncio.create_task(errands.lane(self._is_over)))
         return self
 
     async def __aexit__(self, *error):
         for lane in self._lanes:
             lane.cancel()
         await asyncio.gather(*self._lanes, return_exceptions=True)
-        for client in self._clients:
+        for client in self._every_client():
             await client.__aexit__(*error)
 
     async def settle(self):
@@ -84,6 +94,14 @@ class Load:
 
         await asyncio.gather(*(read(client) for client in self._clients for _ in range(4)))
         return found
+
+    def _connect(self, targets, namespace):
+        """Clients of one namespace, each of which tries another server first."""
+        options = {"patience": PATIENCE, "namespace": namespace}
+        return [Client.connect(target, **options) for target in targets]
+
+    def _every_client(self):
+        return [*self._clients, *chain.from_iterable(self._others.values())]
 
     async def _lane(self, lane):
         while not self._is_over.is_set():

@@ -79,7 +79,7 @@ class Stage:
             if self.proxy is not None and not number:
                 store = f"postgresql://perdure@{self.proxy.address}/perdure"
             log = self.folder / f"server-{number}.log"
-            self.nodes.append(SharedServer(store, log=log))
+            self.nodes.append(SharedServer(store, log=log, module="tests.chaos.server"))
             if skew is not None:
                 self.nodes[-1].set_environment("LD_PRELOAD", str(skew))
         for node in self.nodes:

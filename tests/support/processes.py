@@ -105,9 +105,11 @@ class ServerProcess(RealProcess):
 class SharedServer(RealProcess):
     """`perdure server` beside others on a PostgreSQL; each start serves on the same address."""
 
-    def __init__(self, store: str, *, log: Path, schema: str = "perdure") -> None:
+    def __init__(
+        self, store: str, *, log: Path, schema: str = "perdure", module: str = "perdure_server"
+    ) -> None:
         self.address: Final = f"127.0.0.1:{free_port()}"
-        command = ["-m", "perdure_server", "server", "--log-level", "warning"]
+        command = ["-m", module, "server", "--log-level", "warning"]
         command += ["--store", store, "--schema", schema, "--grpc", self.address]
         super().__init__(command, log=log)
 
