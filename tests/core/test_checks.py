@@ -83,6 +83,18 @@ CASES: list[tuple[Callable[[Any], None], type[Message], dict[str, Any], dict[str
         {"start": BAD_START, "update_name": "", "input": LARGE, "wait": seconds(301)},
     ),
     (
+        checks.check_query,
+        interaction_pb2.QueryWorkflowRequest,
+        {"workflow_id": "o", "query_name": "listed"},
+        {**NAMES, "query_name": "", "mode": 7, "input": LARGE, "wait": seconds(301)},
+    ),
+    (
+        checks.check_query,
+        interaction_pb2.QueryWorkflowRequest,
+        {"workflow_id": "o", "query_name": "listed", "mode": "QUERY_MODE_SNAPSHOT"},
+        {"input": {"data": b"1"}},
+    ),
+    (
         checks.check_update,
         interaction_pb2.UpdateWorkflowRequest,
         {"workflow_id": "o", "update_name": "add"},

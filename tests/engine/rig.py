@@ -40,6 +40,7 @@ class HandWorker:
         self.activity_tasks = []
         self.results = []
         self.cancels = []
+        self.queries = []
         self.batch = 0
         self.error = None
         self.ended = False
@@ -101,6 +102,7 @@ class HandWorker:
         self.activity_tasks += message.activity_tasks
         self.results += message.results
         self.cancels += message.cancels
+        self.queries += message.queries
 
 
 class Rig:

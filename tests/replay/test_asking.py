@@ -9,7 +9,12 @@ import pytest
 from perdure import query, signal, update, workflow
 from perdure._asking import QueryMethod, UpdateMethod, picked
 from perdure._workflow import workflow_of
-from perdure.errors import DeterminismError, SnapshotNotFoundError
+from perdure.errors import (
+    ApplicationError,
+    DeterminismError,
+    PayloadError,
+    SnapshotNotFoundError,
+)
 from perdure.interceptors import WorkflowInterceptor
 from perdure.v1.payload_pb2 import Payload
 from tests.replay.rig import CONVERTER, Rig, new_machine, replayed
@@ -220,17 +225,98 @@ def test_interceptors_stand_around_updates():
     assert only == "xx"
 
 
+def played(events, **changes):
+    machine = new_machine(workflow_of(Cart), **changes)
+    machine.run_task(events)
+    return machine
+
+
+def asked(machine, name, text=None):
+    payload = None if text is None else Payload(data=text.encode())
+    return machine.query(name, payload).data
+
+
+def test_a_query_is_answered_from_the_state_of_the_code():
+    rig = cart()
+    assert asked(rig.machine, "size") == b"0"
+    rig.update("add", "book").run()
+    assert asked(rig.machine, "size") == b"1"
+    assert asked(rig.machine, "has", '"book"') == b"true"
+    # One that needs a value has no place in a snapshot.
+    assert rig.machine.snapshot() == Payload(data=b'{"size":1}')
+    with pytest.raises(PayloadError):
+        asked(rig.machine, "has", "7")
+    with pytest.raises(PayloadError):
+        asked(rig.machine, "size", "7")
+    with pytest.raises(ApplicationError, match="answers no query 'weight'") as refusal:
+        asked(rig.machine, "weight")
+    assert refusal.value.type == "UnknownQuery"
+
+
+def test_a_query_asks_for_nothing_and_leaves_no_trace():
+    @workflow
+    class Greedy:
+        async def run(self) -> float:
+            await never.wait()
+            return workflow.random().random()
+
+        @query
+        def do(self, what: str) -> object:
+            return {
+                "command": lambda: workflow.upsert_search_attributes({"amount": 1}),
+                "chance": workflow.random,
+                "task": lambda: asyncio.create_task(never.wait()),
+                "coroutine": never.wait,
+                "awaitable": lambda: asyncio.get_running_loop().create_future(),
+            }[what]()
+
+    rig, quiet = Rig(workflow_of(Greedy)), Rig(workflow_of(Greedy))
+    assert rig.run() == quiet.run()
+    for what in ("command", "chance", "task"):
+        with pytest.raises(RuntimeError, match="only look"):
+            asked(rig.machine, "do", f'"{what}"')
+    for what in ("coroutine", "awaitable"):
+        with pytest.raises(TypeError, match="only looks"):
+            asked(rig.machine, "do", f'"{what}"')
+    assert rig.signal("never").run() == quiet.signal("never").run()
+
+
+def test_a_query_of_a_run_that_has_ended_or_was_dropped():
+    rig = cart()
+    rig.update("pay").run()
+    rig.complete(1, "ok").run()
+    assert rig.machine.closed
+    assert asked(rig.machine, "size") == b"0"
+    machine = played(rig.events)
+    assert asked(machine, "size") == b"0"
+    assert not machine.dropped
+    machine.forsake()
+    with pytest.raises(RuntimeError, match="dropped"):
+        asked(machine, "size")
+    rig.machine.close()
+    assert rig.machine.dropped
+
+
+def test_interceptors_stand_around_queries():
+    class Doubling(WorkflowInterceptor):
+        def handle_query(self, call, proceed):
+            return 2 * proceed(call) if call.name == "size" else super().handle_query(call, proceed)
+
+    machine = played(cart().update("add", "x").events, interceptors=(Doubling(),))
+    assert (asked(machine, "size"), asked(machine, "has", '"x"')) == (b"2", b"true")
+
+
 def test_references_stand_on_the_class():
     assert isinstance(Cart.add, UpdateMethod)
     assert isinstance(Cart.size, QueryMethod)
     one = Cart()
     assert (one.add("book"), one.size()) == (1, 1)
-    with pytest.raises(TypeError, match="a query takes none"):
+    with pytest.raises(TypeError, match="a query only looks"):
 
         class Odd:
             @query
-            def ask(self, what: str) -> str:
-                return what
+            async def ask(self) -> None:
+                """Waits, which a query must not."""
 
 
 def test_a_value_is_picked_from_a_snapshot():

@@ -156,6 +156,10 @@ class Cart:
     def size(self) -> int:
         return len(self.things)
 
+    @query
+    def has(self, thing: str) -> bool:
+        return thing in self.things
+
 
 @workflow
 async def stoppable(order: str) -> str:

@@ -23,8 +23,8 @@ from perdure_server.core.limits import ID_BYTES_MAX, REASON_BYTES_MAX, SECOND_US
 
 WAIT_SECONDS_MAX = 0.05
 WAIT_ALONE = {"wait_secs": WAIT_SECONDS_MAX}
-WAITS_BY_ITSELF = "/update/{update_name}"
-"""Who does not say how long an update may wait waits for half a minute."""
+WAITS_BY_ITSELF = ("/update/{update_name}", "/query/{query_name}")
+"""Who does not say how long an update or a query may wait waits for long."""
 EMPTY = (None, [])
 PAYLOADS = frozenset({"input", "payload", "result", "details"})
 NAMED = frozenset({"headers"})

@@ -24,7 +24,8 @@ def routes() -> list[Route]:
 def row_of(route: Route) -> str:
     """Returns a route with the names of its path shortened, as `GET /workflows/{id}`."""
     path = re.sub(r"{(workflow_id|activity_id|task_token)}", "{id}", route.path)
-    path = path.replace("{signal_name}", "{name}").replace("{update_name}", "{name}")
+    for kind in ("signal", "update", "query"):
+        path = path.replace(f"{{{kind}_name}}", "{name}")
     return f"{route.verb} {path.removeprefix('/api/v1')}"
 
 

@@ -6,6 +6,7 @@ from tests.rest import side_given as given
 from tests.rest.side_case import RETRIES, RETRIES_JSON, Case, Stream, W, value
 
 UPDATE = "POST /workflows/{id}/update/{name}"
+QUERY = "POST /workflows/{id}/query/{name}"
 VALUE = "GET /workflows/{id}/state/{name}"
 NO_STATE = "SNAPSHOT_NOT_FOUND"
 ORDER = {"workflow_id": "o", "workflow_type": "order"}
@@ -321,6 +322,23 @@ MOVES = (
         given=given.completed,
         refused="WORKFLOW_CLOSED",
     ),
+    Case(
+        "query a snapshot",
+        QUERY,
+        {**W, "query_name": "z", "mode": "QUERY_MODE_SNAPSHOT"},
+        '{"mode":"snapshot"}',
+        given=given.published,
+        repeats=True,
+    ),
+    Case(
+        "query without a worker",
+        QUERY,
+        {**W, "query_name": "listed/now ü", "input": value('[1,2.50,"\\u00fc"]'), "wait": {}},
+        '{"input":[1,2.50,"\\u00fc"],"mode":"live","wait_secs":0}',
+        given=given.running,
+        refused="NO_WORKER",
+    ),
+    Case("query nobody", QUERY, {**W, "query_name": "listed"}, refused="WORKFLOW_NOT_FOUND"),
     Case("update nobody", UPDATE, {**W, "update_name": "add"}, refused="WORKFLOW_NOT_FOUND"),
     Case(
         "cancel",

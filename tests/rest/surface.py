@@ -63,9 +63,7 @@ GET /version
 GET /openapi.json
 """
 
-TO_COME = {
-    "query": {"POST /workflows/{id}/query/{name}"},
-}
+TO_COME: dict[str, set[str]] = {}
 """Rows by the feature that they wait for. The list only gets shorter."""
 
 STATUSES = {

@@ -159,6 +159,10 @@ CALLS = (
     ("history", "GET /workflows/p-1/events", None),
     ("retry", "POST /workflows/p-1/retry", '{"requested_by":"ann","reason":"mended"}'),
     ("retry", "POST /workflows/p-1/retry", "{}"),
+    ("query", "POST /workflows/p-1/query/listed", '{"input":[1],"wait_secs":0}'),
+    ("query", "POST /workflows/s-1/query/total", '{"mode":"snapshot"}'),
+    ("query", "POST /workflows/s-1/query/total", '{"mode":"eager"}'),
+    ("query", "POST /workflows/nobody/query/listed", None),
 )
 PATHS = {f"{route.verb} {route.path}" for route in routes()} - {"GET /api/v1/openapi.json"}
 

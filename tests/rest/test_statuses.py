@@ -61,6 +61,7 @@ def test_a_mistake_of_the_caller_is_never_5xx(kind):
         domain.InvalidCommand: (0, "f", "p"),
         domain.InvalidFilter: ("text", 1),
         domain.UpdateRejected: ("text", "type"),
+        domain.QueryFailed: ("text", "type"),
     }
     error = kind(*others.get(kind, ("text",)))
     is_ours = code_of(error).name in {"UNAVAILABLE", "INTERNAL"}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from perdure import (
     Client,
     Compression,
+    QueryMode,
     UpdateRejectedError,
     Worker,
     query,
@@ -17,7 +19,16 @@ from perdure import (
     update,
     workflow,
 )
-from perdure.errors import RunClosedError, SnapshotNotFoundError, WorkflowAlreadyExistsError
+from perdure.errors import (
+    NoWorkerError,
+    QueryFailedError,
+    RunClosedError,
+    SnapshotNotFoundError,
+    WorkflowAlreadyExistsError,
+)
+from perdure.interceptors import ClientCall, ClientInterceptor, QueryCall, WorkflowInterceptor
+
+SNAPSHOT = QueryMode.SNAPSHOT
 
 close = signal("close", str)
 
@@ -28,9 +39,11 @@ class Cart:
 
     def __init__(self) -> None:
         self.things: list[str] = []
+        self.closing = False
 
     async def run(self) -> list[str]:
         word = await close.wait()
+        self.closing = True
         return [*self.things, word]
 
     @update
@@ -50,6 +63,39 @@ class Cart:
     @query
     def listed(self) -> list[str]:
         return self.things
+
+    @query
+    def open(self) -> bool:
+        return not self.closing
+
+    @query
+    def has(self, thing: str) -> bool:
+        return thing in self.things
+
+    @query
+    def broken(self, why: str) -> str:
+        raise ValueError(f"broken {why}")
+
+    @query
+    def asks(self, _: int) -> None:
+        workflow.upsert_search_attributes({"amount": 1})
+
+    @query
+    def draws(self, _: int) -> float:
+        return workflow.random().random()
+
+    @query
+    def begins(self, _: int) -> None:
+        self.task = asyncio.create_task(asyncio.Event().wait())
+
+    @query
+    def waits(self, _: int) -> Any:
+        return asyncio.Event().wait()
+
+    @query
+    def turns(self, _: int) -> None:
+        while not self.closing:
+            pass
 
 
 @pytest.fixture
@@ -92,23 +138,182 @@ async def test_an_update_that_is_not_answered(client, worker):
         await waiting
 
 
-async def test_a_query_needs_no_worker_and_no_open_run(client):
+async def test_a_snapshot_needs_no_worker_and_no_open_run(client):
     async with Worker(client, "carts", [Cart]):
         handle = await client.start(Cart, id="c")
         await handle.update(Cart.add, "book")
         await handle.signal(close, "done")
         await handle.result()
-    assert await handle.query(Cart.listed) == ["book"]
-    assert await handle.query("listed") == ["book"]
-    assert await handle.state() == {"listed": ["book"]}
+    assert await handle.query(Cart.listed, mode=SNAPSHOT) == ["book"]
+    assert await handle.query("listed", mode=SNAPSHOT) == ["book"]
+    assert await handle.state() == {"listed": ["book"], "open": False}
     with pytest.raises(SnapshotNotFoundError):
-        await handle.query("unlisted")
+        await handle.query("unlisted", mode=SNAPSHOT)
 
 
-async def test_a_query_before_the_code_has_run(client):
+async def test_a_snapshot_before_the_code_has_run(client):
     handle = await client.start(Cart, id="c")
     with pytest.raises(SnapshotNotFoundError):
-        await handle.query(Cart.listed)
+        await handle.query(Cart.listed, mode=SNAPSHOT)
+    with pytest.raises(TypeError):
+        await handle.query("has", "book", mode=SNAPSHOT)
+    with pytest.raises(TypeError):
+        await handle.query("has", "book", "pen")
+
+
+async def test_a_query_knows_of_what_came_before_it(client, worker):
+    handle = await client.start(Cart, id="c")
+    assert await handle.query(Cart.listed) == []
+    await handle.pause("look")
+    await handle.signal(close, "done")
+    assert await handle.query(Cart.open) is False
+    assert await handle.query(Cart.open, mode=SNAPSHOT) is True
+    await handle.unpause()
+    assert await handle.result() == ["done"]
+
+
+async def test_a_query_takes_a_value(client, worker):
+    handle = await client.start(Cart, id="c")
+    await handle.update(Cart.add, "book")
+    assert await handle.query(Cart.has, "book") is True
+    assert await handle.query("has", "pen") is False
+    with pytest.raises(QueryFailedError, match="str") as refusal:
+        await handle.query("has")
+    assert refusal.value.metadata == {"failure_type": "PayloadError"}
+
+
+async def test_a_query_of_a_run_that_has_closed(client, worker):
+    handle = await client.start(Cart, id="c")
+    await handle.update(Cart.add, "book")
+    await handle.signal(close, "done")
+    await handle.result()
+    assert await handle.query(Cart.listed) == ["book"]
+
+
+async def test_a_run_that_is_in_no_memory_is_played(client):
+    async with Worker(client, "carts", [Cart]):
+        handle = await client.start(Cart, id="c")
+        await handle.update(Cart.add, "book")
+    async with Worker(client, "carts", [Cart]) as worker:
+        assert await handle.query(Cart.listed) == ["book"]
+        # Nothing of it stays: what a worker keeps is what tasks have made.
+        assert worker.shift.idle
+        assert await handle.update(Cart.add, "pen") == 2
+        assert await handle.query(Cart.listed) == ["book", "pen"]
+
+
+@pytest.mark.parametrize("at_once", [1, 100])
+async def test_many_queries_at_once(client, at_once):
+    async with Worker(client, "carts", [Cart], max_cached_runs=1):
+        handles = [await client.start(Cart, id=f"c{number}") for number in range(5)]
+        for number, handle in enumerate(handles):
+            await handle.update(Cart.add, f"book {number}")
+        async with asyncio.TaskGroup() as group:
+            asked = [
+                group.create_task(handle.query(Cart.listed))
+                for handle in handles
+                for _ in range(at_once)
+            ]
+        found = [task.result() for task in asked]
+        assert found == [[f"book {number}"] for number in range(5) for _ in range(at_once)]
+
+
+async def test_a_query_that_fails(client, worker):
+    handle = await client.start(Cart, id="c")
+    with pytest.raises(QueryFailedError, match="answers no query 'unlisted'") as refusal:
+        await handle.query("unlisted")
+    assert refusal.value.metadata == {"failure_type": "UnknownQuery"}
+    with pytest.raises(QueryFailedError, match="broken on purpose") as refusal:
+        await handle.query("broken", "on purpose")
+    assert refusal.value.metadata == {"failure_type": "ValueError"}
+    assert await handle.query(Cart.listed) == []
+
+
+async def test_a_query_that_does_more_than_look(client, worker):
+    handle = await client.start(Cart, id="c")
+    for name in ("asks", "draws", "begins", "waits"):
+        with pytest.raises(QueryFailedError, match="look"):
+            await handle.query(name, 0)
+    await handle.signal(close, "done")
+    assert await handle.result() == ["done"]
+
+
+async def test_code_that_no_longer_fits_its_history(client):
+    @workflow(name="Cart", task_queue="carts")
+    class Changed:
+        async def run(self) -> None:
+            await workflow.sleep(7)
+
+        @query
+        def listed(self) -> list[str]:
+            return []
+
+    async with Worker(client, "carts", [Cart]):
+        handle = await client.start(Cart, id="c")
+        await handle.update(Cart.add, "book")
+    async with Worker(client, "carts", [Changed]):
+        with pytest.raises(QueryFailedError) as refusal:
+            await handle.query(Cart.listed)
+    assert refusal.value.metadata == {"failure_type": "DeterminismError"}
+
+
+async def test_a_query_that_does_not_return_is_left(client):
+    short = timedelta(seconds=0.3)
+    async with Worker(client, "carts", [Cart], workflow_task_timeout=short):
+        handle = await client.start(Cart, id="c")
+        await handle.update(Cart.add, "book")
+        with pytest.raises(QueryFailedError) as refusal:
+            await handle.query("turns", 0)
+        assert refusal.value.metadata == {"failure_type": "WorkflowTaskTimeout"}
+        assert await handle.query(Cart.listed) == ["book"]
+        assert await handle.update(Cart.add, "pen") == 2
+
+
+async def test_nobody_answers(client):
+    handle = await client.start(Cart, id="c")
+    with pytest.raises(NoWorkerError, match="'Cart' on task queue 'carts'"):
+        await handle.query(Cart.listed, timeout=timedelta(milliseconds=50))
+    async with asyncio.TaskGroup() as group:
+        asked = group.create_task(handle.query(Cart.listed))
+        async with Worker(client, "carts", [Cart]):
+            assert await asked == []
+
+
+async def test_a_function_answers_queries(client):
+    @workflow(name="counts", task_queue="carts")
+    async def counts(start: int) -> None:
+        workflow.on_query("sum", lambda: start)
+        workflow.on_query("plus", lambda amount: start + amount)
+        await close.wait()
+
+    async with Worker(client, "carts", [counts]):
+        handle = await client.start(counts, 2, id="n")
+        assert await handle.query("sum") == 2
+        assert await handle.query("plus", 5) == 7
+        with pytest.raises(QueryFailedError):
+            await handle.query("sum", 5)
+        assert await handle.state() == {"sum": 2}
+
+
+async def test_interceptors_stand_around_queries(address):
+    class Doubling(ClientInterceptor, WorkflowInterceptor):
+        async def call(self, call: ClientCall, proceed: Any) -> Any:
+            calls.append((call.operation, call.name, call.arguments))
+            return await proceed(call)
+
+        def handle_query(self, call: QueryCall, proceed: Any) -> Any:
+            return proceed(call) if call.name == "has" else 2 * proceed(call)
+
+    calls: list[Any] = []
+    async with (
+        Client.connect(address, interceptors=[Doubling()]) as client,
+        Worker(client, "carts", [Cart]),
+    ):
+        handle = await client.start(Cart, id="c")
+        await handle.update(Cart.add, "book")
+        assert await handle.query(Cart.listed) == ["book", "book"]
+        assert await handle.query(Cart.has, "book") is True
+    assert calls[-1] == ("query", "has", ("book",))
 
 
 async def test_codecs_seal_both_ways(address):
@@ -119,6 +324,13 @@ async def test_codecs_seal_both_ways(address):
         handle = await client.start(Cart, id="c")
         assert await handle.update(Cart.add, "book" * 100) == 1
         assert await handle.query(Cart.listed) == ["book" * 100]
+        assert await handle.query(Cart.has, "book" * 100) is True
+        assert await handle.query(Cart.listed, mode=SNAPSHOT) == ["book" * 100]
+    async with (
+        Client.connect(address, codecs=[Compression(min_bytes=1)]) as client,
+        Worker(client, "carts", [Cart]),
+    ):
+        assert await client.get_handle("c", workflow=Cart).query(Cart.listed) == ["book" * 100]
 
 
 async def test_a_signal_with_a_start(client, worker):

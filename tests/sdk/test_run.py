@@ -75,7 +75,7 @@ async def test_at_a_server(address):
 
 
 SAID = {
-    "basket": ["Ada paid 200 for a book, a pen"],
+    "basket": ["with a pen: True", "Ada paid 200 for a book, a pen"],
     "codecs": ["60000 characters", "signed/hmac-sha256, under 1000 bytes: True"],
     "again": [
         "reserves o-1",

@@ -59,7 +59,12 @@ async def workflows(link, pages):
         return page
 
     runner = WorkflowRunner(
-        {"sleeps": sleeps}, Converter(), fetch_history=fetch, cached_runs_max=2, time_limit_s=100
+        {"sleeps": sleeps},
+        Converter(),
+        fetch_history=fetch,
+        read_history=fetch,
+        cached_runs_max=2,
+        time_limit_s=100,
     )
     runner.start(link)
     yield runner

@@ -9,6 +9,7 @@ from typing import assert_type
 from perdure import (
     ChildHandle,
     Client,
+    QueryMode,
     RetryPolicy,
     RpcError,
     Start,
@@ -16,6 +17,7 @@ from perdure import (
     WorkflowHandle,
     activity,
     inject,
+    query,
     run,
     signal,
     workflow,
@@ -93,6 +95,14 @@ class Basket:
     @signal(name="pay-now")
     async def pay(self) -> None: ...
 
+    @query
+    def holds(self, thing: str) -> bool:
+        return thing in self.things
+
+    @query(name="how-many")
+    def size(self) -> int:
+        return len(self.things)
+
 
 @workflow
 class Empty:
@@ -126,6 +136,10 @@ async def main() -> None:
         assert_type(await store(3), int)
         await basket.signal(Basket.put, 7)  # type: ignore[misc]
         await basket.signal(Basket.pay)
+        assert_type(await basket.query(Basket.holds, "book"), bool)
+        assert_type(await basket.query(Basket.size), int)
+        assert_type(await basket.query(Basket.size, mode=QueryMode.SNAPSHOT), int)
+        await basket.query(Basket.holds, 7)  # type: ignore[misc]
         await client.start(Basket, "no order")  # type: ignore[misc]
         assert_type(await client.execute(Basket, Order("o-4")), Receipt)
         assert_type(await client.execute(Empty), int)

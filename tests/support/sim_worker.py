@@ -27,6 +27,10 @@ from perdure.v1.worker_service_pb2 import (
     WorkHello,
     WorkSlots,
 )
+from perdure.v1.workflow_service_pb2 import (
+    GetWorkflowHistoryRequest,
+    GetWorkflowHistoryResponse,
+)
 from tests.support.sim_network import Network, SimTransport
 from tests.support.virtual_loop import pause
 
@@ -110,6 +114,7 @@ class SimWorker:
             self._workflows,
             converter,
             fetch_history=self._fetch_history,
+            read_history=self._read_history,
             cached_runs_max=self._cached_runs_max,
             time_limit_s=_TIME_LIMIT_S,
         )
@@ -163,3 +168,7 @@ class SimWorker:
     ) -> GetWorkflowTaskHistoryResponse:
         answer = await self._transport.call("WorkerService/GetWorkflowTaskHistory", request)
         return cast("GetWorkflowTaskHistoryResponse", answer)
+
+    async def _read_history(self, request: GetWorkflowHistoryRequest) -> GetWorkflowHistoryResponse:
+        answer = await self._transport.call("WorkflowService/GetWorkflowHistory", request)
+        return cast("GetWorkflowHistoryResponse", answer)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from perdure._activity import activity as activity
+    from perdure._asking import QueryMode as QueryMode
     from perdure._asking import query as query
     from perdure._asking import update as update
     from perdure._child import ChildHandle as ChildHandle
@@ -84,6 +85,7 @@ _HOMES = {
     "WorkflowInterceptor": "interceptors",
     "activity": "_activity",
     "inject": "_inject",
+    "QueryMode": "_asking",
     "query": "_asking",
     "run": "_run",
     "signal": "_signal",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
+from enum import Enum
 from typing import Any, Generic, Self, TypeVar, overload
 
 import msgspec
@@ -18,23 +20,42 @@ R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class QueryMethod(Method, Generic[R]):
-    """A method that tells something of the run: `await handle.query(Order.total)`.
+class QueryMode(Enum):
+    """Who answers a query.
 
-    It takes nothing, is not async, and only looks. It is asked after every workflow task, and its
-    value is kept with what that task did: so a query needs no worker and is answered after the end
-    of the run as well. One that raises is logged and left out.
+    Attributes:
+        LIVE: A worker asks the code, which has seen everything that was recorded before the call.
+        SNAPSHOT: The server reads what the code said after its last workflow task; no worker is
+            needed.
     """
 
-    def __init__(self, fn: Callable[[Any], R], name: str = "") -> None:
+    LIVE = "live"
+    SNAPSHOT = "snapshot"
+
+
+class QueryMethod(Method, Generic[T, R]):
+    """A method that tells something of the run: `await handle.query(Order.total)`.
+
+    It takes one value or none, is not async, and only looks. One that needs no value is asked after
+    every workflow task too, and what it says is kept with what that task did: so there is an answer
+    without a worker as well, with `QueryMode.SNAPSHOT`. There, one that raises is logged and left
+    out.
+    """
+
+    def __init__(self, fn: Callable[..., R], name: str = "") -> None:
         super().__init__(fn, name)
-        if self.signature.takes_value:
-            raise TypeError(f"the query {fn.__qualname__} takes a value; a query takes none")
+        if inspect.iscoroutinefunction(fn):
+            raise TypeError(f"the query {fn.__qualname__} is async; a query only looks")
+
+    @property
+    def needs_value(self) -> bool:
+        """Whether it cannot be asked without a value."""
+        return self.signature.needs_value
 
     @overload
     def __get__(self, instance: None, owner: Any = None) -> Self: ...
     @overload
-    def __get__(self, instance: object, owner: Any = None) -> Callable[[], R]: ...
+    def __get__(self, instance: object, owner: Any = None) -> Callable[..., R]: ...
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return super().__get__(instance, owner)
 
@@ -79,6 +100,23 @@ class UpdateFunction:
         return self._signature.arguments(payload, converter)
 
 
+class QueryFunction:
+    """A function that answers queries, which the code of a run has named."""
+
+    def __init__(self, fn: Callable[..., Any]) -> None:
+        self.fn = fn
+        self._signature = Signature(fn)
+
+    @property
+    def needs_value(self) -> bool:
+        """Whether it cannot be asked without a value."""
+        return self._signature.needs_value
+
+    def arguments(self, payload: Payload | None, converter: Converter) -> tuple[Any, ...]:
+        """The arguments to call it with. Raises PayloadError."""
+        return self._signature.arguments(payload, converter)
+
+
 def result_type_of(reference: Any) -> Any:
     """The type of what a query or update gives; Any for one that is known by its name only."""
     return Any if isinstance(reference, str) else reference.signature.result_type
@@ -101,7 +139,11 @@ class QueryDecorator:
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def __call__(self, method: Callable[[Any], R], /) -> QueryMethod[R]:
+    @overload
+    def __call__(self, method: Callable[[Any], R], /) -> QueryMethod[None, R]: ...
+    @overload
+    def __call__(self, method: Callable[[Any, T], R], /) -> QueryMethod[T, R]: ...
+    def __call__(self, method: Any, /) -> Any:
         """Makes a method the one that answers the query."""
         return QueryMethod(method, self._name)
 
@@ -118,7 +160,9 @@ class UpdateDecorator:
 
 
 @overload
-def query(method: Callable[[Any], R], /) -> QueryMethod[R]: ...
+def query(method: Callable[[Any], R], /) -> QueryMethod[None, R]: ...
+@overload
+def query(method: Callable[[Any, T], R], /) -> QueryMethod[T, R]: ...
 @overload
 def query(*, name: str) -> QueryDecorator: ...
 def query(method: Any = None, /, *, name: str = "") -> Any:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar, overload
 from uuid import uuid4
 
-from perdure._asking import QueryMethod, UpdateMethod, picked, result_type_of
+from perdure._asking import QueryMethod, QueryMode, UpdateMethod, picked, result_type_of
 from perdure._connection import LONG_POLL_S, Connection
 from perdure.interceptors import ClientCall, Proceed
 from perdure.v1 import interaction_pb2 as asking
@@ -19,7 +19,9 @@ V = TypeVar("V")
 _Span: TypeAlias = timedelta | None
 
 _LONG_POLL: Final = timedelta(seconds=LONG_POLL_S)
-_LONG_POLL_TIMEOUT_S: Final = LONG_POLL_S + 15.0
+_SLACK_S: Final = 15.0
+_LONG_POLL_TIMEOUT_S: Final = LONG_POLL_S + _SLACK_S
+_QUERY_WAIT: Final = timedelta(seconds=10)
 
 
 class AskingCalls(ABC):
@@ -82,17 +84,58 @@ class AskingCalls(ABC):
                 return connection.converter.decode(response.result, result_type)
 
     @overload
-    async def query(self, query: QueryMethod[T], /) -> T: ...
+    async def query(
+        self, query: QueryMethod[None, T], /, *, mode: QueryMode = ..., timeout: _Span = None
+    ) -> T: ...
     @overload
-    async def query(self, query: str, /) -> Any: ...
-    async def query(self, query: Any, /) -> Any:
-        """Reads what a query said after the last workflow task; needs no worker.
+    async def query(self, query: QueryMethod[V, T], value: V, /, *, timeout: _Span = None) -> T: ...
+    @overload
+    async def query(
+        self, query: str, /, *value: Any, mode: QueryMode = ..., timeout: _Span = None
+    ) -> Any: ...
+    async def query(
+        self,
+        query: Any,
+        /,
+        *value: Any,
+        mode: QueryMode = QueryMode.LIVE,
+        timeout: _Span = None,
+    ) -> Any:
+        """Asks the code something that changes nothing; it knows of all that was recorded before.
 
-        Raises WorkflowNotFoundError, and SnapshotNotFoundError while the code has not run.
+        A worker answers; NoWorkerError when none has within `timeout`, or within 10 seconds. With
+        `QueryMode.SNAPSHOT` the server says what the code said after its last workflow task.
+
+        Raises WorkflowNotFoundError, QueryFailedError when the code fails or has no such query,
+        and SnapshotNotFoundError for a snapshot while the code has not run.
         """
-        name = query if isinstance(query, str) else query.name
-        last = partial(self._state, result_type_of(query))
-        return await self._intercepted("query", last, name=name)
+        name, type_ = (query if isinstance(query, str) else query.name), result_type_of(query)
+        if len(value) > 1 or (value and mode is QueryMode.SNAPSHOT):
+            raise TypeError("a query takes one value or none, and none as a snapshot")
+        if mode is QueryMode.SNAPSHOT:
+            last: Proceed[ClientCall] = partial(self._state, type_)
+        else:
+            last = partial(self._query, timeout or _QUERY_WAIT, type_)
+        return await self._intercepted("query", last, name=name, arguments=value)
+
+    async def _query(self, wait: timedelta, result_type: Any, call: ClientCall) -> Any:
+        connection = self._connection
+        request = asking.QueryWorkflowRequest(
+            namespace=connection.namespace,
+            workflow_id=self.workflow_id,
+            run_id=self.run_id,
+            query_name=call.name,
+            input=connection.converter.encode(call.arguments[0]) if call.arguments else None,
+            mode=asking.QUERY_MODE_LIVE,
+            wait=wait,
+        )
+        response = await connection.unary(
+            "WorkflowService/QueryWorkflow",
+            request,
+            asking.QueryWorkflowResponse,
+            timeout_s=wait.total_seconds() + _SLACK_S,
+        )
+        return connection.converter.decode(response.value, result_type)
 
     async def state(self, name: str = "", *, type: Any = Any) -> Any:  # noqa: A002
         """Reads what the code published last, or the value of one of its keys.

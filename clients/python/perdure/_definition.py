@@ -82,6 +82,11 @@ class Signature:
         """Whether it takes a value."""
         return self._parameter is not None
 
+    @property
+    def needs_value(self) -> bool:
+        """Whether it cannot be called without one."""
+        return self._parameter is not None and self._parameter.default is self._parameter.empty
+
     @cached_property
     def input_type(self) -> Any:
         """The type of the value it takes; Any when it says nothing or takes none."""

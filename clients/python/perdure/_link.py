@@ -16,12 +16,15 @@ from typing import Final, NamedTuple, Protocol
 
 from perdure._stream import BATCH_BYTES_MAX, Conversation
 from perdure._transport import FINAL_CODES, MESSAGE_BYTES_MAX, Transport
+from perdure.converter import PAYLOAD_BYTES_MAX
 from perdure.errors import RpcError
 from perdure.v1.failure_pb2 import Failure
-from perdure.v1.task_pb2 import ActivityTask, WorkflowTask
+from perdure.v1.interaction_pb2 import QueryOutcome
+from perdure.v1.task_pb2 import ActivityTask, QueryTask, WorkflowTask
 from perdure.v1.worker_service_pb2 import (
     ActivityFailure,
     CachedRun,
+    QueryAnswer,
     ReportResult,
     TaskReport,
     WorkflowTaskFailure,
@@ -40,6 +43,9 @@ _STALE_REASONS: Final = frozenset({"STALE_TASK", "INVALID_TASK_TOKEN"})
 _REPLACEABLE_KINDS: Final = frozenset({"workflow_task_completed", "activity_completed"})
 """Reports whose refusal is reported as a failure, so that the task does not hang."""
 
+QUERY_BYTES_MAX: Final = 2 * PAYLOAD_BYTES_MAX
+"""An answer, with what a failure may say beside the value."""
+
 _log = logging.getLogger("perdure.worker")
 
 
@@ -48,6 +54,10 @@ class WorkflowSide(Protocol):
 
     def take(self, tasks: Sequence[WorkflowTask]) -> None:
         """Begins tasks."""
+        ...
+
+    def ask(self, tasks: Sequence[QueryTask]) -> None:
+        """Begins queries."""
         ...
 
     def held_tokens(self) -> Iterable[str]:
@@ -114,6 +124,7 @@ class Link:
         self._heartbeats: dict[str, int] = {}
         """The unanswered heartbeat of each task: a newer one takes its place."""
         self._evicted: list[str] = []
+        self._answers: deque[QueryAnswer] = deque()
         self._received_batch = 0
         self._acknowledged_batch = 0
         self._draining = False
@@ -170,6 +181,17 @@ class Link:
         self._due.append(self._report_id)
         self._conversation.wake()
 
+    def answer(self, answer: QueryAnswer) -> None:
+        """Answers a query; a stream that breaks takes its queries with it."""
+        if answer.ByteSize() > QUERY_BYTES_MAX:
+            failure = Failure(
+                type="PAYLOAD_TOO_LARGE",
+                message=f"the answer has more than {PAYLOAD_BYTES_MAX:,} bytes",
+            )
+            answer = QueryAnswer(query_id=answer.query_id, outcome=QueryOutcome(failure=failure))
+        self._answers.append(answer)
+        self._conversation.wake()
+
     def evicted(self, run_id: str) -> None:
         """Tells the server that a run is no longer cached; said with the next message."""
         self._evicted.append(run_id)
@@ -184,6 +206,7 @@ class Link:
         hello.cached_runs.extend(self._workflows.cached_runs())
         self._due = deque(self._unanswered)
         self._evicted.clear()
+        self._answers.clear()
         self._received_batch = self._acknowledged_batch = 0
         self._drain_due = self._draining
         if self._draining:
@@ -201,10 +224,14 @@ class Link:
             if unanswered is not None:
                 reports.append(unanswered.report)
                 size += unanswered.size
-        if self._due:
+        answers: list[QueryAnswer] = []
+        while self._answers and size < BATCH_BYTES_MAX:
+            answers.append(self._answers.popleft())
+            size += answers[-1].ByteSize()
+        if self._due or self._answers:
             self._conversation.wake()
         unacknowledged = self._received_batch != self._acknowledged_batch
-        if not (reports or ping or unacknowledged or self._drain_due):
+        if not (reports or answers or ping or unacknowledged or self._drain_due):
             return None
         request = WorkRequest(
             reports=reports,
@@ -212,6 +239,7 @@ class Link:
             ping=ping,
             evicted_run_ids=self._evicted,
             draining=self._drain_due,
+            query_answers=answers,
         )
         self._acknowledged_batch = self._received_batch
         self._evicted.clear()
@@ -235,14 +263,7 @@ class Link:
             for token in response.welcome.lost_task_tokens:
                 self._workflows.lose(token)
                 self._activities.cancel(token, "LEASE_LOST")
-        for notice in response.cancels:
-            self._activities.cancel(notice.task_token, notice.reason)
-        if response.evict_run_ids:
-            self._workflows.drop_runs(response.evict_run_ids)
-        if response.workflow_tasks:
-            self._workflows.take(response.workflow_tasks)
-        if response.activity_tasks:
-            self._activities.take(response.activity_tasks)
+        self._begin(response)
         if response.draining:
             self._conversation.reconnect()
 
@@ -253,6 +274,18 @@ class Link:
         if not self.away:
             self.away = True
             _log.warning("the worker lost its server and will connect again: %s", error)
+
+    def _begin(self, response: WorkResponse) -> None:
+        for notice in response.cancels:
+            self._activities.cancel(notice.task_token, notice.reason)
+        if response.evict_run_ids:
+            self._workflows.drop_runs(response.evict_run_ids)
+        if response.workflow_tasks:
+            self._workflows.take(response.workflow_tasks)
+        if response.activity_tasks:
+            self._activities.take(response.activity_tasks)
+        if response.queries:
+            self._workflows.ask(response.queries)
 
     async def _converse(self, on_refused: Callable[[RpcError], object] | None) -> None:
         try:

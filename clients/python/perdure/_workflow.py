@@ -27,7 +27,7 @@ from typing import (
 )
 
 from perdure import _child as child
-from perdure._asking import QueryMethod, UpdateFunction, UpdateMethod
+from perdure._asking import QueryFunction, QueryMethod, UpdateFunction, UpdateMethod
 from perdure._definition import Runs, RunsAlone, Signature, attach, definition_of
 from perdure._effects import EffectWords
 from perdure._methods import methods_of
@@ -115,7 +115,7 @@ class Workflow(Generic[P, R]):
         return {}
 
     @property
-    def queries(self) -> Mapping[str, Callable[..., Any]]:
+    def queries(self) -> Mapping[str, QueryMethod[Any, Any]]:
         """The methods that answer queries, by the queries' names; a function has none."""
         return {}
 
@@ -183,7 +183,7 @@ class ClassWorkflow(Workflow[P, R]):
         super().__init__(cls.run, name=name or cls.__name__, task_queue=task_queue)
         self._signals = methods_of(cls, SignalMethod)
         self._updates = methods_of(cls, UpdateMethod)
-        self._queries = {name: each.fn for name, each in methods_of(cls, QueryMethod).items()}
+        self._queries = methods_of(cls, QueryMethod)
         self._init_takes_input = self._look_at_init()
         self.__doc__ = cls.__doc__
 
@@ -196,7 +196,7 @@ class ClassWorkflow(Workflow[P, R]):
         return self._updates
 
     @property
-    def queries(self) -> Mapping[str, Callable[..., Any]]:
+    def queries(self) -> Mapping[str, QueryMethod[Any, Any]]:
         return self._queries
 
     def make(self, arguments: tuple[Any, ...]) -> Any:
@@ -339,9 +339,9 @@ class WorkflowWords(EffectWords):
         current_run(_OUTSIDE).desk.add_update(name, UpdateFunction(fn, check))
 
     @staticmethod
-    def on_query(name: str, fn: Callable[[], Any]) -> None:
+    def on_query(name: str, fn: Callable[..., Any]) -> None:
         """Has a function answer a query from now on, as `@query` does in a class."""
-        current_run(_OUTSIDE).desk.add_query(name, fn)
+        current_run(_OUTSIDE).desk.add_query(name, QueryFunction(fn))
 
     @staticmethod
     def search_attributes() -> dict[str, Any]:

@@ -17,20 +17,22 @@ from typing import Any, Final, TypeAlias, TypeVar
 from perdure._failures import to_failure
 from perdure._home import Hop
 from perdure._link import Link
+from perdure._query_runner import QueryRunner, ReadHistory
 from perdure._replay.machine import Machine
 from perdure._workflow import Workflow
-from perdure._workflow_thread import Job, WorkflowThread
+from perdure._workflow_thread import AnyJob, Job, QueryJob, WorkflowThread
 from perdure.codec import Codecs
 from perdure.converter import Converter
 from perdure.errors import PayloadError, RpcError
 from perdure.interceptors import WorkflowInterceptor
 from perdure.v1.failure_pb2 import Failure
 from perdure.v1.history_pb2 import HistoryEvent
-from perdure.v1.task_pb2 import WorkflowTask
+from perdure.v1.task_pb2 import QueryTask, WorkflowTask
 from perdure.v1.worker_service_pb2 import (
     CachedRun,
     GetWorkflowTaskHistoryRequest,
     GetWorkflowTaskHistoryResponse,
+    QueryAnswer,
     TaskReport,
     WorkflowTaskCacheMiss,
     WorkflowTaskFailure,
@@ -41,7 +43,7 @@ _TICKS_PER_LIMIT: Final = 5
 _log = logging.getLogger("perdure.worker")
 
 T = TypeVar("T")
-Work: TypeAlias = SimpleQueue[Job | Callable[[], None] | None]
+Work: TypeAlias = SimpleQueue[AnyJob | Callable[[], None] | None]
 FetchHistory = Callable[[GetWorkflowTaskHistoryRequest], Awaitable[GetWorkflowTaskHistoryResponse]]
 
 
@@ -64,6 +66,7 @@ class WorkflowRunner:
         *,
         around: WorkflowSurroundings | None = None,
         fetch_history: FetchHistory,
+        read_history: ReadHistory,
         cached_runs_max: int,
         time_limit_s: float,
     ) -> None:
@@ -81,7 +84,9 @@ class WorkflowRunner:
         self._fetches: set[asyncio.Task[None]] = set()
         self._queue: Work = SimpleQueue()
         self._tick: asyncio.TimerHandle | None = None
-        self._stuck: tuple[Job | None, int] = (None, 0)
+        self._stuck: tuple[AnyJob | None, int] = (None, 0)
+        self._asked: set[QueryJob] = set()
+        self._queries = QueryRunner(self, read_history, self._answer)
 
     def start(self, link: Link) -> None:
         """Starts the thread; reports go to `link`."""
@@ -95,6 +100,7 @@ class WorkflowRunner:
         if self._tick is not None:
             self._tick.cancel()
         self._jobs.clear()
+        self._asked.clear()
         job = self._thread.job
         if job is not None:
             # What has outlasted the drain may never wait again.
@@ -105,15 +111,42 @@ class WorkflowRunner:
     @property
     def idle(self) -> bool:
         """Whether no task is in work."""
-        return not self._jobs
+        return not self._jobs and not self._asked
 
     def take(self, tasks: Sequence[WorkflowTask]) -> None:
         """Begins tasks, in order."""
         for task in tasks:
             if task.task_token not in self._jobs:
                 self._begin(task)
-        if self._jobs and self._tick is None:
-            self._tick = self._loop.call_later(self._time_limit_s / _TICKS_PER_LIMIT, self._watch)
+        self._watch_over()
+
+    def ask(self, tasks: Sequence[QueryTask]) -> None:
+        """Begins queries."""
+        self._queries.take(tasks)
+
+    # What queries need.
+
+    @property
+    def codecs(self) -> Codecs:
+        """What stands between payloads and the wire."""
+        return self._codecs
+
+    @property
+    def converter(self) -> Converter:
+        """What makes values of payloads."""
+        return self._converter
+
+    def cached(self, run_id: str) -> Machine | None:
+        """The run in memory; None when it is not there."""
+        return self._machines.get(run_id)
+
+    def queue(self, job: QueryJob) -> None:
+        """Has the thread ask the code."""
+        self._asked.add(job)
+        self._queue.put(job)
+        self._watch_over()
+
+    # What the session needs.
 
     def held_tokens(self) -> Iterable[str]:
         """Names the tasks in work."""
@@ -147,7 +180,7 @@ class WorkflowRunner:
         machine = self._machines.get(task.run_id)
         if machine is None or machine.last_seq != task.previous_seq:
             self.drop_runs((task.run_id,))
-            machine = None if task.previous_seq else self._new_machine(task)
+            machine = None if task.previous_seq else self.new_machine(task)
         if machine is None:
             self._miss(task)
             return
@@ -156,11 +189,12 @@ class WorkflowRunner:
         job = Job(task, machine, self._converter)
         self._jobs[task.task_token] = job
         if task.next_page_token or self._codecs:
-            self._spawn(self._prepare(job))
+            self.spawn(self._prepare(job))
         else:
             self._queue.put(job)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Does something beside, until the worker ends."""
         task = self._loop.create_task(work)
         self._fetches.add(task)
         task.add_done_callback(self._fetches.discard)
@@ -170,9 +204,13 @@ class WorkflowRunner:
         miss = WorkflowTaskCacheMiss()
         self._link.report(TaskReport(task_token=task.task_token, workflow_task_cache_miss=miss))
 
-    def _new_machine(self, task: WorkflowTask) -> Machine:
+    def new_machine(self, task: WorkflowTask | QueryTask) -> Machine | None:
+        """A run that has applied nothing; None for a workflow type that the worker has not."""
+        workflow = self._workflows.get(task.workflow_type)
+        if workflow is None:
+            return None
         return Machine(
-            self._workflows[task.workflow_type],
+            workflow,
             namespace=task.namespace,
             workflow_id=task.workflow_id,
             run_id=task.run_id,
@@ -186,7 +224,7 @@ class WorkflowRunner:
         try:
             job.events = await self._whole_history(job)
             if self._codecs:
-                await self._on_user_loop(self._decode(job.events))
+                await self.on_user_loop(self._decode(job.events))
         except (RpcError, PayloadError) as error:
             self._tell(job, job.failed(to_failure(error, self._converter)))
             return
@@ -215,7 +253,8 @@ class WorkflowRunner:
         for event in events:
             await self._codecs.decode(event)
 
-    async def _on_user_loop(self, code: Coroutine[Any, Any, T]) -> T:
+    async def on_user_loop(self, code: Coroutine[Any, Any, T]) -> T:
+        """Runs code of users where it belongs."""
         # Codecs are code of users, which must not hold up this loop.
         return await asyncio.wrap_future(
             asyncio.run_coroutine_threadsafe(code, self._around.user_loop)
@@ -228,15 +267,18 @@ class WorkflowRunner:
         )
         self._thread.start()
 
-    def _finished(self, job: Job, report: TaskReport) -> None:
-        if self._codecs:
-            self._spawn(self._encode_and_tell(job, report))
+    def _finished(self, job: AnyJob, report: Any) -> None:
+        if isinstance(job, QueryJob):
+            self._asked.discard(job)
+            self._queries.finished(job, report)
+        elif self._codecs:
+            self.spawn(self._encode_and_tell(job, report))
         else:
             self._tell(job, report)
 
     async def _encode_and_tell(self, job: Job, report: TaskReport) -> None:
         try:
-            report = await self._on_user_loop(self._codecs.encoded(report))
+            report = await self.on_user_loop(self._codecs.encoded(report))
         except Exception as error:  # noqa: BLE001  # a codec of the author may raise anything
             report = job.failed(to_failure(error, self._converter))
         self._tell(job, report)
@@ -274,10 +316,16 @@ class WorkflowRunner:
         self._stuck = (current, ticks + 1 if current is job else 0)
         if current is not None and self._stuck[1] >= _TICKS_PER_LIMIT:
             self._abandon(current)
-        if self._jobs:
+        self._watch_over()
+
+    def _watch_over(self) -> None:
+        if (self._jobs or self._asked) and self._tick is None:
             self._tick = self._loop.call_later(self._time_limit_s / _TICKS_PER_LIMIT, self._watch)
 
-    def _abandon(self, job: Job) -> None:
+    def _answer(self, answer: QueryAnswer) -> None:
+        self._link.answer(answer)
+
+    def _abandon(self, job: AnyJob) -> None:
         stack = self._leave(job)
         if stack is None:
             return
@@ -286,14 +334,16 @@ class WorkflowRunner:
         failure = Failure(type="WorkflowTaskTimeout", message=message, stack_trace=stack)
         self._finished(job, job.failed(failure))
 
-    def _leave(self, job: Job) -> str | None:
+    def _leave(self, job: AnyJob) -> str | None:
         """Goes on with a new thread; returns the stack of the old one, None if it had finished."""
         stack = self._thread.abandon(job)
         if stack is None:
             return None
         # The thread inside of the machine closes it, nobody else.
+        job.machine.forsake()
         if self._machines.get(job.task.run_id) is job.machine:
             del self._machines[job.task.run_id]
+            self._link.evicted(job.task.run_id)
         self._queue = _without(self._queue, job.machine.close)
         self._start_thread()
         return stack

@@ -9,7 +9,7 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 from perdure._failures import STACK_BYTES_MAX, to_failure
 from perdure._replay.commands import CLOSING_COMMANDS
@@ -18,9 +18,11 @@ from perdure.converter import Converter
 from perdure.v1.command_pb2 import Command, RecordSnapshot
 from perdure.v1.failure_pb2 import Failure
 from perdure.v1.history_pb2 import HistoryEvent
-from perdure.v1.task_pb2 import WorkflowTask
+from perdure.v1.interaction_pb2 import QueryOutcome
+from perdure.v1.task_pb2 import QueryTask, WorkflowTask
 from perdure.v1.worker_service_pb2 import (
     TaskReport,
+    WorkflowTaskCacheMiss,
     WorkflowTaskCompletion,
     WorkflowTaskFailure,
 )
@@ -39,6 +41,10 @@ class Job:
 
     def run(self) -> TaskReport:
         """Runs the code until it is blocked and returns the report; whatever it raises is one."""
+        if self.machine.dropped:
+            # A query did not return, and took the run with it.
+            miss = WorkflowTaskCacheMiss()
+            return TaskReport(task_token=self.task.task_token, workflow_task_cache_miss=miss)
         try:
             commands = self.machine.run_task(self.events)
             state = self.machine.snapshot()
@@ -64,21 +70,69 @@ class Job:
         )
 
 
+class QueryJob:
+    """One query in work: of a run in memory, or with the events of a history to play."""
+
+    def __init__(
+        self,
+        task: QueryTask,
+        machine: Machine,
+        converter: Converter,
+        *,
+        events: Sequence[HistoryEvent] | None = None,
+    ) -> None:
+        self.task: Final = task
+        self.machine: Final = machine
+        self.outcome: QueryOutcome | None = None
+        self._events = events
+        self._converter = converter
+
+    def run(self) -> QueryOutcome | None:
+        """Asks the code; None when the run in memory was dropped, or has not seen enough."""
+        machine = self.machine
+        if self._events is None and (machine.dropped or machine.last_seq < self.task.current_seq):
+            return None
+        outcome = self._ask()
+        if self._events is not None:
+            _call(machine.close)
+        return outcome
+
+    def failed(self, failure: Failure) -> QueryOutcome:
+        """Returns the outcome that there is no answer."""
+        return QueryOutcome(failure=failure)
+
+    def _ask(self) -> QueryOutcome:
+        machine, task = self.machine, self.task
+        try:
+            if self._events is not None:
+                machine.run_task(self._events)
+            payload = task.input if task.HasField("input") else None
+            value = machine.query(task.query_name, payload)
+        except _InterruptedError:
+            raise
+        except BaseException as error:  # noqa: BLE001  # whatever the code raises is told
+            return self.failed(to_failure(error, self._converter))
+        return QueryOutcome(event_seq=machine.last_seq, value=value)
+
+
+AnyJob: TypeAlias = Job | QueryJob
+
+
 class WorkflowThread(threading.Thread):
     """Runs jobs one after another, and callables, from a queue; None ends it."""
 
     def __init__(
         self,
-        queue: SimpleQueue[Job | Callable[[], None] | None],
-        finished: Callable[[Job, TaskReport], None],
+        queue: SimpleQueue[AnyJob | Callable[[], None] | None],
+        finished: Callable[[Any, Any], None],
     ) -> None:
         super().__init__(name="perdure-workflows", daemon=True)
         self._queue = queue
         self._finished = finished
-        self._left_in: Job | None = None
+        self._left_in: AnyJob | None = None
         self._ending = threading.Lock()
         """Held where a job ends: it is either finished or abandoned, never both."""
-        self.job: Job | None = None
+        self.job: AnyJob | None = None
 
     def run(self) -> None:
         """Works until the queue says None or the thread is abandoned."""
@@ -95,7 +149,7 @@ class WorkflowThread(threading.Thread):
             # collecting them later would run their `finally` blocks outside of a workflow.
             _call(self._left_in.machine.close)
 
-    def abandon(self, job: Job) -> str | None:
+    def abandon(self, job: AnyJob) -> str | None:
         """Leaves the thread to itself and returns the stack on which it was found.
 
         None when it has finished the job meanwhile; then it goes on. An endless loop would take
@@ -113,8 +167,8 @@ class WorkflowThread(threading.Thread):
             )
         return stack[-STACK_BYTES_MAX:]
 
-    def _do(self, work: Job | Callable[[], None]) -> None:
-        if not isinstance(work, Job):
+    def _do(self, work: AnyJob | Callable[[], None]) -> None:
+        if not isinstance(work, Job | QueryJob):
             _call(work)
             return
         self.job = work

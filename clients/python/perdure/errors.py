@@ -287,6 +287,21 @@ class UpdateRejectedError(RpcError):
     REASON = "UPDATE_REJECTED"
 
 
+class QueryFailedError(RpcError):
+    """The code has no such query, or failed to answer it.
+
+    `metadata["failure_type"]` names the error.
+    """
+
+    REASON = "QUERY_FAILED"
+
+
+class NoWorkerError(RpcError):
+    """No worker that runs the workflow type has answered in time."""
+
+    REASON = "NO_WORKER"
+
+
 class WorkflowNotFailedError(RpcError):
     """The run has not failed, or none of its activities has."""
 
@@ -420,6 +435,8 @@ RPC_ERRORS: dict[str, type[RpcError]] = {
         WorkflowClosedError,
         RunClosedError,
         UpdateRejectedError,
+        QueryFailedError,
+        NoWorkerError,
         WorkflowNotFailedError,
         CannotResetError,
         StaleTaskError,

@@ -95,6 +95,14 @@ class UpdateCall:
 
 
 @dataclass(slots=True, kw_only=True)
+class QueryCall:
+    """Workflow code about to answer a query."""
+
+    name: str
+    arguments: tuple[Any, ...]
+
+
+@dataclass(slots=True, kw_only=True)
 class ScheduleCall:
     """Workflow code about to schedule an activity; `headers` travel with it."""
 
@@ -144,6 +152,13 @@ class WorkflowInterceptor:
     async def handle_update(self, call: UpdateCall, proceed: Proceed[UpdateCall]) -> Any:
         """Has the code do what an update asks for; what it returns is the answer."""
         return await proceed(call)
+
+    def handle_query(self, call: QueryCall, proceed: Callable[[QueryCall], Any]) -> Any:
+        """Has the code answer a query; like the query it only looks, and is not async.
+
+        Asked for snapshots too, after every workflow task.
+        """
+        return proceed(call)
 
     async def schedule_activity(self, call: ScheduleCall, proceed: Proceed[ScheduleCall]) -> Any:
         """Schedules an activity and waits for its result."""
@@ -224,6 +239,16 @@ def chained(interceptors: Iterable[Any], method: str, last: Proceed[C]) -> Proce
     return proceed
 
 
+def nested(
+    interceptors: Iterable[Any], method: str, last: Callable[[C], Any]
+) -> Callable[[C], Any]:
+    """Does the same for methods that are not async."""
+    proceed = last
+    for interceptor in reversed(list(interceptors)):
+        proceed = partial(_call, getattr(interceptor, method), proceed)
+    return proceed
+
+
 def of_kind(interceptors: Sequence[Any], kind: type[K]) -> tuple[K, ...]:
     """Returns those interceptors that stand in one kind of place, in order."""
     return tuple(one for one in interceptors if isinstance(one, kind))
@@ -244,6 +269,12 @@ def _decoded(header: Header, converter: Converter) -> Any:
         return converter.decode(header.value)
     except PayloadError:
         return header.value
+
+
+def _call(
+    method: Callable[[C, Callable[[C], Any]], Any], proceed: Callable[[C], Any], call: C
+) -> Any:
+    return method(call, proceed)
 
 
 async def _pass(

@@ -38,6 +38,7 @@ from perdure.v1.worker_service_pb2 import (
     WorkHello,
     WorkSlots,
 )
+from perdure.v1.workflow_service_pb2 import GetWorkflowHistoryRequest, GetWorkflowHistoryResponse
 
 if TYPE_CHECKING:
     from perdure.client import Client
@@ -109,6 +110,7 @@ class WorkerOptions:
                 workflow_tasks=self.max_workflow_tasks if self.workflows else 0,
                 activity_tasks=self.max_activities if self.activities else 0,
             ),
+            answers_queries=bool(self.workflows),
         )
 
 
@@ -319,12 +321,18 @@ class Shift:
             answer = await connection.transport.call(method, request, timeout_s=CALL_TIMEOUT_S)
             return cast("GetWorkflowTaskHistoryResponse", answer)
 
+        async def read_history(request: GetWorkflowHistoryRequest) -> GetWorkflowHistoryResponse:
+            method = "WorkflowService/GetWorkflowHistory"
+            answer = await connection.transport.call(method, request, timeout_s=CALL_TIMEOUT_S)
+            return cast("GetWorkflowHistoryResponse", answer)
+
         around_workflows, around_activities = around
         workflows = WorkflowRunner(
             registry(options.workflows, Workflow),
             connection.converter,
             around=around_workflows,
             fetch_history=fetch_history,
+            read_history=read_history,
             cached_runs_max=options.max_cached_runs,
             time_limit_s=options.workflow_task_timeout.total_seconds(),
         )

@@ -41,6 +41,8 @@ STATUS_CODES: Final = MappingProxyType(
         domain.WorkflowClosed: grpc.StatusCode.FAILED_PRECONDITION,
         domain.RunClosed: grpc.StatusCode.FAILED_PRECONDITION,
         domain.UpdateRejected: grpc.StatusCode.FAILED_PRECONDITION,
+        domain.QueryFailed: grpc.StatusCode.FAILED_PRECONDITION,
+        domain.NoWorker: grpc.StatusCode.FAILED_PRECONDITION,
         domain.WorkflowNotFailed: grpc.StatusCode.FAILED_PRECONDITION,
         domain.CannotReset: grpc.StatusCode.FAILED_PRECONDITION,
         domain.StaleTask: grpc.StatusCode.FAILED_PRECONDITION,
@@ -76,7 +78,7 @@ def _metadata(error: domain.DomainError) -> dict[str, str]:
             return {"command_index": str(error.index), "field": error.field}
         case domain.InvalidFilter():
             return {"column": str(error.column), "field": error.field}
-        case domain.UpdateRejected():
+        case domain.UpdateRejected() | domain.QueryFailed():
             return {"failure_type": error.failure_type}
         case domain.InvalidRequest(field=str(field)) if field:
             return {"field": field}

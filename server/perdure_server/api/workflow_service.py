@@ -23,6 +23,7 @@ class WorkflowService:
 
     def __init__(self, engine: Engine) -> None:
         self._workflows = engine.workflows
+        self._queries = engine.queries
 
     async def StartWorkflow(self, request: pb.StartWorkflowRequest) -> Answer:
         """Starts a workflow."""
@@ -93,6 +94,11 @@ class WorkflowService:
         """Asks the code of a workflow to do something and waits for its answer."""
         checks.check_update(request)
         return await self._workflows.updates.update(request)
+
+    async def QueryWorkflow(self, request: asking.QueryWorkflowRequest) -> Answer:
+        """Asks the code of a workflow something that changes nothing."""
+        checks.check_query(request)
+        return await self._queries.query(request)
 
     async def SignalWithStart(self, request: pb.SignalWithStartRequest) -> Answer:
         """Delivers a signal to a workflow, which it starts if that is needed."""

@@ -13,6 +13,8 @@ from perdure.v1.explanation_pb2 import ExplainWorkflowRequest
 from perdure.v1.interaction_pb2 import (
     GetSnapshotRequest,
     GetSnapshotValueRequest,
+    QueryMode,
+    QueryWorkflowRequest,
     UpdateWorkflowRequest,
 )
 from perdure.v1.workflow_pb2 import ConflictPolicy, ReusePolicy, WorkflowStatus
@@ -208,6 +210,18 @@ def check_update(request: UpdateWorkflowRequest) -> None:
     check_id("request_id", request.request_id)
     check_payload("input", request.input)
     check_wait("wait", request.wait)
+
+
+def check_query(request: QueryWorkflowRequest) -> None:
+    """Checks QueryWorkflow."""
+    _check_names(request)
+    require_id("query_name", request.query_name)
+    check_payload("input", request.input)
+    check_wait("wait", request.wait)
+    if request.mode not in QueryMode.values():
+        raise InvalidRequest(f"is {request.mode}, an unknown mode", "mode")
+    if request.mode == QueryMode.QUERY_MODE_SNAPSHOT and request.HasField("input"):
+        raise InvalidRequest("cannot be given with a snapshot, which was made before", "input")
 
 
 def check_signal(request: SignalWorkflowRequest) -> None:

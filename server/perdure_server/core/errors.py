@@ -17,6 +17,7 @@ DomainError
 ├── NamespaceInUse            ├── RunContended
 ├── SnapshotNotFound          │
 ├── RunClosed                 │
+├── QueryFailed               ├── NoWorker
 ├── UpdateRejected            │
 ├── ScheduleAlreadyExists     └── StoreError
 ├── WatcherTooSlow                │
@@ -174,6 +175,22 @@ class UpdateRejected(DomainError):
     def __init__(self, problem: str, failure_type: str) -> None:
         super().__init__(problem)
         self.failure_type = failure_type
+
+
+class QueryFailed(DomainError):
+    """The code has no such query, or failed to answer it; `failure_type` names the error."""
+
+    reason = "QUERY_FAILED"
+
+    def __init__(self, problem: str, failure_type: str) -> None:
+        super().__init__(problem)
+        self.failure_type = failure_type
+
+
+class NoWorker(DomainError):
+    """No worker that runs the workflow type has answered in time."""
+
+    reason = "NO_WORKER"
 
 
 class WorkflowNotFailed(DomainError):

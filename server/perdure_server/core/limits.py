@@ -146,6 +146,13 @@ UPDATES_OPEN_MAX: Final = 1_000
 """Updates of one run without an answer: each is loaded with the run."""
 UPDATE_WAIT_US: Final = 30 * SECOND_US
 """How long an update waits for its answer unless its caller says."""
+QUERIES_MAX: Final = 1_000
+QUERIES_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Queries under way at one server, and their values: each is in memory until it is answered."""
+QUERIES_PER_SESSION_MAX: Final = 32
+"""Queries that one worker has at once; the others wait, or another worker takes them."""
+QUERY_WAIT_US: Final = 10 * SECOND_US
+"""How long a query waits for a worker and its answer unless its caller says."""
 SLOTS_MAX: Final = 10_000
 """Tasks that one session may hold."""
 TYPES_MAX: Final = 1_000

@@ -29,6 +29,8 @@ from perdure_server.engine.peers import Peers
 from perdure_server.engine.polls import Polls
 from perdure_server.engine.ports import Clock, Ids
 from perdure_server.engine.presence import Presence
+from perdure_server.engine.queries import Queries
+from perdure_server.engine.questions import Questions
 from perdure_server.engine.queues import Queues
 from perdure_server.engine.reports import Reports
 from perdure_server.engine.results import Results
@@ -165,13 +167,17 @@ class Engine:
             clock=clock,
             background=background,
         )
+        server_id = ids.worker_id()
+        questions = Questions(self._lanes, server_id)
+        self.queries = Queries(store, runs, questions)
         streams = WorkStreams(
             self.sessions,
             self._dispatcher,
             reports,
             clock=clock,
-            server_id=ids.worker_id(),
+            server_id=server_id,
             peers=self._peers,
+            questions=questions,
         )
         self.workers = Workers(
             store=store,
@@ -237,6 +243,7 @@ class Engine:
         self.sessions.close(leaving)
         self._polls.close(leaving)
         self.workflows.close(leaving)
+        self.queries.close(leaving)
 
     async def stop(self) -> None:
         """Commits what is under way and ends every background task."""
@@ -256,11 +263,12 @@ class Engine:
     def is_quiet(self) -> bool:
         """Whether nothing is under way.
 
-        No commit, no claim, no load, no task that a worker holds.
+        No commit, no claim, no load, no query, no task that a worker holds.
         """
         return (
             self._committer.is_idle
             and self._background.count <= 1
+            and not self.queries.under_way
             and not any(session.held for session in self.sessions.all())
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
+from perdure.v1.task_pb2 import QueryTask
 from perdure.v1.worker_service_pb2 import (
     ActivityCancelNotice,
     ReportResult,
@@ -26,6 +27,7 @@ from perdure_server.engine.dispatch import Dispatcher
 from perdure_server.engine.outbox import Outbox
 from perdure_server.engine.peers import Peers
 from perdure_server.engine.ports import Clock
+from perdure_server.engine.questions import Line, Questions
 from perdure_server.engine.reports import Reports
 from perdure_server.engine.requests import in_namespace
 from perdure_server.engine.session import Held, Session
@@ -79,7 +81,9 @@ class WorkStreams:
         clock: Clock,
         server_id: str,
         peers: Peers,
+        questions: Questions,
     ) -> None:
+        self._questions = questions
         self._peers = peers
         self._sessions = sessions
         self._dispatcher = dispatcher
@@ -104,17 +108,21 @@ class WorkStreams:
         cancels = WorkResponse.CANCELS_FIELD_NUMBER
         sink = StreamSink(outbox, _WORK_FIELDS, cancels)
         session = self._attach(first.hello, sink, outbox)
-        reader = asyncio.create_task(self._read(requests, session, outbox), name="read work stream")
+        line = Line(session, _ask_into(outbox))
+        reader = asyncio.create_task(self._read(requests, line, outbox), name="read work stream")
         try:
-            self._receive(first, session, outbox)
+            self._receive(first, line, outbox)
             self._dispatcher.remind(session)
             self._dispatcher.serve(session)
             self._peers.seek(session)
+            if first.hello.answers_queries:
+                self._questions.open(line)
             async for message in self._write(outbox, session):
                 yield message
         finally:
             reader.cancel()
             self._sessions.detach(session, sink)
+            self._questions.close(line)
 
     async def stream_tasks(self, spec: SessionSpec, received: int) -> AsyncGenerator[bytes]:
         """Serves one `StreamTasks` stream; yields encoded StreamTasksResponses.
@@ -160,12 +168,10 @@ class WorkStreams:
         outbox.put(WorkResponse(welcome=welcome).SerializeToString())
         return session
 
-    async def _read(
-        self, requests: AsyncIterator[WorkRequest], session: Session, outbox: Outbox
-    ) -> None:
+    async def _read(self, requests: AsyncIterator[WorkRequest], line: Line, outbox: Outbox) -> None:
         try:
             async for request in requests:
-                self._receive(request, session, outbox)
+                self._receive(request, line, outbox)
                 await outbox.room()
         except Exception as error:  # noqa: BLE001 - the stream must end with it, not hang
             outbox.end(error)
@@ -180,8 +186,9 @@ class WorkStreams:
                 data = WorkResponse(batch=batch).SerializeToString() + data
             yield data
 
-    def _receive(self, request: WorkRequest, session: Session, outbox: Outbox) -> None:
+    def _receive(self, request: WorkRequest, line: Line, outbox: Outbox) -> None:
         """Takes in one message of the worker."""
+        session = line.session
         self._sessions.heard(session)
         if request.received_batch:
             blocked = bool(session.unacknowledged)
@@ -201,6 +208,8 @@ class WorkStreams:
             answer = _answer_into(outbox)
             for report in request.reports:
                 self._reports.report(session, report, answer)
+        for query_answer in request.query_answers:
+            self._questions.answer(line, query_answer)
 
 
 def slots_of(slots: WorkSlots) -> dict[TaskKind, int]:
@@ -209,6 +218,15 @@ def slots_of(slots: WorkSlots) -> dict[TaskKind, int]:
         TaskKind.WORKFLOW: min(slots.workflow_tasks, limits.SLOTS_MAX),
         TaskKind.ACTIVITY: min(slots.activity_tasks, limits.SLOTS_MAX),
     }
+
+
+def _ask_into(outbox: Outbox) -> Callable[[QueryTask], None]:
+    number = WorkResponse.QUERIES_FIELD_NUMBER
+
+    def ask(task: QueryTask) -> None:
+        outbox.put(field(number, task.SerializeToString()))
+
+    return ask
 
 
 def _answer_into(outbox: Outbox) -> Callable[[ReportResult], None]:

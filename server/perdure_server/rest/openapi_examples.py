@@ -39,6 +39,7 @@ _VALUES: Final[Mapping[str, Any]] = MappingProxyType(
         "plaintext": "pk_4f1d0c9a_Zx3Q8yT2mV6nB1kL",
         "prefix": "pk_4f1d0c9a",
         "priority": 3,
+        "query_name": "listed",
         "queue": "shop",
         "reason": "the customer called",
         "registered_at": _INSTANT,

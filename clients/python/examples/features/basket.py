@@ -10,7 +10,7 @@ import tempfile
 from datetime import timedelta
 from pathlib import Path
 
-from perdure import Client, WorkerOptions, activity, signal, workflow
+from perdure import Client, WorkerOptions, activity, query, signal, workflow
 
 
 @activity
@@ -37,6 +37,10 @@ class Basket:
     async def pay(self) -> None:
         self.paid = await charge(self.things)
 
+    @query
+    def holds(self, thing: str) -> bool:
+        return thing in self.things
+
 
 async def main() -> None:
     workers = [WorkerOptions("shop", [Basket], [charge])]
@@ -49,6 +53,7 @@ async def shop(client: Client) -> None:
     handle = await client.start(Basket, "Ada", id="basket-ada", task_queue="shop")
     await handle.signal(Basket.put, "a book")
     await handle.signal(Basket.put, "a pen")
+    print("with a pen:", await handle.query(Basket.holds, "a pen"))
     await handle.signal(Basket.pay)
     print(await handle.result())
 

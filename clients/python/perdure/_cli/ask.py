@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from perdure._asking import QueryMode
 from perdure._cli import show
 from perdure._cli.calls import ask, call_once, talk
 from perdure._cli.options import (
@@ -34,6 +35,7 @@ from perdure.v1.payload_pb2 import Payload
 WAIT_SECONDS: Final = 60
 """How long one call waits for an answer; then it is made again."""
 _SLACK_SECONDS: Final = 15.0
+_QUERY_WAIT: Final = timedelta(seconds=10)
 
 
 def state(
@@ -96,6 +98,44 @@ def update(
         api_key=api_key,
     )
     show.print_json(show.to_json(answer if output is Output.JSON else answer.result))
+
+
+def query(
+    workflow_id: WorkflowId,
+    query_name: Annotated[str, typer.Argument(metavar="NAME", help="The query.")],
+    *,
+    input_: Input = None,
+    mode: Annotated[QueryMode, typer.Option(help="Who answers.")] = QueryMode.LIVE,
+    timeout: Span = None,
+    run_id: RunId = "",
+    address: Address = DEFAULT_ADDRESS,
+    api_key: ApiKey = "",
+    namespace: Namespace = DEFAULT_NAMESPACE,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Asks a worker what the code says, or the server what it said last; changes nothing."""
+    wait = timeout or _QUERY_WAIT
+    request = asking.QueryWorkflowRequest(
+        namespace=namespace,
+        workflow_id=workflow_id,
+        run_id=run_id,
+        query_name=query_name,
+        input=parse_payload(input_),
+        mode=f"QUERY_MODE_{mode.name}",
+        wait=wait,
+    )
+    answer = talk(
+        address,
+        lambda transport: call_once(
+            transport,
+            "WorkflowService/QueryWorkflow",
+            request,
+            asking.QueryWorkflowResponse,
+            timeout_s=wait.total_seconds() + _SLACK_SECONDS,
+        ),
+        api_key=api_key,
+    )
+    show.print_json(show.to_json(answer if output is Output.JSON else answer.value))
 
 
 async def answered(

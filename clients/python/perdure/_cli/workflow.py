@@ -16,7 +16,7 @@ from perdure._cli.activity import (
     update_activity,
 )
 from perdure._cli.again import reset, retry
-from perdure._cli.ask import state, update
+from perdure._cli.ask import query, state, update
 from perdure._cli.calls import ask, call_once, talk
 from perdure._cli.course import continue_as_new, pause, unpause
 from perdure._cli.description import print_description
@@ -71,6 +71,7 @@ app.command()(why)
 app.command()(export)
 app.command()(replay)
 app.command()(state)
+app.command()(query)
 app.command()(update)
 app.command()(start_batch)
 app.command()(signal_with_start)

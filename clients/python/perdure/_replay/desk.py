@@ -12,14 +12,13 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from perdure._failures import to_failure
 from perdure._replay.commands import NOTE, Request, describe_work
 from perdure.converter import Converter
 from perdure.errors import ApplicationError
-from perdure.interceptors import UpdateCall, chained
+from perdure.interceptors import QueryCall, UpdateCall, chained, nested
 from perdure.v1.command_pb2 import Command, CompleteUpdate, RejectUpdate
 from perdure.v1.failure_pb2 import Failure
 from perdure.v1.history_pb2 import UpdateRequested
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
 
 UNKNOWN_UPDATE: Final = "UnknownUpdate"
 """The failure type of an update that the code has no handler for."""
+UNKNOWN_QUERY: Final = "UnknownQuery"
+"""The failure type of a query that the code does not answer."""
 _JSON: Final = ("", "json/plain")
 _log = logging.getLogger("perdure.replay")
 
@@ -47,6 +48,38 @@ class UpdateHandler(Protocol):
 
     def arguments(self, payload: Payload | None, converter: Converter) -> tuple[Any, ...]:
         """The arguments to call the function with; raises PayloadError."""
+
+
+class QueryHandler(Protocol):
+    """What answers the queries of a name."""
+
+    @property
+    def fn(self) -> Callable[..., Any]:
+        """The function, not async."""
+
+    @property
+    def needs_value(self) -> bool:
+        """Whether it cannot be asked without a value, and so has no place in snapshots."""
+
+    def arguments(self, payload: Payload | None, converter: Converter) -> tuple[Any, ...]:
+        """The arguments to call the function with; raises PayloadError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Teller:
+    """A query handler, with what stands before its arguments: the object of a class, if any."""
+
+    handler: QueryHandler
+    before: tuple[Any, ...]
+
+    def tell(self, call: QueryCall) -> Any:
+        """Returns what the code says. TypeError when it is async."""
+        value = self.handler.fn(*self.before, *call.arguments)
+        if inspect.isawaitable(value):
+            if inspect.iscoroutine(value):
+                value.close()
+            raise TypeError(f"the query {call.name!r} is async; a query only looks")
+        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +163,7 @@ class Desk:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._takers: dict[str, Taker] = {}
-        self._queries: dict[str, Callable[[], Any]] = {}
+        self._tellers: dict[str, Teller] = {}
         self._published = b""
 
     def open(
@@ -138,21 +171,30 @@ class Desk:
         instance: Any,
         *,
         updates: Mapping[str, UpdateHandler],
-        queries: Mapping[str, Callable[..., Any]],
+        queries: Mapping[str, QueryHandler],
     ) -> None:
         """Adds the handlers of a class."""
         for name, handler in updates.items():
             self.add_update(name, handler, (instance,))
         for name, query in queries.items():
-            self.add_query(name, partial(query, instance))
+            self.add_query(name, query, (instance,))
 
     def add_update(self, name: str, handler: UpdateHandler, before: tuple[Any, ...] = ()) -> None:
         """Has a handler take the updates of a name."""
         self._takers[name] = Taker(handler, before)
 
-    def add_query(self, name: str, query: Callable[[], Any]) -> None:
-        """Publishes what a function says under a name."""
-        self._queries[name] = query
+    def add_query(self, name: str, handler: QueryHandler, before: tuple[Any, ...] = ()) -> None:
+        """Has a handler answer the queries of a name; what it says without a value is published."""
+        self._tellers[name] = Teller(handler, before)
+
+    def tell(self, name: str, payload: Payload | None) -> Payload:
+        """What a query says now. Raises what it raises; ApplicationError when there is none."""
+        teller = self._tellers.get(name)
+        if teller is None:
+            raise ApplicationError(
+                f"the workflow answers no query {name!r}", type=UNKNOWN_QUERY, non_retryable=True
+            )
+        return self._told(name, teller, payload)
 
     async def answer(self, seq: int, asked: UpdateRequested) -> None:
         """Has the update that the event `seq` brought done, or refused, and answers it."""
@@ -172,7 +214,11 @@ class Desk:
 
         A query that raises, or whose value is not JSON, is left out.
         """
-        values = {name: self._value(name, query) for name, query in self._queries.items()}
+        values = {
+            name: self._value(name, teller)
+            for name, teller in self._tellers.items()
+            if not teller.handler.needs_value
+        }
         members = [
             json.dumps(name).encode() + b":" + value
             for name, value in values.items()
@@ -197,11 +243,17 @@ class Desk:
         call = UpdateCall(name=asked.update_name, arguments=arguments)
         return await chained(run.interceptors, "handle_update", taker.take)(call)
 
-    def _value(self, name: str, query: Callable[[], Any]) -> bytes | None:
+    def _told(self, name: str, teller: Teller, payload: Payload | None) -> Payload:
+        run = self._run
+        with run.journal.only_looking():
+            call = QueryCall(name=name, arguments=teller.handler.arguments(payload, run.converter))
+            value = nested(run.interceptors, "handle_query", teller.tell)(call)
+            return run.converter.encode(value)
+
+    def _value(self, name: str, teller: Teller) -> bytes | None:
         run = self._run
         try:
-            with run.journal.only_looking():
-                payload = run.converter.encode(query())
+            payload = self._told(name, teller, None)
         except Exception:  # noqa: BLE001 -- a look at the run must not fail it
             _log.exception("query %r of workflow %s failed", name, run.where())
             return None

@@ -59,6 +59,11 @@ class Journal:
         finally:
             self._closed = False
 
+    @property
+    def is_looking(self) -> bool:
+        """Whether the code that runs only looks: nothing of the run may change."""
+        return self._closed
+
     def ask(self, request: Request) -> None:
         """Takes a command from the code; until the code blocks it can be withdrawn."""
         if self._closed:

@@ -197,6 +197,9 @@ class WorkflowLoop:
         No task disappears by garbage collection.
         """
         _refuse_unordered()
+        if not self.closed and self.run.journal.is_looking:
+            coro.close()
+            raise RuntimeError("queries and checks of updates only look; this one begins a task")
         self._created += 1
         name = name or f"Task-{self._created}"
         task = NumberedTask(coro, loop=_as_loop(self), name=name, **options)

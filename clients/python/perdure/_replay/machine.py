@@ -23,7 +23,7 @@ from perdure._replay.commands import (
     FailRequest,
 )
 from perdure._replay.continuation import NOTHING, ContinueAsNew
-from perdure._replay.desk import UpdateHandler
+from perdure._replay.desk import QueryHandler, UpdateHandler
 from perdure._replay.loop import NumberedTask
 from perdure._replay.relations import MESSAGE_ENDS
 from perdure._replay.run import Identity, Run
@@ -128,7 +128,7 @@ class WorkflowDefinition(Protocol):
         """The methods that take updates, by the updates' names."""
 
     @property
-    def queries(self) -> Mapping[str, Callable[..., Any]]:
+    def queries(self) -> Mapping[str, QueryHandler]:
         """The methods that answer queries, by the queries' names."""
 
     def make(self, arguments: tuple[Any, ...]) -> Any:
@@ -171,6 +171,7 @@ class Machine:
         self._held: list[HistoryEvent] = []
         self._fresh = True
         self._cancel_requested = False
+        self._dropped = False
 
     @property
     def last_seq(self) -> int:
@@ -208,6 +209,25 @@ class Machine:
         with self._run.loop.running():
             return self._run.desk.snapshot()
 
+    def query(self, name: str, payload: Payload | None) -> Payload:
+        """What a query says after the events applied. Raises what the code raises.
+
+        The code of a run that has ended is asked as it was then. RuntimeError after `close`.
+        """
+        if self._dropped:
+            raise RuntimeError("the run was dropped")
+        with self._run.loop.running():
+            return self._context.copy().run(self._run.desk.tell, name, payload)
+
+    @property
+    def dropped(self) -> bool:
+        """Tells whether it was closed or forsaken, and so is of no further use."""
+        return self._dropped
+
+    def forsake(self) -> None:
+        """Has it do nothing more, from another thread than its own, which has to close it."""
+        self._dropped = True
+
     def stack(self) -> str:
         """The lines at which the code waits, `file:line` each, outermost first.
 
@@ -220,7 +240,7 @@ class Machine:
 
         Their `finally` blocks run, but nothing they ask for happens.
         """
-        self._run.replaying = True
+        self._run.replaying = self._dropped = True
         with self._run.loop.running():
             self._run.forget()
         self._main = self._instance = None

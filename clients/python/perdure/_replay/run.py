@@ -105,7 +105,12 @@ class Run:
         return f"{self.identity.workflow_id} (run {self.identity.run_id})"
 
     def keep(self, key: Callable[[int], T]) -> T:
-        """The one value of this run that `key` makes from the run's seed when first asked for."""
+        """The one value of this run that `key` makes from the run's seed when first asked for.
+
+        RuntimeError in a query: who draws from it changes what the code draws later.
+        """
+        if self.journal.is_looking:
+            raise RuntimeError("queries and checks of updates only look; this one asks for chance")
         if key not in self._kept:
             self._kept[key] = key(self.started.seed)
         return cast("T", self._kept[key])

@@ -29,7 +29,7 @@ from perdure.v1 import payload_pb2 as perdure_dot_v1_dot_payload__pb2
 from perdure.v1 import rest_pb2 as perdure_dot_v1_dot_rest__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cperdure/v1/interaction.proto\x12\nperdure.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18perdure/v1/failure.proto\x1a\x18perdure/v1/payload.proto\x1a\x15perdure/v1/rest.proto\"L\n\x12GetSnapshotRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\"|\n\x13GetSnapshotResponse\x12\"\n\x05state\x18\x01 \x01(\x0b\x32\x13.perdure.v1.Payload\x12\x11\n\tevent_seq\x18\x02 \x01(\x03\x12.\n\ncreated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"_\n\x17GetSnapshotValueRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\"\x81\x01\n\x18GetSnapshotValueResponse\x12\"\n\x05value\x18\x01 \x01(\x0b\x32\x13.perdure.v1.Payload\x12\x11\n\tevent_seq\x18\x02 \x01(\x03\x12.\n\ncreated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc5\x01\n\x15UpdateWorkflowRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x13\n\x0bupdate_name\x18\x04 \x01(\t\x12\"\n\x05input\x18\x05 \x01(\x0b\x32\x13.perdure.v1.Payload\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12\'\n\x04wait\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x81\x01\n\x16UpdateWorkflowResponse\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x11\n\tevent_seq\x18\x02 \x01(\x03\x12\x11\n\tcompleted\x18\x03 \x01(\x08\x12#\n\x06result\x18\x04 \x01(\x0b\x32\x13.perdure.v1.Payload:\x0c\xca\xf3\x18\x08\n\x06result\"{\n\rUpdateOutcome\x12%\n\x06result\x18\x01 \x01(\x0b\x32\x13.perdure.v1.PayloadH\x00\x12&\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x13.perdure.v1.FailureH\x00\x12\x10\n\x06\x63losed\x18\x03 \x01(\tH\x00\x42\t\n\x07outcomeb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cperdure/v1/interaction.proto\x12\nperdure.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18perdure/v1/failure.proto\x1a\x18perdure/v1/payload.proto\x1a\x15perdure/v1/rest.proto\"L\n\x12GetSnapshotRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\"|\n\x13GetSnapshotResponse\x12\"\n\x05state\x18\x01 \x01(\x0b\x32\x13.perdure.v1.Payload\x12\x11\n\tevent_seq\x18\x02 \x01(\x03\x12.\n\ncreated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"_\n\x17GetSnapshotValueRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\"\x81\x01\n\x18GetSnapshotValueResponse\x12\"\n\x05value\x18\x01 \x01(\x0b\x32\x13.perdure.v1.Payload\x12\x11\n\tevent_seq\x18\x02 \x01(\x03\x12.\n\ncreated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc5\x01\n\x15UpdateWorkflowRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x13\n\x0bupdate_name\x18\x04 \x01(\t\x12\"\n\x05input\x18\x05 \x01(\x0b\x32\x13.perdure.v1.Payload\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12\'\n\x04wait\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x81\x01\n\x16UpdateWorkflowResponse\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x11\n\tevent_seq\x18\x02 \x01(\x03\x12\x11\n\tcompleted\x18\x03 \x01(\x08\x12#\n\x06result\x18\x04 \x01(\x0b\x32\x13.perdure.v1.Payload:\x0c\xca\xf3\x18\x08\n\x06result\"\xd4\x01\n\x14QueryWorkflowRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x12\n\nquery_name\x18\x04 \x01(\t\x12\"\n\x05input\x18\x05 \x01(\x0b\x32\x13.perdure.v1.Payload\x12#\n\x04mode\x18\x06 \x01(\x0e\x32\x15.perdure.v1.QueryMode\x12\'\n\x04wait\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\"k\n\x15QueryWorkflowResponse\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x11\n\tevent_seq\x18\x02 \x01(\x03\x12\"\n\x05value\x18\x03 \x01(\x0b\x32\x13.perdure.v1.Payload:\x0b\xca\xf3\x18\x07\n\x05value\"z\n\x0cQueryOutcome\x12\x11\n\tevent_seq\x18\x01 \x01(\x03\x12$\n\x05value\x18\x02 \x01(\x0b\x32\x13.perdure.v1.PayloadH\x00\x12&\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x13.perdure.v1.FailureH\x00\x42\t\n\x07outcome\"{\n\rUpdateOutcome\x12%\n\x06result\x18\x01 \x01(\x0b\x32\x13.perdure.v1.PayloadH\x00\x12&\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x13.perdure.v1.FailureH\x00\x12\x10\n\x06\x63losed\x18\x03 \x01(\tH\x00\x42\t\n\x07outcome*U\n\tQueryMode\x12\x1a\n\x16QUERY_MODE_UNSPECIFIED\x10\x00\x12\x13\n\x0fQUERY_MODE_LIVE\x10\x01\x12\x17\n\x13QUERY_MODE_SNAPSHOT\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,6 +38,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_UPDATEWORKFLOWRESPONSE']._loaded_options = None
   _globals['_UPDATEWORKFLOWRESPONSE']._serialized_options = b'\312\363\030\010\n\006result'
+  _globals['_QUERYWORKFLOWRESPONSE']._loaded_options = None
+  _globals['_QUERYWORKFLOWRESPONSE']._serialized_options = b'\312\363\030\007\n\005value'
+  _globals['_QUERYMODE']._serialized_start=1522
+  _globals['_QUERYMODE']._serialized_end=1607
   _globals['_GETSNAPSHOTREQUEST']._serialized_start=184
   _globals['_GETSNAPSHOTREQUEST']._serialized_end=260
   _globals['_GETSNAPSHOTRESPONSE']._serialized_start=262
@@ -50,6 +54,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPDATEWORKFLOWREQUEST']._serialized_end=815
   _globals['_UPDATEWORKFLOWRESPONSE']._serialized_start=818
   _globals['_UPDATEWORKFLOWRESPONSE']._serialized_end=947
-  _globals['_UPDATEOUTCOME']._serialized_start=949
-  _globals['_UPDATEOUTCOME']._serialized_end=1072
+  _globals['_QUERYWORKFLOWREQUEST']._serialized_start=950
+  _globals['_QUERYWORKFLOWREQUEST']._serialized_end=1162
+  _globals['_QUERYWORKFLOWRESPONSE']._serialized_start=1164
+  _globals['_QUERYWORKFLOWRESPONSE']._serialized_end=1271
+  _globals['_QUERYOUTCOME']._serialized_start=1273
+  _globals['_QUERYOUTCOME']._serialized_end=1395
+  _globals['_UPDATEOUTCOME']._serialized_start=1397
+  _globals['_UPDATEOUTCOME']._serialized_end=1520
 # @@protoc_insertion_point(module_scope)

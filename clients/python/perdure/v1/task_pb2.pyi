@@ -37,6 +37,28 @@ class WorkflowTask(_message.Message):
     next_page_token: str
     def __init__(self, task_token: _Optional[str] = ..., namespace: _Optional[str] = ..., workflow_id: _Optional[str] = ..., run_id: _Optional[str] = ..., workflow_type: _Optional[str] = ..., task_queue: _Optional[str] = ..., attempt: _Optional[int] = ..., previous_seq: _Optional[int] = ..., history: _Optional[_Union[_history_pb2.History, _Mapping]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
+class QueryTask(_message.Message):
+    __slots__ = ("query_id", "namespace", "workflow_id", "run_id", "workflow_type", "task_queue", "query_name", "input", "current_seq")
+    QUERY_ID_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    WORKFLOW_ID_FIELD_NUMBER: _ClassVar[int]
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    WORKFLOW_TYPE_FIELD_NUMBER: _ClassVar[int]
+    TASK_QUEUE_FIELD_NUMBER: _ClassVar[int]
+    QUERY_NAME_FIELD_NUMBER: _ClassVar[int]
+    INPUT_FIELD_NUMBER: _ClassVar[int]
+    CURRENT_SEQ_FIELD_NUMBER: _ClassVar[int]
+    query_id: int
+    namespace: str
+    workflow_id: str
+    run_id: str
+    workflow_type: str
+    task_queue: str
+    query_name: str
+    input: _payload_pb2.Payload
+    current_seq: int
+    def __init__(self, query_id: _Optional[int] = ..., namespace: _Optional[str] = ..., workflow_id: _Optional[str] = ..., run_id: _Optional[str] = ..., workflow_type: _Optional[str] = ..., task_queue: _Optional[str] = ..., query_name: _Optional[str] = ..., input: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., current_seq: _Optional[int] = ...) -> None: ...
+
 class ActivityTask(_message.Message):
     __slots__ = ("task_token", "namespace", "workflow_id", "run_id", "workflow_type", "activity_seq", "name", "task_queue", "input", "options", "attempt", "scheduled_at", "started_at", "heartbeat_details", "cancel_requested", "headers")
     TASK_TOKEN_FIELD_NUMBER: _ClassVar[int]

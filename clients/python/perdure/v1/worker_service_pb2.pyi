@@ -6,6 +6,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from perdure.v1 import command_pb2 as _command_pb2
 from perdure.v1 import failure_pb2 as _failure_pb2
 from perdure.v1 import history_pb2 as _history_pb2
+from perdure.v1 import interaction_pb2 as _interaction_pb2
 from perdure.v1 import payload_pb2 as _payload_pb2
 from perdure.v1 import rest_pb2 as _rest_pb2
 from perdure.v1 import task_pb2 as _task_pb2
@@ -18,7 +19,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class WorkRequest(_message.Message):
-    __slots__ = ("hello", "slots", "reports", "received_batch", "ping", "evicted_run_ids", "draining")
+    __slots__ = ("hello", "slots", "reports", "received_batch", "ping", "evicted_run_ids", "draining", "query_answers")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     SLOTS_FIELD_NUMBER: _ClassVar[int]
     REPORTS_FIELD_NUMBER: _ClassVar[int]
@@ -26,6 +27,7 @@ class WorkRequest(_message.Message):
     PING_FIELD_NUMBER: _ClassVar[int]
     EVICTED_RUN_IDS_FIELD_NUMBER: _ClassVar[int]
     DRAINING_FIELD_NUMBER: _ClassVar[int]
+    QUERY_ANSWERS_FIELD_NUMBER: _ClassVar[int]
     hello: WorkHello
     slots: WorkSlots
     reports: _containers.RepeatedCompositeFieldContainer[TaskReport]
@@ -33,10 +35,19 @@ class WorkRequest(_message.Message):
     ping: int
     evicted_run_ids: _containers.RepeatedScalarFieldContainer[str]
     draining: bool
-    def __init__(self, hello: _Optional[_Union[WorkHello, _Mapping]] = ..., slots: _Optional[_Union[WorkSlots, _Mapping]] = ..., reports: _Optional[_Iterable[_Union[TaskReport, _Mapping]]] = ..., received_batch: _Optional[int] = ..., ping: _Optional[int] = ..., evicted_run_ids: _Optional[_Iterable[str]] = ..., draining: _Optional[bool] = ...) -> None: ...
+    query_answers: _containers.RepeatedCompositeFieldContainer[QueryAnswer]
+    def __init__(self, hello: _Optional[_Union[WorkHello, _Mapping]] = ..., slots: _Optional[_Union[WorkSlots, _Mapping]] = ..., reports: _Optional[_Iterable[_Union[TaskReport, _Mapping]]] = ..., received_batch: _Optional[int] = ..., ping: _Optional[int] = ..., evicted_run_ids: _Optional[_Iterable[str]] = ..., draining: _Optional[bool] = ..., query_answers: _Optional[_Iterable[_Union[QueryAnswer, _Mapping]]] = ...) -> None: ...
+
+class QueryAnswer(_message.Message):
+    __slots__ = ("query_id", "outcome")
+    QUERY_ID_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    query_id: int
+    outcome: _interaction_pb2.QueryOutcome
+    def __init__(self, query_id: _Optional[int] = ..., outcome: _Optional[_Union[_interaction_pb2.QueryOutcome, _Mapping]] = ...) -> None: ...
 
 class WorkHello(_message.Message):
-    __slots__ = ("session_id", "identity", "namespace", "task_queue", "workflow_types", "activity_types", "slots", "held_task_tokens", "cached_runs")
+    __slots__ = ("session_id", "identity", "namespace", "task_queue", "workflow_types", "activity_types", "slots", "held_task_tokens", "cached_runs", "answers_queries")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     IDENTITY_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
@@ -46,6 +57,7 @@ class WorkHello(_message.Message):
     SLOTS_FIELD_NUMBER: _ClassVar[int]
     HELD_TASK_TOKENS_FIELD_NUMBER: _ClassVar[int]
     CACHED_RUNS_FIELD_NUMBER: _ClassVar[int]
+    ANSWERS_QUERIES_FIELD_NUMBER: _ClassVar[int]
     session_id: str
     identity: str
     namespace: str
@@ -55,7 +67,8 @@ class WorkHello(_message.Message):
     slots: WorkSlots
     held_task_tokens: _containers.RepeatedScalarFieldContainer[str]
     cached_runs: _containers.RepeatedCompositeFieldContainer[CachedRun]
-    def __init__(self, session_id: _Optional[str] = ..., identity: _Optional[str] = ..., namespace: _Optional[str] = ..., task_queue: _Optional[str] = ..., workflow_types: _Optional[_Iterable[str]] = ..., activity_types: _Optional[_Iterable[str]] = ..., slots: _Optional[_Union[WorkSlots, _Mapping]] = ..., held_task_tokens: _Optional[_Iterable[str]] = ..., cached_runs: _Optional[_Iterable[_Union[CachedRun, _Mapping]]] = ...) -> None: ...
+    answers_queries: bool
+    def __init__(self, session_id: _Optional[str] = ..., identity: _Optional[str] = ..., namespace: _Optional[str] = ..., task_queue: _Optional[str] = ..., workflow_types: _Optional[_Iterable[str]] = ..., activity_types: _Optional[_Iterable[str]] = ..., slots: _Optional[_Union[WorkSlots, _Mapping]] = ..., held_task_tokens: _Optional[_Iterable[str]] = ..., cached_runs: _Optional[_Iterable[_Union[CachedRun, _Mapping]]] = ..., answers_queries: _Optional[bool] = ...) -> None: ...
 
 class WorkSlots(_message.Message):
     __slots__ = ("workflow_tasks", "activity_tasks")
@@ -146,7 +159,7 @@ class ReportResult(_message.Message):
     def __init__(self, report_id: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., cancel_requested: _Optional[bool] = ...) -> None: ...
 
 class WorkResponse(_message.Message):
-    __slots__ = ("welcome", "batch", "workflow_tasks", "activity_tasks", "results", "cancels", "pong", "evict_run_ids", "draining")
+    __slots__ = ("welcome", "batch", "workflow_tasks", "activity_tasks", "results", "cancels", "pong", "evict_run_ids", "draining", "queries")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     BATCH_FIELD_NUMBER: _ClassVar[int]
     WORKFLOW_TASKS_FIELD_NUMBER: _ClassVar[int]
@@ -156,6 +169,7 @@ class WorkResponse(_message.Message):
     PONG_FIELD_NUMBER: _ClassVar[int]
     EVICT_RUN_IDS_FIELD_NUMBER: _ClassVar[int]
     DRAINING_FIELD_NUMBER: _ClassVar[int]
+    QUERIES_FIELD_NUMBER: _ClassVar[int]
     welcome: WorkWelcome
     batch: int
     workflow_tasks: _containers.RepeatedCompositeFieldContainer[_task_pb2.WorkflowTask]
@@ -165,7 +179,8 @@ class WorkResponse(_message.Message):
     pong: int
     evict_run_ids: _containers.RepeatedScalarFieldContainer[str]
     draining: bool
-    def __init__(self, welcome: _Optional[_Union[WorkWelcome, _Mapping]] = ..., batch: _Optional[int] = ..., workflow_tasks: _Optional[_Iterable[_Union[_task_pb2.WorkflowTask, _Mapping]]] = ..., activity_tasks: _Optional[_Iterable[_Union[_task_pb2.ActivityTask, _Mapping]]] = ..., results: _Optional[_Iterable[_Union[ReportResult, _Mapping]]] = ..., cancels: _Optional[_Iterable[_Union[ActivityCancelNotice, _Mapping]]] = ..., pong: _Optional[int] = ..., evict_run_ids: _Optional[_Iterable[str]] = ..., draining: _Optional[bool] = ...) -> None: ...
+    queries: _containers.RepeatedCompositeFieldContainer[_task_pb2.QueryTask]
+    def __init__(self, welcome: _Optional[_Union[WorkWelcome, _Mapping]] = ..., batch: _Optional[int] = ..., workflow_tasks: _Optional[_Iterable[_Union[_task_pb2.WorkflowTask, _Mapping]]] = ..., activity_tasks: _Optional[_Iterable[_Union[_task_pb2.ActivityTask, _Mapping]]] = ..., results: _Optional[_Iterable[_Union[ReportResult, _Mapping]]] = ..., cancels: _Optional[_Iterable[_Union[ActivityCancelNotice, _Mapping]]] = ..., pong: _Optional[int] = ..., evict_run_ids: _Optional[_Iterable[str]] = ..., draining: _Optional[bool] = ..., queries: _Optional[_Iterable[_Union[_task_pb2.QueryTask, _Mapping]]] = ...) -> None: ...
 
 class WorkWelcome(_message.Message):
     __slots__ = ("lost_task_tokens", "server_id")

@@ -122,7 +122,8 @@ class WorkerServiceServicer:
 
         Tasks are durable and leased to the session before they are sent. The session outlives the stream by 10 seconds:
         a worker that comes back names it and keeps its leases. Both sides send something at least every 2 seconds and
-        give the other up after 8 seconds of silence. Errors: FAILED_PRECONDITION / SESSION_REPLACED.
+        give the other up after 8 seconds of silence. Queries come this way only: StreamTasks and the polls carry none.
+        Errors: FAILED_PRECONDITION / SESSION_REPLACED.
         gRPC only: a bidirectional stream has no REST form; StreamTasks and the polls do the same.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -110,6 +110,11 @@ class WorkflowServiceStub:
                 request_serializer=perdure_dot_v1_dot_interaction__pb2.UpdateWorkflowRequest.SerializeToString,
                 response_deserializer=perdure_dot_v1_dot_interaction__pb2.UpdateWorkflowResponse.FromString,
                 _registered_method=True)
+        self.QueryWorkflow = channel.unary_unary(
+                '/perdure.v1.WorkflowService/QueryWorkflow',
+                request_serializer=perdure_dot_v1_dot_interaction__pb2.QueryWorkflowRequest.SerializeToString,
+                response_deserializer=perdure_dot_v1_dot_interaction__pb2.QueryWorkflowResponse.FromString,
+                _registered_method=True)
         self.SignalWithStart = channel.unary_unary(
                 '/perdure.v1.WorkflowService/SignalWithStart',
                 request_serializer=perdure_dot_v1_dot_workflow__service__pb2.SignalWithStartRequest.SerializeToString,
@@ -337,6 +342,21 @@ class WorkflowServiceServicer:
         Errors: NOT_FOUND / WORKFLOW_NOT_FOUND, FAILED_PRECONDITION / WORKFLOW_CLOSED, FAILED_PRECONDITION /
         UPDATE_REJECTED (the code refused it, or failed to do it), FAILED_PRECONDITION / RUN_CLOSED (the run closed without
         an answer), INVALID_ARGUMENT / REQUEST_ID_REUSED, INVALID_ARGUMENT / LIMIT_EXCEEDED (1,000 updates without answer).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def QueryWorkflow(self, request, context):
+        """Asks the code of a workflow something that changes nothing. Writes nothing; open and closed runs can be asked.
+
+        With `QUERY_MODE_LIVE` a worker on a `Work` stream answers: from the run in its memory when that has seen everything,
+        else by replaying the history. So the answer knows of everything that was recorded before the call, also of what no
+        workflow task has shown the code yet: what the code would do next is played and thrown away. With
+        `QUERY_MODE_SNAPSHOT` the answer is that of GetSnapshotValue. A worker that is lost is replaced by another one.
+        Errors: NOT_FOUND / WORKFLOW_NOT_FOUND, FAILED_PRECONDITION / QUERY_FAILED (there is no such query, or the code
+        failed), FAILED_PRECONDITION / NO_WORKER (nobody has answered within `wait`), NOT_FOUND / SNAPSHOT_NOT_FOUND,
+        INVALID_ARGUMENT / PAYLOAD_TOO_LARGE, INVALID_ARGUMENT / LIMIT_EXCEEDED (1,000 queries under way at one server).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -614,6 +634,11 @@ def add_WorkflowServiceServicer_to_server(servicer, server):
                     servicer.UpdateWorkflow,
                     request_deserializer=perdure_dot_v1_dot_interaction__pb2.UpdateWorkflowRequest.FromString,
                     response_serializer=perdure_dot_v1_dot_interaction__pb2.UpdateWorkflowResponse.SerializeToString,
+            ),
+            'QueryWorkflow': grpc.unary_unary_rpc_method_handler(
+                    servicer.QueryWorkflow,
+                    request_deserializer=perdure_dot_v1_dot_interaction__pb2.QueryWorkflowRequest.FromString,
+                    response_serializer=perdure_dot_v1_dot_interaction__pb2.QueryWorkflowResponse.SerializeToString,
             ),
             'SignalWithStart': grpc.unary_unary_rpc_method_handler(
                     servicer.SignalWithStart,
@@ -1078,6 +1103,33 @@ class WorkflowService:
             '/perdure.v1.WorkflowService/UpdateWorkflow',
             perdure_dot_v1_dot_interaction__pb2.UpdateWorkflowRequest.SerializeToString,
             perdure_dot_v1_dot_interaction__pb2.UpdateWorkflowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def QueryWorkflow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/perdure.v1.WorkflowService/QueryWorkflow',
+            perdure_dot_v1_dot_interaction__pb2.QueryWorkflowRequest.SerializeToString,
+            perdure_dot_v1_dot_interaction__pb2.QueryWorkflowResponse.FromString,
             options,
             channel_credentials,
             insecure,

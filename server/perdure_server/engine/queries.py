@@ -1,0 +1,122 @@
+"""Owns queries: asking the code of a run something that changes nothing.
+
+A query is answered by a worker, which plays the history when it does not have the run in memory at
+its end. It sees what was recorded before the call: the run is looked at after the call has come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from perdure.v1.interaction_pb2 import (
+    QueryMode,
+    QueryWorkflowRequest,
+    QueryWorkflowResponse,
+)
+from perdure.v1.task_pb2 import QueryTask
+from perdure_server.core import limits
+from perdure_server.core.errors import DomainError, LimitExceeded, NoWorker
+from perdure_server.core.model import Lane, TaskKind
+from perdure_server.core.query import question, value_of
+from perdure_server.core.state import RunState
+from perdure_server.core.times import from_duration
+from perdure_server.engine.questions import Questions
+from perdure_server.engine.requests import in_namespace, missing
+from perdure_server.engine.runs import Runs
+from perdure_server.engine.snapshots import read_value
+from perdure_server.store.contract import Store
+
+
+class Queries:
+    """The use case of queries."""
+
+    def __init__(self, store: Store, runs: Runs, questions: Questions) -> None:
+        self._store = store
+        self._runs = runs
+        self._questions = questions
+        self._under_way = 0
+        self._bytes = 0
+
+    @property
+    def under_way(self) -> int:
+        """How many queries have no answer yet."""
+        return self._under_way
+
+    def close(self, error: DomainError) -> None:
+        """Refuses the queries that have no answer yet."""
+        self._questions.end(error)
+
+    async def query(self, request: QueryWorkflowRequest) -> QueryWorkflowResponse:
+        """Returns what the code answers, within `request.wait`.
+
+        Raises WorkflowNotFound, QueryFailed, NoWorker, SnapshotNotFound and LimitExceeded.
+        """
+        in_namespace(request)
+        run_id = await self._find(request)
+        if request.mode == QueryMode.QUERY_MODE_SNAPSHOT:
+            found = await read_value(self._store, run_id, request.query_name)
+            return QueryWorkflowResponse(
+                run_id=run_id, event_seq=found.event_seq, value=found.value
+            )
+        size = request.ByteSize()
+        if self._under_way >= limits.QUERIES_MAX or self._bytes + size > limits.QUERIES_BYTES_MAX:
+            raise LimitExceeded(
+                f"{self._under_way} queries with {self._bytes} bytes wait for answers; the bounds "
+                f"are {limits.QUERIES_MAX} and {limits.QUERIES_BYTES_MAX}"
+            )
+        self._under_way += 1
+        self._bytes += size
+        try:
+            return await self._ask(request, run_id)
+        finally:
+            self._under_way -= 1
+            self._bytes -= size
+
+    async def _ask(self, request: QueryWorkflowRequest, run_id: str) -> QueryWorkflowResponse:
+        task = await self._task(request, run_id)
+        wait_us = from_duration(request.wait) if request.HasField("wait") else limits.QUERY_WAIT_US
+        try:
+            async with asyncio.timeout(wait_us / 1e6):
+                outcome = await self._questions.ask(task)
+        except TimeoutError:
+            raise self._nobody(task, wait_us) from None
+        return QueryWorkflowResponse(
+            run_id=run_id, event_seq=outcome.event_seq, value=value_of(outcome)
+        )
+
+    def _nobody(self, task: QueryTask, wait_us: int) -> NoWorker:
+        lane = Lane(task.namespace, task.task_queue, TaskKind.WORKFLOW, task.workflow_type)
+        who = (
+            f"workflow type {task.workflow_type!r} on task queue {task.task_queue!r} of namespace "
+            f"{task.namespace!r}"
+        )
+        if self._questions.can_ask(lane):
+            return NoWorker(f"no worker for {who} has answered within {wait_us / 1e6:g} s")
+        return NoWorker(
+            f"no worker that answers queries is connected for {who}; waited {wait_us / 1e6:g} s"
+        )
+
+    async def _find(self, request: QueryWorkflowRequest) -> str:
+        """Returns the run that a request means: by its run id, else the latest."""
+        runs, names = self._runs, (request.namespace, request.workflow_id)
+        known = request.run_id or runs.latest(*names)
+        if known and not runs.are_shared and runs.is_open(known, *names):
+            return known
+        run_id = await self._store.find_run(*names, request.run_id or None)
+        if run_id is None:
+            raise missing(request)
+        return run_id
+
+    async def _task(self, request: QueryWorkflowRequest, run_id: str) -> QueryTask:
+        """Returns the question, with the run as it is now."""
+        seen: asyncio.Future[RunState | None] = asyncio.get_running_loop().create_future()
+
+        def visit(state: RunState | None) -> None:
+            if not seen.done():
+                seen.set_result(state)
+
+        self._runs.look(run_id, visit)
+        state = await seen
+        if state is None:
+            raise missing(request)
+        return question(request, state.run)
