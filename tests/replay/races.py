@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from perdure._workflow import workflow_of
 from tests.replay import workflows
+from tests.replay.beginnings import BEGINNING_RACES
 from tests.replay.changes import CHANGE_RACES
 from tests.replay.family import FAMILY_RACES
 from tests.replay.rig import Rig
@@ -279,6 +280,7 @@ def activity_operated() -> Rig:
 RACES: dict[str, Callable[[], Rig]] = {
     race.__name__: race
     for race in (
+        *BEGINNING_RACES,
         *FAMILY_RACES,
         *CHANGE_RACES,
         activity_completed,

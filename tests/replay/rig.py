@@ -79,6 +79,8 @@ class Rig:
     now_us: int = START_US
     events: list[HistoryEvent] = field(default_factory=list)
     tasks: list[int] = field(default_factory=list)
+    begun: dict[str, Any] = field(default_factory=dict)
+    """What the first event says besides, or instead."""
 
     def __post_init__(self) -> None:
         self.machine = new_machine(self.definition)
@@ -90,16 +92,15 @@ class Rig:
         """Workflow ids that are in use."""
         self.closed = False
         self.commands: list[Command] = []
-        self.add(
-            workflow_started=WorkflowStarted(
-                workflow_type=self.definition.name,
-                task_queue="queue",
-                input=payload,
-                seed=7,
-                attempt=1,
-                first_run_id="r-1",
-            )
-        )
+        first = {
+            "workflow_type": self.definition.name,
+            "task_queue": "queue",
+            "input": payload,
+            "seed": 7,
+            "attempt": 1,
+            "first_run_id": "r-1",
+        }
+        self.add(workflow_started=WorkflowStarted(**(first | self.begun)))
 
     def add(self, **event: Any) -> HistoryEvent:
         made = HistoryEvent(seq=len(self.events) + 1, **event)

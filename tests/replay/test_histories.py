@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from perdure._replay.replayer import replay
+from perdure.v1.history_pb2 import HistoryEvent, WorkflowStarted
 from tests.replay import workflows
 from tests.replay.races import RACES
 from tests.replay.rig import is_recorded_command, new_machine, parse, replayed, same_when_cached
@@ -75,3 +76,25 @@ def test_pages_of_one_task_are_one_task(stored):
 
 def test_every_race_is_stored():
     assert {path.stem for path in HISTORIES.glob("*.json")} == set(RACES)
+
+
+EVENTS = HistoryEvent.DESCRIPTOR.oneofs_by_name["event"].fields
+LATER = frozenset()
+"""Kinds of events without a golden history: write one for each new kind, and it is replayed by all
+versions to come."""
+
+
+def recorded_events():
+    for path in HISTORIES.glob("*.json"):
+        yield from parse(path.read_text())[0].events
+
+
+@pytest.mark.parametrize("kind", sorted({field.name for field in EVENTS} - LATER))
+def test_every_kind_of_event_is_recorded(kind):
+    assert kind in {event.WhichOneof("event") for event in recorded_events()}
+
+
+@pytest.mark.parametrize("field", WorkflowStarted.DESCRIPTOR.fields_by_name)
+def test_whatever_a_run_may_begin_with_is_recorded(field):
+    firsts = [event.workflow_started for event in recorded_events() if event.seq == 1]
+    assert any(field in {known.name for known, _ in first.ListFields()} for first in firsts)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from perdure import ActivityError, SearchAttributeKey, activity, query, signal, update, workflow
 from perdure._scope import CancelScope
 from perdure._workflow import workflow_of
+from tests.replay.beginnings import BEGINNINGS
 from tests.replay.changes import CHANGES
 from tests.replay.family import FAMILY
 
@@ -198,6 +199,7 @@ async def counting(count: int) -> str:
 
 
 ALL = [
+    *BEGINNINGS,
     *FAMILY,
     *CHANGES,
     one_activity,
