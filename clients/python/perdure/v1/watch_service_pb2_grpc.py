@@ -59,8 +59,8 @@ class WatchServiceServicer:
 
         Between the events go notices, which stand in no history: `workflow_running` when the code of a run has run for the
         first time, before what it did, and `schedule_triggered` before the start of a workflow by a schedule. They are sent
-        live; a watcher that was away does not get them later.
-        Errors: OUT_OF_RANGE / CURSOR_EXPIRED, INVALID_ARGUMENT / INVALID_CURSOR, RESOURCE_EXHAUSTED / WATCHER_TOO_SLOW.
+        live; a watcher that was away does not get them later. Who reads slowly gets the events from the store.
+        Errors: OUT_OF_RANGE / CURSOR_EXPIRED, INVALID_ARGUMENT / INVALID_CURSOR.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

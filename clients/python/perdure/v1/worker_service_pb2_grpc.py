@@ -154,7 +154,8 @@ class WorkerServiceServicer:
     def GetWorkflowTaskHistory(self, request, context):
         """Returns the rest of a history that was too long for its task.
 
-        Errors: FAILED_PRECONDITION / STALE_TASK, INVALID_ARGUMENT / INVALID_PAGE_TOKEN.
+        Errors: FAILED_PRECONDITION / STALE_TASK, INVALID_ARGUMENT / INVALID_TASK_TOKEN, INVALID_ARGUMENT /
+        INVALID_PAGE_TOKEN.
         gRPC only: REST polls carry the whole history.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -180,7 +181,8 @@ class WorkerServiceServicer:
 
     def FailWorkflowTask(self, request, context):
         """Reports that the code could not be run, for example because it no longer fits its history. The task is tried
-        again with back-off; the run does not fail. Errors: FAILED_PRECONDITION / STALE_TASK.
+        again with back-off; the run does not fail. Errors: FAILED_PRECONDITION / STALE_TASK, INVALID_ARGUMENT /
+        INVALID_TASK_TOKEN, INVALID_ARGUMENT / LIMIT_EXCEEDED (a failure that is too large).
 
         gRPC only: a REST worker lets the lease run out.
         """
@@ -198,7 +200,8 @@ class WorkerServiceServicer:
 
     def CompleteActivity(self, request, context):
         """Reports the result of an activity, from the worker or from anyone who was given the token. Writes
-        ActivityCompleted. Errors: FAILED_PRECONDITION / STALE_TASK, INVALID_ARGUMENT / PAYLOAD_TOO_LARGE.
+        ActivityCompleted. Errors: FAILED_PRECONDITION / STALE_TASK, INVALID_ARGUMENT / INVALID_TASK_TOKEN,
+        INVALID_ARGUMENT / PAYLOAD_TOO_LARGE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -206,7 +209,8 @@ class WorkerServiceServicer:
 
     def FailActivity(self, request, context):
         """Reports the failure of an attempt. The retry policy decides what follows: another attempt, or ActivityFailed or
-        ActivityCancelled. Errors: FAILED_PRECONDITION / STALE_TASK.
+        ActivityCancelled. Errors: FAILED_PRECONDITION / STALE_TASK, INVALID_ARGUMENT / INVALID_TASK_TOKEN,
+        INVALID_ARGUMENT / LIMIT_EXCEEDED (a failure that is too large).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -215,7 +219,8 @@ class WorkerServiceServicer:
     def HeartbeatActivity(self, request, context):
         """Reports that an attempt is alive. Its details reach the next attempt; they are durable within 1 second.
 
-        Errors: FAILED_PRECONDITION / STALE_TASK.
+        Errors: FAILED_PRECONDITION / STALE_TASK, INVALID_ARGUMENT / INVALID_TASK_TOKEN, INVALID_ARGUMENT /
+        PAYLOAD_TOO_LARGE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

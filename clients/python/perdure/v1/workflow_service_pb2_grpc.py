@@ -31,7 +31,8 @@ class WorkflowServiceStub:
     """Is what applications call: start workflows, talk to them, read what became of them.
 
     Every RPC may end with UNAVAILABLE / STORE_UNAVAILABLE, STORE_BUSY or SHUTTING_DOWN; repeating it with the same
-    `request_id` is then safe. Every malformed request ends with INVALID_ARGUMENT / INVALID_REQUEST.
+    `request_id` is then safe. Every malformed request ends with INVALID_ARGUMENT / INVALID_REQUEST, or
+    LIMIT_EXCEEDED when something in it is too long, too large or too many.
     """
 
     def __init__(self, channel):
@@ -201,7 +202,8 @@ class WorkflowServiceServicer:
     """Is what applications call: start workflows, talk to them, read what became of them.
 
     Every RPC may end with UNAVAILABLE / STORE_UNAVAILABLE, STORE_BUSY or SHUTTING_DOWN; repeating it with the same
-    `request_id` is then safe. Every malformed request ends with INVALID_ARGUMENT / INVALID_REQUEST.
+    `request_id` is then safe. Every malformed request ends with INVALID_ARGUMENT / INVALID_REQUEST, or
+    LIMIT_EXCEEDED when something in it is too long, too large or too many.
     """
 
     def StartWorkflow(self, request, context):
@@ -327,7 +329,7 @@ class WorkflowServiceServicer:
 
         Repeating it with the same `request_id` delivers it once. Writes SignalReceived.
         Errors: NOT_FOUND / WORKFLOW_NOT_FOUND, FAILED_PRECONDITION / WORKFLOW_CLOSED, INVALID_ARGUMENT /
-        REQUEST_ID_REUSED.
+        REQUEST_ID_REUSED, INVALID_ARGUMENT / PAYLOAD_TOO_LARGE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -341,7 +343,8 @@ class WorkflowServiceServicer:
         UpdateRequested; the code's answer writes UpdateCompleted or UpdateRejected.
         Errors: NOT_FOUND / WORKFLOW_NOT_FOUND, FAILED_PRECONDITION / WORKFLOW_CLOSED, FAILED_PRECONDITION /
         UPDATE_REJECTED (the code refused it, or failed to do it), FAILED_PRECONDITION / RUN_CLOSED (the run closed without
-        an answer), INVALID_ARGUMENT / REQUEST_ID_REUSED, INVALID_ARGUMENT / LIMIT_EXCEEDED (1,000 updates without answer).
+        an answer), INVALID_ARGUMENT / REQUEST_ID_REUSED, INVALID_ARGUMENT / PAYLOAD_TOO_LARGE, INVALID_ARGUMENT /
+        LIMIT_EXCEEDED (1,000 updates without answer).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -395,7 +398,7 @@ class WorkflowServiceServicer:
         The request is durable when the call returns; a second one changes nothing but an earlier deadline. Pending
         activities that were scheduled from outside are asked to end too. Writes WorkflowCancelRequested, then
         ActivityCancelRequested for each of those, or WorkflowCancelled when the run ends at once.
-        Errors: NOT_FOUND / WORKFLOW_NOT_FOUND, also for a closed run.
+        Errors: NOT_FOUND / WORKFLOW_NOT_FOUND, also for a closed run; INVALID_ARGUMENT / REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -405,7 +408,7 @@ class WorkflowServiceServicer:
         """Ends a run now, without a word to its code. Writes WorkflowTerminated.
 
         Repeating it with the same `request_id` returns the first answer.
-        Errors: NOT_FOUND / WORKFLOW_NOT_FOUND, also for a closed run.
+        Errors: NOT_FOUND / WORKFLOW_NOT_FOUND, also for a closed run; INVALID_ARGUMENT / REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -732,7 +735,8 @@ class WorkflowService:
     """Is what applications call: start workflows, talk to them, read what became of them.
 
     Every RPC may end with UNAVAILABLE / STORE_UNAVAILABLE, STORE_BUSY or SHUTTING_DOWN; repeating it with the same
-    `request_id` is then safe. Every malformed request ends with INVALID_ARGUMENT / INVALID_REQUEST.
+    `request_id` is then safe. Every malformed request ends with INVALID_ARGUMENT / INVALID_REQUEST, or
+    LIMIT_EXCEEDED when something in it is too long, too large or too many.
     """
 
     @staticmethod
