@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,6 +45,9 @@ class Actor:
     visits: deque[Visit] = field(default_factory=deque)
     busy: bool = False
     """Whether the run is being loaded or has a changeset under way."""
+    begins: bool = False
+    """Whether what is under way creates the run: others see it later, and the store refuses what
+    they make out of date."""
     workflow: tuple[str, str] | None = None
     """Namespace and workflow id under which the run is known as the latest."""
     losses: int = 0
@@ -57,6 +61,14 @@ class Actor:
     turn: AsyncExitStack | None = None
     """This server's turn, while it has it."""
 
+    def expect(self) -> None:
+        """Keeps in line what is heard of the run while it is created."""
+        self.busy = self.begins = True
+
+    def release(self) -> None:
+        """Ends that."""
+        self.busy = self.begins = False
+
     def contend(self, now_us: int) -> None:
         """Has servers take turns with the run for a while from `now_us`, in monotonic time."""
         self.contended_until_us = now_us + _CONTENDED_US
@@ -64,6 +76,11 @@ class Actor:
     def is_contended(self, now_us: int) -> bool:
         """Whether servers take turns with the run at `now_us`, in monotonic time."""
         return self.contended_until_us > now_us
+
+
+def stale(actors: Mapping[str, Actor]) -> list[str]:
+    """Returns the runs that other servers may have changed unheard."""
+    return [run_id for run_id, actor in actors.items() if not actor.begins]
 
 
 async def take_turn(actor: Actor, shared: SharedStore | None) -> None:

@@ -29,7 +29,7 @@ from perdure_server.core.errors import (
 )
 from perdure_server.core.model import MessageKey, RequestRecord
 from perdure_server.core.state import RunState
-from perdure_server.engine.actor import Actor, Flight, take_turn
+from perdure_server.engine.actor import Actor, Flight, stale, take_turn
 from perdure_server.engine.aftermath import Aftermath
 from perdure_server.engine.background import Background
 from perdure_server.engine.committer import Committer, Outcome
@@ -138,14 +138,14 @@ class Runs:
 
     def foreign(self, run_ids: Iterable[str] | None) -> None:
         """Notes that other servers have changed runs, or with None, may have changed any."""
-        for run_id in list(self._actors) if run_ids is None else run_ids:
+        for run_id in stale(self._actors) if run_ids is None else run_ids:
             if (actor := self._actors.get(run_id)) is not None:
                 actor.outdated = True
                 self._turn(actor)
 
     def under_way(self, run_ids: Iterable[str] | None) -> list[str]:
         """Returns those runs, of all with None, for which something is under way."""
-        known = list(self._actors) if run_ids is None else run_ids
+        known = stale(self._actors) if run_ids is None else run_ids
         return [key for key in known if key in self._actors and self._actors[key].busy]
 
     def contend(self, run_ids: Iterable[str]) -> None:
@@ -418,14 +418,14 @@ class Runs:
         """Keeps in line what is heard of runs before their creation is known to have succeeded."""
         if self._shared is not None:
             for draft in drafts:
-                self._actor(draft.run.run_id).busy = True
+                self._actor(draft.run.run_id).expect()
 
     def _release(self, drafts: list[Draft]) -> None:
         """Does what was kept in line while runs were created."""
         if self._shared is not None:
             for draft in drafts:
                 actor = self._actor(draft.run.run_id)
-                actor.busy = False
+                actor.release()
                 self._turn(actor)
 
     def _adopt(self, states: list[RunState]) -> None:
