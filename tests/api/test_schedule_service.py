@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import aclosing
 
 import pytest
@@ -13,6 +14,7 @@ from perdure.v1 import schedule_service_pb2 as pb
 from perdure.v1 import workflow_service_pb2 as workflows
 from perdure.v1.payload_pb2 import Payload
 from perdure.v1.schedule_pb2 import OverlapPolicy, ScheduleSpec, StartOutcome
+from perdure.v1.search_attributes_pb2 import SearchAttribute, SearchAttributes
 from perdure.v1.watch_service_pb2 import WatchRequest
 from tests.api.flows import refused
 
@@ -219,8 +221,35 @@ class TestPause:
         assert resumed.HasField("next_run_at")
         assert await schedules.get() == resumed
 
+    @pytest.mark.parametrize("verb", ["pause", "resume"])
+    async def test_repeated_is_answered_the_same(self, schedules, verb):
+        await schedules.create(paused=verb == "resume")
+        call = getattr(schedules, verb)
+        first = await call(note="one", request_id="r")
+        await schedules.update(priority=1)
+        assert await call(note="one", request_id="r") == first
+        assert (await schedules.get()).spec.priority == 1
+        async with refused("INVALID_ARGUMENT", "REQUEST_ID_REUSED"):
+            await call(note="other", request_id="r")
+        await schedules.delete()
+        assert await call(note="one", request_id="r") == first
+
 
 class TestDelete:
+    async def test_repeated_is_answered_the_same(self, schedules):
+        await schedules.create()
+        await schedules.delete(request_id="r")
+        await schedules.delete(request_id="r")
+        await schedules.create()
+        await schedules.delete(request_id="r")
+        assert (await schedules.get()).name == "s"
+        async with refused("NOT_FOUND", "SCHEDULE_NOT_FOUND"):
+            await schedules.delete(name="other", request_id="r")
+
+    async def test_repeated_at_once_is_one(self, schedules):
+        await schedules.create()
+        await asyncio.gather(*[schedules.delete(request_id="r") for _ in range(5)])
+
     async def test_leaves_the_workflows(self, schedules, started):
         await schedules.create()
         run = await schedules.trigger()
@@ -241,6 +270,20 @@ class TestTrigger:
         assert (described.input.data, described.schedule_name) == (b"[1]", "s")
         schedule = await schedules.get()
         assert (schedule.last_workflow_id, schedule.run_count) == (run.workflow_id, 1)
+
+    async def test_the_workflow_is_found_by_what_the_schedule_says(self, schedules, flows):
+        team = SearchAttributes(values={"team": SearchAttribute(keyword="a")})
+        created = await schedules.create(
+            search_attributes=team, memo=Payload(data=b"[2]"), summary="sales", details="all"
+        )
+        assert created.spec.search_attributes == team
+        run = await schedules.trigger()
+        request = workflows.ListWorkflowsRequest(filter="team = 'a'")
+        (found,) = (await flows.call("WorkflowService/ListWorkflows", request)).workflows
+        assert (found.workflow_id, found.memo.data) == (run.workflow_id, b"[2]")
+        assert (found.summary, found.details) == ("sales", "all")
+        changed = await schedules.update(clear=["search_attributes", "memo"])
+        assert not changed.spec.HasField("search_attributes")
 
     async def test_follows_the_policy(self, schedules):
         await schedules.create()

@@ -5,6 +5,7 @@ import pytest
 from perdure.v1.failure_pb2 import Failure, FailureKind
 from perdure.v1.history_pb2 import ChildWorkflowFailed
 from perdure.v1.payload_pb2 import Header, Payload
+from perdure.v1.search_attributes_pb2 import SearchAttribute, SearchAttributes
 from perdure.v1.workflow_pb2 import ParentClosePolicy, ReusePolicy
 from perdure_server.core.errors import InvalidCommand
 from perdure_server.core.model import MessageKind, RunStatus, TimerKind
@@ -23,6 +24,7 @@ from tests.support.histories import a_run
 
 ABANDON = ParentClosePolicy.PARENT_CLOSE_POLICY_ABANDON
 REQUEST_CANCEL = ParentClosePolicy.PARENT_CLOSE_POLICY_REQUEST_CANCEL
+TEAM = SearchAttributes(values={"team": SearchAttribute(keyword="a")})
 AGAIN = ReusePolicy.REUSE_POLICY_ALLOW_DUPLICATE
 AFTER_FAILURE = ReusePolicy.REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY
 
@@ -37,6 +39,10 @@ def test_a_child_begins_in_the_commit_of_its_parent() -> None:
             run_timeout=seconds(9),
             retry_policy=attempts(2),
             headers=[Header(name="trace", value=Payload(data=b"1"))],
+            memo=Payload(data=b"[1]"),
+            search_attributes=TEAM,
+            summary="a refund",
+            details="of a book",
         )
     )
     (child,) = life.children
@@ -46,6 +52,13 @@ def test_a_child_begins_in_the_commit_of_its_parent() -> None:
     assert (started.input.data, started.run_timeout.seconds) == (b"7", 9)
     assert (started.parent.workflow_id, started.parent.child_seq) == ("o-1", 1)
     assert started.retry_policy.max_attempts == 2
+    assert (started.memo.data, started.summary, started.details) == (
+        b"[1]",
+        "a refund",
+        "of a book",
+    )
+    assert started.search_attributes == TEAM
+    assert child.attributes == TEAM.SerializeToString()
     assert [header.name for header in started.headers] == ["trace"]
     assert life.last.child_run_id == child.run_id
     assert life.state.children[1].policy == "TERMINATE"
@@ -57,6 +70,9 @@ def test_a_child_takes_what_it_is_not_given_from_its_parent() -> None:
     first, second = life.children
     assert (first.task_queue, first.priority) == ("orders", 2)
     assert (first.workflow_id, second.workflow_id) == ("run-1-1", "run-1-2")
+    started = life.draft.next_runs[0].started()
+    assert not started.HasField("memo")
+    assert not started.HasField("search_attributes")
 
 
 def test_a_number_starts_one_child() -> None:
@@ -87,6 +103,10 @@ def test_without_a_number_a_workflow_id_starts_one_child() -> None:
         ("input", Payload(data=b"x" * (2 * 1024 * 1024 + 1))),
         ("retry_policy", attempts(-1)),
         ("headers", [Header()]),
+        ("memo", Payload(data=b"x" * (2 * 1024 * 1024 + 1))),
+        ("search_attributes", SearchAttributes(values={"": SearchAttribute(bool=True)})),
+        ("summary", "x" * 1025),
+        ("details", "x" * 20_481),
     ],
 )
 def test_a_malformed_child_is_refused(field: str, value: object) -> None:

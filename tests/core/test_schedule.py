@@ -12,6 +12,7 @@ from perdure.v1.payload_pb2 import Payload
 from perdure.v1.retry_policy_pb2 import RetryPolicy
 from perdure.v1.schedule_pb2 import OverlapPolicy, ScheduleSpec, StartOutcome
 from perdure.v1.schedule_service_pb2 import CreateScheduleRequest, UpdateScheduleRequest
+from perdure.v1.search_attributes_pb2 import SearchAttribute, SearchAttributes
 from perdure_server.core import limits, schedule
 from perdure_server.core.errors import InvalidSchedule, LimitExceeded
 from perdure_server.core.limits import SECOND_US
@@ -130,6 +131,7 @@ def test_a_schedule_that_never_starts_anything_is_refused(spec: dict[str, Any], 
 
 def test_what_a_start_is_made_of() -> None:
     retry = RetryPolicy(max_attempts=2)
+    team = SearchAttributes(values={"team": SearchAttribute(keyword="a")})
     row = created(
         input=Payload(data=b"1"),
         task_queue="q",
@@ -137,6 +139,10 @@ def test_what_a_start_is_made_of() -> None:
         execution_timeout=Duration(seconds=9),
         run_timeout=Duration(seconds=8),
         priority=1,
+        memo=Payload(data=b"2"),
+        search_attributes=team,
+        summary="sales",
+        details="of the day",
     )
     request = turn(row, at(1)).start_request(at(1))
     assert request.workflow_id == "s-2026-01-01T00:01:00Z"
@@ -144,9 +150,13 @@ def test_what_a_start_is_made_of() -> None:
     assert (request.task_queue, request.priority) == ("q", 1)
     assert (request.input.data, request.retry_policy) == (b"1", retry)
     assert (request.execution_timeout.seconds, request.run_timeout.seconds) == (9, 8)
+    assert (request.memo.data, request.search_attributes) == (b"2", team)
+    assert (request.summary, request.details) == ("sales", "of the day")
     bare = turn(created(), at(1)).start_request(at(1))
     assert not bare.HasField("input")
     assert not bare.HasField("retry_policy")
+    assert not bare.HasField("memo")
+    assert not bare.HasField("search_attributes")
 
 
 def test_an_id_names_the_due_time_to_the_microsecond() -> None:

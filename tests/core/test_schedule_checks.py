@@ -79,6 +79,10 @@ def test_good_requests_pass() -> None:
         ({"remaining_runs": 0}, "remaining_runs"),
         ({"retry_policy": RetryPolicy(max_attempts=-1)}, "retry_policy.max_attempts"),
         ({"priority": 9}, "priority"),
+        ({"memo": Payload(data=b"x" * (2 * 1024 * 1024 + 1))}, "memo"),
+        ({"summary": "x" * 1025}, "summary"),
+        ({"details": "x" * 20_481}, "details"),
+        ({"search_attributes": {"values": {"": {}}}}, "search_attributes.name"),
     ],
 )
 def test_a_bad_field_of_a_schedule_is_named(spec: dict[str, Any], field: str) -> None:
@@ -86,6 +90,25 @@ def test_a_bad_field_of_a_schedule_is_named(spec: dict[str, Any], field: str) ->
     with pytest.raises(InvalidRequest) as caught:
         checks.check_create_schedule(pb.CreateScheduleRequest(name="s", spec=ScheduleSpec(**whole)))
     assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("check", "kind"),
+    [
+        each
+        for each in NAMED
+        if each[0] not in (checks.check_get_schedule, checks.check_preview_schedule)
+    ],
+)
+def test_a_request_id_is_bounded(check: Any, kind: Any) -> None:
+    fields: dict[str, Any] = {"name": "s", "request_id": "x" * 256}
+    if check is checks.check_create_schedule:
+        fields["spec"] = ScheduleSpec(workflow_type="t")
+    if check is checks.check_backfill_schedule:
+        fields |= {"start_at": GOOD, "end_at": GOOD}
+    with pytest.raises(InvalidRequest) as caught:
+        check(kind(**fields))
+    assert caught.value.field == "request_id"
 
 
 @pytest.mark.parametrize(

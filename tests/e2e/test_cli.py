@@ -415,11 +415,25 @@ class TestSchedules:
 
     def test_a_schedule_from_its_creation_to_its_end(self, cli, name):
         made = ("create", name, "report", "--cron", "30 2 * * *", "--timezone", "Europe/Berlin")
-        ended = cli("schedule", *made, "--overlap", "allow_all", "--note", "hi", "--input", "[1]")
+        labels = (
+            "--search-attribute",
+            "team=a",
+            "--memo",
+            "[2]",
+            "--summary",
+            "s",
+            "--details",
+            "d",
+        )
+        options = ("--overlap", "allow_all", "--note", "hi", "--input", "[1]", *labels)
+        ended = cli("schedule", *made, *options)
         assert ended.code == 0, ended.err
         assert "30 2 * * * Europe/Berlin" in ended.out
         shown = cli("schedule", "show", name, "-o", "json").json
         assert (shown["name"], shown["note"], shown["spec"]["input"]) == (name, "hi", [1])
+        spec = shown["spec"]
+        assert (spec["search_attributes"], spec["memo"]) == ({"team": "a"}, [2])
+        assert (spec["summary"], spec["details"]) == ("s", "d")
         assert name in cli("schedule", "list").out
         assert name in [each["name"] for each in cli("schedule", "list", "-o", "json").json]
         changed = cli("schedule", "update", name, "--every", "2h", "--offset", "90", "-o", "json")

@@ -73,6 +73,10 @@ def test_options_are_fields_of_the_command():
         execution_timeout=timedelta(hours=1),
         run_timeout=timedelta(minutes=1),
         priority=1,
+        search_attributes={"team": "a"},
+        memo={"by": "ann"},
+        summary="a refund",
+        details="of a book",
     )
 
     @workflow
@@ -86,6 +90,12 @@ def test_options_are_fields_of_the_command():
     assert start.reuse_policy == ReusePolicy.REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY
     assert start.retry_policy.max_attempts == 2
     assert (start.execution_timeout.seconds, start.run_timeout.seconds) == (3600, 60)
+    assert start.search_attributes.values["team"].keyword == "a"
+    assert (start.memo.data, start.summary, start.details) == (
+        b'{"by":"ann"}',
+        "a refund",
+        "of a book",
+    )
     assert repr(bounded) == "<child 'refund'>"
 
 
@@ -96,6 +106,7 @@ def test_options_are_fields_of_the_command():
         ({"run_timeout": timedelta(-1)}, ValueError),
         ({"parent_close_policy": "kill"}, ValueError),
         ({"delay": 1}, TypeError),
+        ({"search_attributes": {"team": object()}}, TypeError),
     ],
 )
 def test_a_bad_option_is_told_where_it_is_written(options, error):

@@ -33,6 +33,10 @@ CASES = (
                 "execution_timeout": {"seconds": 3600},
                 "run_timeout": {"seconds": 60},
                 "priority": 1,
+                "memo": value("[2]"),
+                "search_attributes": {"values": {"team": {"keyword": "a"}}},
+                "summary": "sales",
+                "details": "of the day",
             },
             "paused": True,
             "note": "not yet",
@@ -42,7 +46,8 @@ CASES = (
         '{"z":1,"a":12345678901234567890.5},"task_queue":"shop","overlap_policy":"buffer_one",'
         '"catchup_window_secs":60,"jitter_secs":1.5,"start_at":1700000000.5,"end_at":1900000000,'
         '"remaining_runs":3,"pause_on_failure":true,"retry_policy":{' + RETRIES_JSON + "},"
-        '"execution_timeout_secs":3600,"run_timeout_secs":60,"priority":1,"paused":true,'
+        '"execution_timeout_secs":3600,"run_timeout_secs":60,"priority":1,"memo":[2],'
+        '"search_attributes":{"team":"a"},"summary":"sales","details":"of the day","paused":true,'
         '"note":"not yet","request_id":"r-9"}',
     ),
     Case(
@@ -101,6 +106,13 @@ CASES = (
         refused="INVALID_SCHEDULE",
     ),
     Case("delete a schedule", "DELETE /schedules/{name}", S, given=given.nightly),
+    Case(
+        "pause a schedule once",
+        "POST /schedules/{name}/pause",
+        {**S, "request_id": "r-1"},
+        '{"request_id":"r-1"}',
+        given=given.nightly,
+    ),
     Case("delete no schedule", "DELETE /schedules/{name}", S, refused="SCHEDULE_NOT_FOUND"),
     Case(
         "pause a schedule",

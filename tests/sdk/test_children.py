@@ -94,6 +94,19 @@ async def test_children_end_in_their_parent(max_cached_runs):
         assert await env.client.execute(fans_out, 20) == [f"{n} 7" for n in range(20)]
 
 
+async def test_a_child_is_found_by_what_its_parent_says():
+    @workflow
+    async def labels() -> str:
+        options = {"search_attributes": {"team": "a"}, "memo": [1], "summary": "a child"}
+        return await workflow.execute_child(reads_tenant, **options)
+
+    async with Environment([labels, reads_tenant]) as env:
+        await env.client.execute(labels)
+        (child,) = [run async for run in env.client.list(filter="team = 'a'")]
+        assert (child.workflow_type, child.summary) == ("reads_tenant", "a child")
+        assert child.message.memo.data == b"[1]"
+
+
 async def test_an_id_in_use_can_be_caught():
     async with world() as env:
         await env.client.start(waits, "a", id="a")

@@ -34,6 +34,10 @@ async def test_a_schedule_is_created_described_and_deleted(client):
         end_at=datetime(2090, 1, 1, tzinfo=UTC),
         remaining_runs=9,
         note="asked for by Ada",
+        search_attributes={"team": "sales"},
+        memo=["Ada"],
+        summary="Sales",
+        details="of the day before",
     )
     described = await handle.describe()
     assert (described.name, described.workflow_type) == ("nightly", "report")
@@ -47,7 +51,14 @@ async def test_a_schedule_is_created_described_and_deleted(client):
         False,
         "asked for by Ada",
     )
-    assert described.message.spec.task_queue == "reports"
+    spec = described.message.spec
+    assert spec.task_queue == "reports"
+    assert spec.search_attributes.values["team"].keyword == "sales"
+    assert (spec.memo.data, spec.summary, spec.details) == (
+        b'["Ada"]',
+        "Sales",
+        "of the day before",
+    )
     assert described.next_run_at > described.created_at
     assert (described.last_run_at, described.run_count, described.remaining_runs) == (None, 0, 9)
     assert [each.name async for each in client.list_schedules()] == ["nightly"]

@@ -161,7 +161,7 @@ def execute(
     run: Run, workflow: Startable | str, values: tuple[Any, ...], options: ChildOptions
 ) -> Coroutine[Any, Any, Any]:
     """Runs a child and waits for its result; it is cancelled when the wait is."""
-    request, result_type = _request(workflow, options)
+    request, result_type = _request(run, workflow, options)
     run.relations.begin(request)
     return _run_child(run, request, values, result_type)
 
@@ -170,7 +170,7 @@ def start(
     run: Run, workflow: Startable | str, values: tuple[Any, ...], options: ChildOptions
 ) -> ChildHandle[Any]:
     """Starts a child and returns at once."""
-    request, result_type = _request(workflow, options)
+    request, result_type = _request(run, workflow, options)
     run.relations.begin(request)
     if not run.interceptors:
         _ask(run, request, values, {})
@@ -202,14 +202,21 @@ def _ask(run: Run, request: ChildRequest, values: tuple[Any, ...], headers: dict
     run.journal.ask(request)
 
 
-def _request(workflow: Startable | str, options: ChildOptions) -> tuple[ChildRequest, Any]:
+def _request(
+    run: Run, workflow: Startable | str, options: ChildOptions
+) -> tuple[ChildRequest, Any]:
     """Makes the command for a child, and the type of its result."""
     source = caller_line(3)
+    result_type: Any = Any
     if isinstance(workflow, str):
-        return ChildRequest(child_to_proto(workflow, options), source), Any
-    fields = child_to_proto(workflow.name, options)
-    fields.task_queue = fields.task_queue or workflow.task_queue or ""
-    return ChildRequest(fields, source), workflow.signature.result_type
+        fields = child_to_proto(workflow, options)
+    else:
+        fields = child_to_proto(workflow.name, options)
+        fields.task_queue = fields.task_queue or workflow.task_queue or ""
+        result_type = workflow.signature.result_type
+    if "memo" in options:
+        fields.memo.CopyFrom(run.converter.encode(options["memo"]))
+    return ChildRequest(fields, source), result_type
 
 
 async def _send_signal(run: Run, request: SignalRequest, signal: Any, value: Any) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from datetime import timedelta
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
+from perdure._search import SearchAttributes, to_search_attributes
 from perdure.v1.activity_pb2 import ActivityOptions
 from perdure.v1.command_pb2 import StartChildWorkflow
 from perdure.v1.retry_policy_pb2 import RetryPolicy as RetryPolicyMessage
@@ -95,7 +96,8 @@ class ChildOptions(TypedDict, total=False):
 
     `id` is made up when it is left out. `task_queue` is by default that of the child's definition,
     else its parent's. `parent_close_policy` says what becomes of a child that is open when its
-    parent closes: `terminate` (the default), `abandon` or `request_cancel`.
+    parent closes: `terminate` (the default), `abandon` or `request_cancel`. `search_attributes` are
+    what it is found by; `memo`, `summary` and `details` are for those who look at it.
     """
 
     id: str
@@ -106,16 +108,23 @@ class ChildOptions(TypedDict, total=False):
     execution_timeout: timedelta
     run_timeout: timedelta
     priority: int
+    search_attributes: SearchAttributes
+    memo: Any
+    summary: str
+    details: str
 
 
 def child_to_proto(workflow_type: str, options: ChildOptions) -> StartChildWorkflow:
-    """Makes the fields of the command that say how a child is run; ValueError for a bad value."""
+    """Makes the fields of the command that say how a child is run, but for its memo.
+
+    ValueError for a bad value, TypeError for one of a wrong type or an unknown option.
+    """
     if unknown := options.keys() - ChildOptions.__annotations__.keys():
         raise TypeError(f"a child has no option {min(unknown)!r}")
     priority = options.get("priority")
     if priority is not None and not 1 <= priority <= 5:
         raise ValueError(f"priority must be 1 to 5, got {priority}")
-    retry = options.get("retry")
+    retry, attributes = options.get("retry"), options.get("search_attributes")
     return StartChildWorkflow(
         workflow_type=workflow_type,
         workflow_id=options.get("id", ""),
@@ -126,6 +135,9 @@ def child_to_proto(workflow_type: str, options: ChildOptions) -> StartChildWorkf
         execution_timeout=_span("execution_timeout", options.get("execution_timeout")),
         run_timeout=_span("run_timeout", options.get("run_timeout")),
         priority=priority,
+        search_attributes=to_search_attributes(attributes) if attributes else None,
+        summary=options.get("summary"),
+        details=options.get("details"),
     )
 
 

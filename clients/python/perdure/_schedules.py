@@ -11,6 +11,7 @@ from uuid import uuid4
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from perdure._options import RetryPolicy
+from perdure._search import SearchAttributes, to_search_attributes
 from perdure._times import to_duration
 from perdure._workflow import Workflow, workflow_of
 from perdure.v1 import schedule_pb2
@@ -18,6 +19,7 @@ from perdure.v1 import schedule_service_pb2 as pb
 
 if TYPE_CHECKING:
     from perdure._connection import Connection
+    from perdure.converter import Converter
 
 OverlapPolicy = Literal[
     "skip", "buffer_one", "buffer_all", "cancel_other", "terminate_other", "allow_all"
@@ -34,7 +36,8 @@ class ScheduleOptions(TypedDict, total=False):
 
     The instants come from `cron` in `timezone`, or from `every`, moved by `offset`. `overlap` says
     what happens while a workflow of the schedule is open. `jitter` spreads the starts, `catchup`
-    bounds how late one may be. `remaining_runs` counts down to the end.
+    bounds how late one may be. `remaining_runs` counts down to the end. `search_attributes` are
+    what each workflow is found by; `memo`, `summary` and `details` are for those who look at it.
     """
 
     cron: str
@@ -53,6 +56,10 @@ class ScheduleOptions(TypedDict, total=False):
     execution_timeout: timedelta
     run_timeout: timedelta
     priority: int
+    search_attributes: SearchAttributes
+    memo: Any
+    summary: str
+    details: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +156,7 @@ class ScheduleHandle:
         request = pb.UpdateScheduleRequest(
             namespace=self._connection.namespace,
             name=self.name,
-            spec=spec_of(options),
+            spec=spec_of(options, self._connection.converter),
             clear=clear,
             request_id=uuid4().hex,
         )
@@ -161,7 +168,10 @@ class ScheduleHandle:
     async def pause(self, note: str = "") -> ScheduleDescription:
         """Lets instants pass without a start."""
         request = pb.PauseScheduleRequest(
-            namespace=self._connection.namespace, name=self.name, note=note
+            namespace=self._connection.namespace,
+            name=self.name,
+            note=note,
+            request_id=uuid4().hex,
         )
         answer = await self._connection.unary(
             "ScheduleService/PauseSchedule", request, pb.PauseScheduleResponse
@@ -171,7 +181,10 @@ class ScheduleHandle:
     async def resume(self, note: str = "") -> ScheduleDescription:
         """Starts workflows again from the next instant on."""
         request = pb.ResumeScheduleRequest(
-            namespace=self._connection.namespace, name=self.name, note=note
+            namespace=self._connection.namespace,
+            name=self.name,
+            note=note,
+            request_id=uuid4().hex,
         )
         answer = await self._connection.unary(
             "ScheduleService/ResumeSchedule", request, pb.ResumeScheduleResponse
@@ -223,7 +236,9 @@ class ScheduleHandle:
 
     async def delete(self) -> None:
         """Deletes the schedule; workflows that it started go on."""
-        request = pb.DeleteScheduleRequest(namespace=self._connection.namespace, name=self.name)
+        request = pb.DeleteScheduleRequest(
+            namespace=self._connection.namespace, name=self.name, request_id=uuid4().hex
+        )
         await self._connection.unary(
             "ScheduleService/DeleteSchedule", request, pb.DeleteScheduleResponse
         )
@@ -258,7 +273,7 @@ class ScheduleCalls:
         """
         if len(value) > 1:
             raise TypeError(f"a workflow takes one value; got {value}")
-        spec = spec_of(options)
+        spec = spec_of(options, self.connection.converter)
         if isinstance(workflow, str):
             spec.workflow_type = workflow
         else:
@@ -300,12 +315,12 @@ class ScheduleCalls:
             request.page_token = answer.next_page_token
 
 
-def spec_of(options: ScheduleOptions) -> schedule_pb2.ScheduleSpec:
-    """Makes the message of options. Raises TypeError for an unknown one."""
+def spec_of(options: ScheduleOptions, converter: Converter) -> schedule_pb2.ScheduleSpec:
+    """Makes the message of options. Raises TypeError for an unknown one, and PayloadError."""
     unknown = options.keys() - ScheduleOptions.__optional_keys__
     if unknown:
         raise TypeError(f"a schedule has no option {', '.join(sorted(unknown))}")
-    retry = options.get("retry")
+    retry, attributes = options.get("retry"), options.get("search_attributes")
     return schedule_pb2.ScheduleSpec(
         cron_expr=options.get("cron"),
         interval=to_duration(options.get("every")),
@@ -323,6 +338,10 @@ def spec_of(options: ScheduleOptions) -> schedule_pb2.ScheduleSpec:
         execution_timeout=to_duration(options.get("execution_timeout")),
         run_timeout=to_duration(options.get("run_timeout")),
         priority=options.get("priority"),
+        memo=converter.encode(options["memo"]) if "memo" in options else None,
+        search_attributes=to_search_attributes(attributes) if attributes else None,
+        summary=options.get("summary"),
+        details=options.get("details"),
     )
 
 

@@ -1,24 +1,30 @@
-"""Owns search attributes: what a run may have, and how they change."""
+"""Owns search attributes: what a run may have, and how they change; and notes for its readers."""
 
 from __future__ import annotations
 
-from perdure.v1.command_pb2 import UpsertSearchAttributes
-from perdure.v1.history_pb2 import SearchAttributesUpserted
+from perdure.v1.command_pb2 import StartChildWorkflow, UpsertSearchAttributes
+from perdure.v1.history_pb2 import SearchAttributesUpserted, WorkflowStarted
+from perdure.v1.schedule_pb2 import ScheduleSpec
 from perdure.v1.search_attributes_pb2 import SearchAttribute, SearchAttributes
+from perdure.v1.workflow_service_pb2 import StartWorkflowRequest
 from perdure_server.core.attribute_keys import INSTANT_US_MAX, INSTANT_US_MIN, keys_of
 from perdure_server.core.batch import CommandBatch, is_new
 from perdure_server.core.errors import InvalidRequest, LimitExceeded
-from perdure_server.core.fields import check_count, check_text, require_id
+from perdure_server.core.fields import check_count, check_payload, check_text, require_id
 from perdure_server.core.limits import (
+    DETAILS_BYTES_MAX,
     ID_BYTES_MAX,
     SEARCH_ATTRIBUTES_BYTES_MAX,
     SEARCH_ATTRIBUTES_MAX,
     SEARCH_TEXT_BYTES_MAX,
     SEARCH_VALUES_MAX,
+    SUMMARY_BYTES_MAX,
 )
 from perdure_server.core.model import Run, SearchKey
 from perdure_server.core.times import from_timestamp
 
+Begins = StartWorkflowRequest | StartChildWorkflow | ScheduleSpec
+"""What begins a run, and says what it is found by and what is noted about it."""
 Key = tuple[str, bytes]
 """The name of an attribute, and one of its keys."""
 
@@ -31,6 +37,23 @@ def check_attributes(field: str, attributes: SearchAttributes) -> None:
         _check_value(f"{field}.{name}", value)
     if (size := attributes.ByteSize()) > SEARCH_ATTRIBUTES_BYTES_MAX:
         raise LimitExceeded(f"has {size} bytes; the bound is {SEARCH_ATTRIBUTES_BYTES_MAX}", field)
+
+
+def check_labels(given: Begins) -> None:
+    """Checks what a run is to be found by and what is noted about it."""
+    check_payload("memo", given.memo)
+    check_text("summary", given.summary, SUMMARY_BYTES_MAX)
+    check_text("details", given.details, DETAILS_BYTES_MAX)
+    check_attributes("search_attributes", given.search_attributes)
+
+
+def label(started: WorkflowStarted, given: Begins) -> None:
+    """Writes them into the first event of the run."""
+    started.summary, started.details = given.summary, given.details
+    if given.HasField("memo"):
+        started.memo.CopyFrom(given.memo)
+    if given.search_attributes.values:
+        started.search_attributes.ParseFromString(encoded(given.search_attributes))
 
 
 def encoded(attributes: SearchAttributes) -> bytes:

@@ -43,7 +43,7 @@ from perdure.v1.workflow_service_pb2 import (
     UpdateActivityOptionsRequest,
     UpdateWithStartRequest,
 )
-from perdure_server.core.attributes import check_attributes
+from perdure_server.core.attributes import check_attributes, check_labels
 from perdure_server.core.errors import InvalidRequest, LimitExceeded
 from perdure_server.core.fields import (
     check_activity,
@@ -57,17 +57,14 @@ from perdure_server.core.fields import (
     check_priority,
     check_reason,
     check_retry_policy,
-    check_text,
     check_wait,
     require_id,
 )
 from perdure_server.core.limits import (
-    DETAILS_BYTES_MAX,
     EXTERNAL_SEQ_MAX,
     OFFSET_MAX,
     START_BATCH_BYTES_MAX,
     START_BATCH_MAX,
-    SUMMARY_BYTES_MAX,
 )
 
 
@@ -98,10 +95,7 @@ def check_start(request: StartWorkflowRequest) -> None:
     check_payload("input", request.input)
     check_headers("headers", request.headers)
     check_priority("priority", request.priority)
-    check_payload("memo", request.memo)
-    check_text("summary", request.summary, SUMMARY_BYTES_MAX)
-    check_text("details", request.details, DETAILS_BYTES_MAX)
-    check_attributes("search_attributes", request.search_attributes)
+    check_labels(request)
     if request.conflict_policy not in ConflictPolicy.values():
         raise InvalidRequest(f"is {request.conflict_policy}, an unknown policy", "conflict_policy")
     if request.reuse_policy not in ReusePolicy.values():

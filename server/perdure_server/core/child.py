@@ -17,6 +17,7 @@ from perdure.v1.history_pb2 import (
 )
 from perdure.v1.workflow_pb2 import ParentClosePolicy, ReusePolicy
 from perdure_server.core import fields
+from perdure_server.core.attributes import check_labels, label
 from perdure_server.core.batch import is_new
 from perdure_server.core.ending import failure_of
 from perdure_server.core.errors import WorkflowClosed
@@ -205,6 +206,7 @@ def _check(command: StartChildWorkflow) -> None:
     fields.check_payload("input", command.input)
     fields.check_headers("headers", command.headers)
     fields.check_priority("priority", command.priority)
+    check_labels(command)
     fields.check_retry_policy("retry_policy", command.retry_policy)
     for name in ("execution_timeout", "run_timeout"):
         duration: Duration = getattr(command, name)
@@ -307,6 +309,7 @@ def _open_child(
     for name in ("input", "execution_timeout", "run_timeout"):
         if command.HasField(name):
             getattr(started, name).CopyFrom(getattr(command, name))
+    label(started, command)
     if command.HasField("retry_policy"):
         started.retry_policy.CopyFrom(resolve_policy(command.retry_policy))
     open_run(child, started, now_us)

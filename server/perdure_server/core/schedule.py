@@ -53,7 +53,14 @@ _INSTANTS: Final = (
     "end_at",
 )
 """The fields of a spec that its due times follow from."""
-_PASSED_ON: Final = ("input", "retry_policy", "execution_timeout", "run_timeout")
+_PASSED_ON: Final = (
+    "input",
+    "retry_policy",
+    "execution_timeout",
+    "run_timeout",
+    "memo",
+    "search_attributes",
+)
 
 
 def record_of(row: ScheduleRow) -> Schedule:
@@ -239,6 +246,8 @@ class Turn:
             workflow_type=spec.workflow_type,
             task_queue=spec.task_queue,
             priority=spec.priority,
+            summary=spec.summary,
+            details=spec.details,
         )
         for field in _PASSED_ON:
             if spec.HasField(field):

@@ -20,6 +20,7 @@ from perdure.v1.schedule_service_pb2 import (
     TriggerScheduleRequest,
     UpdateScheduleRequest,
 )
+from perdure_server.core.attributes import check_labels
 from perdure_server.core.errors import InvalidRequest, InvalidSchedule
 from perdure_server.core.fields import (
     check_count,
@@ -96,17 +97,20 @@ def check_update_schedule(request: UpdateScheduleRequest) -> None:
 def check_delete_schedule(request: DeleteScheduleRequest) -> None:
     """Checks DeleteSchedule."""
     _check_name(request)
+    check_id("request_id", request.request_id)
 
 
 def check_pause_schedule(request: PauseScheduleRequest) -> None:
     """Checks PauseSchedule."""
     _check_name(request)
+    check_id("request_id", request.request_id)
     check_reason("note", request.note)
 
 
 def check_resume_schedule(request: ResumeScheduleRequest) -> None:
     """Checks ResumeSchedule."""
     _check_name(request)
+    check_id("request_id", request.request_id)
     check_reason("note", request.note)
 
 
@@ -157,6 +161,7 @@ def _check_spec(spec: ScheduleSpec) -> None:
     if spec.HasField("retry_policy"):
         check_retry_policy("retry_policy", spec.retry_policy)
     check_priority("priority", spec.priority)
+    check_labels(spec)
 
 
 def _check_policy(policy: int) -> None:

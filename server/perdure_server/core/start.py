@@ -8,7 +8,7 @@ from enum import StrEnum
 from perdure.v1.history_pb2 import WorkflowStarted
 from perdure.v1.workflow_pb2 import ConflictPolicy, ReusePolicy
 from perdure.v1.workflow_service_pb2 import StartWorkflowRequest
-from perdure_server.core.attributes import encoded
+from perdure_server.core.attributes import label
 from perdure_server.core.draft import Draft, NextRun
 from perdure_server.core.errors import WorkflowAlreadyExists
 from perdure_server.core.limits import NAMESPACE_DEFAULT, PRIORITY_DEFAULT, TASK_QUEUE_DEFAULT
@@ -123,16 +123,11 @@ def _started(request: StartWorkflowRequest, new: NextRun, now_us: int) -> Workfl
         first_run_id=new.run_id,
         execution_started_at=to_timestamp(now_us),
         priority=request.priority,
-        summary=request.summary,
-        details=request.details,
         headers=request.headers,
     )
     if request.HasField("input"):
         started.input.CopyFrom(request.input)
-    if request.HasField("memo"):
-        started.memo.CopyFrom(request.memo)
-    if request.search_attributes.values:
-        started.search_attributes.ParseFromString(encoded(request.search_attributes))
+    label(started, request)
     if request.HasField("retry_policy"):
         started.retry_policy.CopyFrom(resolve_policy(request.retry_policy))
     if request.HasField("execution_timeout"):

@@ -20,7 +20,7 @@ from perdure_server.core.errors import (
     StaleVersion,
     WorkflowAlreadyExists,
 )
-from perdure_server.core.model import ScheduleRow
+from perdure_server.core.model import RequestRecord, ScheduleRow
 from perdure_server.core.schedule import Turn, record_of
 from perdure_server.core.times import from_timestamp, to_timestamp
 from perdure_server.engine.pages import name_before, token_after
@@ -42,7 +42,8 @@ Ask = Callable[[ScheduleRow, int], list[WaitingStart]]
 """What somebody asks of a schedule as it stands, at the how-manieth attempt."""
 
 
-Attempt = Callable[[ScheduleRow, int], Awaitable[Any]]
+Attempt = Callable[[ScheduleRow, int, RequestKey | None], Awaitable[Any]]
+"""What a request does to a schedule, at the how-manieth attempt; with its key, if it has one."""
 
 
 class Schedules:
@@ -65,7 +66,7 @@ class Schedules:
                 raise
             return pb.CreateScheduleResponse.FromString(known)
         response = pb.CreateScheduleResponse(schedule=record_of(row))
-        records = [key.record(response, self._clock.now_us())] if key else []
+        records = self._records(key, response)
         try:
             await self._scheduler.commit_row(ScheduleChange(row, 0), records)
         except RequestRecorded:
@@ -95,37 +96,40 @@ class Schedules:
 
     async def update(self, request: pb.UpdateScheduleRequest) -> pb.UpdateScheduleResponse:
         """Changes a schedule. Raises ScheduleNotFound, InvalidSchedule and RequestIdReused."""
-        in_namespace(request)
-        key = resource_key("UpdateSchedule", request)
 
-        async def attempt(row: ScheduleRow, _attempt: int) -> pb.UpdateScheduleResponse:
-            changed = schedule.update_schedule(row, request, self._clock.now_us())
-            response = pb.UpdateScheduleResponse(schedule=await self._shown(changed))
-            records = [key.record(response, self._clock.now_us())] if key else []
-            await self._scheduler.commit_row(ScheduleChange(changed, row.version), records)
-            return response
+        def change(row: ScheduleRow) -> ScheduleRow:
+            return schedule.update_schedule(row, request, self._clock.now_us())
 
-        return await self._once(key, request, attempt, pb.UpdateScheduleResponse)
+        return await self._changed(request, change, pb.UpdateScheduleResponse)
 
     async def delete(self, request: pb.DeleteScheduleRequest) -> pb.DeleteScheduleResponse:
-        """Deletes a schedule. Raises ScheduleNotFound."""
+        """Deletes a schedule. Raises ScheduleNotFound and RequestIdReused."""
 
-        async def attempt(row: ScheduleRow, _attempt: int) -> pb.DeleteScheduleResponse:
-            await self._scheduler.commit_row(ScheduleChange(row, row.version, deletes=True))
-            return pb.DeleteScheduleResponse()
+        async def attempt(
+            row: ScheduleRow, _attempt: int, key: RequestKey | None
+        ) -> pb.DeleteScheduleResponse:
+            response = pb.DeleteScheduleResponse()
+            change = ScheduleChange(row, row.version, deletes=True)
+            await self._scheduler.commit_row(change, self._records(key, response))
+            return response
 
-        deleted: pb.DeleteScheduleResponse = await self._try(request, attempt)
-        return deleted
+        return await self._once(request, attempt, pb.DeleteScheduleResponse)
 
     async def pause(self, request: pb.PauseScheduleRequest) -> pb.PauseScheduleResponse:
-        """Pauses a schedule. Raises ScheduleNotFound."""
-        shown = await self._turned(request, schedule.pause_schedule)
-        return pb.PauseScheduleResponse(schedule=shown)
+        """Pauses a schedule. Raises ScheduleNotFound and RequestIdReused."""
+
+        def change(row: ScheduleRow) -> ScheduleRow:
+            return schedule.pause_schedule(row, request.note, self._clock.now_us())
+
+        return await self._changed(request, change, pb.PauseScheduleResponse)
 
     async def resume(self, request: pb.ResumeScheduleRequest) -> pb.ResumeScheduleResponse:
-        """Resumes a schedule. Raises ScheduleNotFound."""
-        shown = await self._turned(request, schedule.resume_schedule)
-        return pb.ResumeScheduleResponse(schedule=shown)
+        """Resumes a schedule. Raises ScheduleNotFound and RequestIdReused."""
+
+        def change(row: ScheduleRow) -> ScheduleRow:
+            return schedule.resume_schedule(row, request.note, self._clock.now_us())
+
+        return await self._changed(request, change, pb.ResumeScheduleResponse)
 
     async def trigger(self, request: pb.TriggerScheduleRequest) -> pb.TriggerScheduleResponse:
         """Starts a workflow now. Raises ScheduleNotFound, RequestIdReused and LimitExceeded."""
@@ -170,31 +174,31 @@ class Schedules:
         found = schedule.preview(record, times, after_us, count)
         return pb.PreviewScheduleResponse(times=map(to_timestamp, found))
 
-    async def _turned(
-        self, request: Any, change: Callable[[ScheduleRow, str, int], ScheduleRow]
-    ) -> Schedule:
-        """Pauses or resumes."""
+    async def _changed(
+        self, request: Any, change: Callable[[ScheduleRow], ScheduleRow], kind: type[M]
+    ) -> M:
+        """Changes a schedule; the response, of `kind`, shows it."""
 
-        async def attempt(row: ScheduleRow, _attempt: int) -> Schedule:
-            changed = change(row, request.note, self._clock.now_us())
-            await self._scheduler.commit_row(ScheduleChange(changed, row.version))
-            return await self._shown(changed)
+        async def attempt(row: ScheduleRow, _attempt: int, key: RequestKey | None) -> M:
+            changed = change(row)
+            response = kind(schedule=await self._shown(changed))
+            await self._scheduler.commit_row(
+                ScheduleChange(changed, row.version), self._records(key, response)
+            )
+            return response
 
-        shown: Schedule = await self._try(request, attempt)
-        return shown
+        return await self._once(request, attempt, kind)
 
     async def _asked(self, request: Any, ask: Ask, answer: Callable[[Turn], M], kind: type[M]) -> M:
-        """Takes a turn in which somebody asks for starts, unless the request was answered."""
-        in_namespace(request)
-        key = resource_key(request.DESCRIPTOR.name.removesuffix("Request"), request)
+        """Takes a turn in which somebody asks for starts."""
 
-        async def attempt(row: ScheduleRow, number: int) -> M:
+        async def attempt(row: ScheduleRow, number: int, key: RequestKey | None) -> M:
             turn = self._scheduler.turn(row, asked=ask(row, number))
             latest = await self._scheduler.latest([turn])
             turn.decide(statuses_of(turn, latest))
             return await self._take(turn, latest, answer, key=key)
 
-        return await self._once(key, request, attempt, kind)
+        return await self._once(request, attempt, kind)
 
     async def _take(
         self, turn: Turn, latest: Latest, answer: Callable[[Turn], M], *, key: RequestKey | None
@@ -205,48 +209,44 @@ class Schedules:
             if run.outcome == StartOutcome.START_OUTCOME_STARTED:
                 run.run_id = run_ids[run.workflow_id]
         response = answer(turn)
-        records = [key.record(response, self._clock.now_us())] if key else []
+        records = self._records(key, response)
         if turn.changed or records:
             await self._scheduler.commit_turn(turn, latest, drafts, records)
         return response
 
-    async def _once(
-        self, key: RequestKey | None, request: Any, attempt: Attempt, kind: type[M]
-    ) -> M:
-        """Does what `_try` does, unless the request was answered, even if nothing is left of it."""
-
-        async def known() -> M | None:
-            answer = await recorded_answer(self._store, key) if key else None
-            return None if answer is None else kind.FromString(answer)
-
-        answered: M = await self._try(request, attempt, known)
-        return answered
-
-    async def _try(
-        self, request: Any, attempt: Attempt, known: Callable[[], Awaitable[Any]] | None = None
-    ) -> Any:
+    async def _once(self, request: Any, attempt: Attempt, kind: type[M]) -> M:
         """Decides on the schedule as it stands, again while others change it meanwhile.
 
-        `known` tells the answer when there is one already.
+        A request that was answered is answered the same, also when the schedule is gone.
         """
+        in_namespace(request)
+        key = resource_key(request.DESCRIPTOR.name.removesuffix("Request"), request)
         for number in range(limits.STALE_RETRIES_MAX):
-            if known is not None and (answer := await known()) is not None:
-                return answer
-            row = await self._load(request)
+            row = await self._find(request)
+            if key is not None and (known := await recorded_answer(self._store, key)) is not None:
+                return kind.FromString(known)
+            if row is None:
+                raise _missing(request)
             try:
-                return await attempt(row, number)
+                answer: M = await attempt(row, number, key)
             except (StaleVersion, WorkflowAlreadyExists, RequestRecorded):
                 continue
+            return answer
         raise RunContended(f"the schedule {request.name!r} changes too often now; try again")
+
+    def _records(self, key: RequestKey | None, response: Message) -> Sequence[RequestRecord]:
+        return [key.record(response, self._clock.now_us())] if key else []
 
     async def _load(self, request: Any) -> ScheduleRow:
         in_namespace(request)
+        row = await self._find(request)
+        if row is None:
+            raise _missing(request)
+        return row
+
+    async def _find(self, request: Any) -> ScheduleRow | None:
         found = await self._store.load_schedules([(request.namespace, request.name)])
-        if not found:
-            raise ScheduleNotFound(
-                f"there is no schedule {request.name!r} in namespace {request.namespace!r}"
-            )
-        return found[0]
+        return found[0] if found else None
 
     async def _shown(self, row: ScheduleRow) -> Schedule:
         record = record_of(row)
@@ -269,3 +269,9 @@ class Schedules:
         if answer is None:
             raise RunContended("the request was answered and deleted meanwhile; try again")
         return kind.FromString(answer)
+
+
+def _missing(request: Any) -> ScheduleNotFound:
+    return ScheduleNotFound(
+        f"there is no schedule {request.name!r} in namespace {request.namespace!r}"
+    )

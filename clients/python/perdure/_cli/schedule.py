@@ -24,6 +24,7 @@ from perdure._cli.options import (
     Span,
     parse_payload,
 )
+from perdure._cli.search import SearchAttribute, parse_search_attributes
 from perdure._transport import Transport
 from perdure.v1 import schedule_service_pb2 as pb
 from perdure.v1.schedule_pb2 import Schedule, ScheduleSpec
@@ -63,6 +64,11 @@ Policy = Annotated[Overlap | None, typer.Option(help="What happens while a workf
 Note = Annotated[str, typer.Option(help="Why; shown with the schedule.")]
 Queue = Annotated[str | None, typer.Option(help="The task queue of the workflows.")]
 Runs = Annotated[int | None, typer.Option(help="End after so many workflows.")]
+Memo = Annotated[
+    str | None, typer.Option(metavar="JSON", help="A note on each workflow: JSON, or @PATH.")
+]
+Summary = Annotated[str | None, typer.Option(help="What each workflow is for, in a line.")]
+Details = Annotated[str | None, typer.Option(help="More about it.")]
 Failure = Annotated[
     bool | None, typer.Option("--pause-on-failure/--go-on", help="After a workflow has failed.")
 ]
@@ -86,6 +92,10 @@ def create(
     end_at: Instant = None,
     remaining_runs: Runs = None,
     pause_on_failure: Failure = None,
+    search_attribute: SearchAttribute = None,
+    memo: Memo = None,
+    summary: Summary = None,
+    details: Details = None,
     paused: Annotated[bool, typer.Option("--paused", help="Begin paused.")] = False,
     note: Note = "",
     request_id: RequestId = "",
@@ -110,6 +120,10 @@ def create(
         end_at=_timestamp(end_at),
         remaining_runs=remaining_runs,
         pause_on_failure=pause_on_failure,
+        search_attributes=parse_search_attributes(search_attribute),
+        memo=parse_payload(memo),
+        summary=summary,
+        details=details,
     )
     request = pb.CreateScheduleRequest(
         namespace=namespace, name=name, spec=spec, paused=paused, note=note, request_id=request_id
@@ -185,7 +199,12 @@ def update(
     end_at: Instant = None,
     remaining_runs: Runs = None,
     pause_on_failure: Failure = None,
+    search_attribute: SearchAttribute = None,
+    memo: Memo = None,
+    summary: Summary = None,
+    details: Details = None,
     clear: Annotated[list[str] | None, typer.Option(help="A field to reset, as end_at.")] = None,
+    request_id: RequestId = "",
     namespace: Namespace = DEFAULT_NAMESPACE,
     address: Address = DEFAULT_ADDRESS,
     api_key: ApiKey = "",
@@ -206,8 +225,14 @@ def update(
         end_at=_timestamp(end_at),
         remaining_runs=remaining_runs,
         pause_on_failure=pause_on_failure,
+        search_attributes=parse_search_attributes(search_attribute),
+        memo=parse_payload(memo),
+        summary=summary,
+        details=details,
     )
-    request = pb.UpdateScheduleRequest(namespace=namespace, name=name, spec=spec, clear=clear or [])
+    request = pb.UpdateScheduleRequest(
+        namespace=namespace, name=name, spec=spec, clear=clear or [], request_id=request_id
+    )
     method = "ScheduleService/UpdateSchedule"
     answer = ask(address, method, request, pb.UpdateScheduleResponse, api_key=api_key)
     _print(answer.schedule, output)
@@ -218,13 +243,16 @@ def pause(
     name: Name,
     *,
     note: Note = "",
+    request_id: RequestId = "",
     namespace: Namespace = DEFAULT_NAMESPACE,
     address: Address = DEFAULT_ADDRESS,
     api_key: ApiKey = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Lets instants pass without a start."""
-    request = pb.PauseScheduleRequest(namespace=namespace, name=name, note=note)
+    request = pb.PauseScheduleRequest(
+        namespace=namespace, name=name, note=note, request_id=request_id
+    )
     method = "ScheduleService/PauseSchedule"
     answer = ask(address, method, request, pb.PauseScheduleResponse, api_key=api_key)
     show.print_answer(answer, output, f"paused {name}")
@@ -235,13 +263,16 @@ def resume(
     name: Name,
     *,
     note: Note = "",
+    request_id: RequestId = "",
     namespace: Namespace = DEFAULT_NAMESPACE,
     address: Address = DEFAULT_ADDRESS,
     api_key: ApiKey = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Starts workflows again from the next instant on."""
-    request = pb.ResumeScheduleRequest(namespace=namespace, name=name, note=note)
+    request = pb.ResumeScheduleRequest(
+        namespace=namespace, name=name, note=note, request_id=request_id
+    )
     method = "ScheduleService/ResumeSchedule"
     answer = ask(address, method, request, pb.ResumeScheduleResponse, api_key=api_key)
     text = f"resumed {name}; next at {show.time_text(answer.schedule.next_run_at) or 'no time'}"
@@ -328,13 +359,14 @@ def preview(
 def delete(
     name: Name,
     *,
+    request_id: RequestId = "",
     namespace: Namespace = DEFAULT_NAMESPACE,
     address: Address = DEFAULT_ADDRESS,
     api_key: ApiKey = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Deletes a schedule; workflows that it started go on."""
-    request = pb.DeleteScheduleRequest(namespace=namespace, name=name)
+    request = pb.DeleteScheduleRequest(namespace=namespace, name=name, request_id=request_id)
     method = "ScheduleService/DeleteSchedule"
     answer = ask(address, method, request, pb.DeleteScheduleResponse, api_key=api_key)
     show.print_answer(answer, output, f"deleted {name}")

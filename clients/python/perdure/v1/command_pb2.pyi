@@ -120,7 +120,7 @@ class RecordSnapshot(_message.Message):
     def __init__(self, state: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ...) -> None: ...
 
 class StartChildWorkflow(_message.Message):
-    __slots__ = ("seq", "workflow_type", "workflow_id", "task_queue", "input", "parent_close_policy", "reuse_policy", "retry_policy", "execution_timeout", "run_timeout", "priority", "headers")
+    __slots__ = ("seq", "workflow_type", "workflow_id", "task_queue", "input", "parent_close_policy", "reuse_policy", "retry_policy", "execution_timeout", "run_timeout", "priority", "headers", "memo", "search_attributes", "summary", "details")
     SEQ_FIELD_NUMBER: _ClassVar[int]
     WORKFLOW_TYPE_FIELD_NUMBER: _ClassVar[int]
     WORKFLOW_ID_FIELD_NUMBER: _ClassVar[int]
@@ -133,6 +133,10 @@ class StartChildWorkflow(_message.Message):
     RUN_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     HEADERS_FIELD_NUMBER: _ClassVar[int]
+    MEMO_FIELD_NUMBER: _ClassVar[int]
+    SEARCH_ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
+    SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    DETAILS_FIELD_NUMBER: _ClassVar[int]
     seq: int
     workflow_type: str
     workflow_id: str
@@ -145,7 +149,11 @@ class StartChildWorkflow(_message.Message):
     run_timeout: _duration_pb2.Duration
     priority: int
     headers: _containers.RepeatedCompositeFieldContainer[_payload_pb2.Header]
-    def __init__(self, seq: _Optional[int] = ..., workflow_type: _Optional[str] = ..., workflow_id: _Optional[str] = ..., task_queue: _Optional[str] = ..., input: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., parent_close_policy: _Optional[_Union[_workflow_pb2.ParentClosePolicy, str]] = ..., reuse_policy: _Optional[_Union[_workflow_pb2.ReusePolicy, str]] = ..., retry_policy: _Optional[_Union[_retry_policy_pb2.RetryPolicy, _Mapping]] = ..., execution_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., run_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., priority: _Optional[int] = ..., headers: _Optional[_Iterable[_Union[_payload_pb2.Header, _Mapping]]] = ...) -> None: ...
+    memo: _payload_pb2.Payload
+    search_attributes: _search_attributes_pb2.SearchAttributes
+    summary: str
+    details: str
+    def __init__(self, seq: _Optional[int] = ..., workflow_type: _Optional[str] = ..., workflow_id: _Optional[str] = ..., task_queue: _Optional[str] = ..., input: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., parent_close_policy: _Optional[_Union[_workflow_pb2.ParentClosePolicy, str]] = ..., reuse_policy: _Optional[_Union[_workflow_pb2.ReusePolicy, str]] = ..., retry_policy: _Optional[_Union[_retry_policy_pb2.RetryPolicy, _Mapping]] = ..., execution_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., run_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., priority: _Optional[int] = ..., headers: _Optional[_Iterable[_Union[_payload_pb2.Header, _Mapping]]] = ..., memo: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., search_attributes: _Optional[_Union[_search_attributes_pb2.SearchAttributes, _Mapping]] = ..., summary: _Optional[str] = ..., details: _Optional[str] = ...) -> None: ...
 
 class RecordSideEffect(_message.Message):
     __slots__ = ("seq", "name", "value")

@@ -5,6 +5,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from perdure.v1 import payload_pb2 as _payload_pb2
 from perdure.v1 import rest_pb2 as _rest_pb2
 from perdure.v1 import retry_policy_pb2 as _retry_policy_pb2
+from perdure.v1 import search_attributes_pb2 as _search_attributes_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -45,7 +46,7 @@ START_OUTCOME_SKIPPED: StartOutcome
 START_OUTCOME_RAN_BEFORE: StartOutcome
 
 class ScheduleSpec(_message.Message):
-    __slots__ = ("workflow_type", "cron_expr", "interval", "interval_offset", "timezone", "input", "task_queue", "overlap_policy", "catchup_window", "jitter", "start_at", "end_at", "remaining_runs", "pause_on_failure", "retry_policy", "execution_timeout", "run_timeout", "priority")
+    __slots__ = ("workflow_type", "cron_expr", "interval", "interval_offset", "timezone", "input", "task_queue", "overlap_policy", "catchup_window", "jitter", "start_at", "end_at", "remaining_runs", "pause_on_failure", "retry_policy", "execution_timeout", "run_timeout", "priority", "memo", "search_attributes", "summary", "details")
     WORKFLOW_TYPE_FIELD_NUMBER: _ClassVar[int]
     CRON_EXPR_FIELD_NUMBER: _ClassVar[int]
     INTERVAL_FIELD_NUMBER: _ClassVar[int]
@@ -64,6 +65,10 @@ class ScheduleSpec(_message.Message):
     EXECUTION_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
     RUN_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    MEMO_FIELD_NUMBER: _ClassVar[int]
+    SEARCH_ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
+    SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    DETAILS_FIELD_NUMBER: _ClassVar[int]
     workflow_type: str
     cron_expr: str
     interval: _duration_pb2.Duration
@@ -82,7 +87,11 @@ class ScheduleSpec(_message.Message):
     execution_timeout: _duration_pb2.Duration
     run_timeout: _duration_pb2.Duration
     priority: int
-    def __init__(self, workflow_type: _Optional[str] = ..., cron_expr: _Optional[str] = ..., interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., interval_offset: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., timezone: _Optional[str] = ..., input: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., task_queue: _Optional[str] = ..., overlap_policy: _Optional[_Union[OverlapPolicy, str]] = ..., catchup_window: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., jitter: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., start_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., remaining_runs: _Optional[int] = ..., pause_on_failure: _Optional[bool] = ..., retry_policy: _Optional[_Union[_retry_policy_pb2.RetryPolicy, _Mapping]] = ..., execution_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., run_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., priority: _Optional[int] = ...) -> None: ...
+    memo: _payload_pb2.Payload
+    search_attributes: _search_attributes_pb2.SearchAttributes
+    summary: str
+    details: str
+    def __init__(self, workflow_type: _Optional[str] = ..., cron_expr: _Optional[str] = ..., interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., interval_offset: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., timezone: _Optional[str] = ..., input: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., task_queue: _Optional[str] = ..., overlap_policy: _Optional[_Union[OverlapPolicy, str]] = ..., catchup_window: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., jitter: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., start_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., remaining_runs: _Optional[int] = ..., pause_on_failure: _Optional[bool] = ..., retry_policy: _Optional[_Union[_retry_policy_pb2.RetryPolicy, _Mapping]] = ..., execution_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., run_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., priority: _Optional[int] = ..., memo: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., search_attributes: _Optional[_Union[_search_attributes_pb2.SearchAttributes, _Mapping]] = ..., summary: _Optional[str] = ..., details: _Optional[str] = ...) -> None: ...
 
 class Schedule(_message.Message):
     __slots__ = ("namespace", "name", "spec", "paused", "note", "last_run_at", "next_run_at", "last_workflow_id", "created_at", "updated_at", "run_count", "running", "waiting", "next_due_at")

@@ -143,7 +143,8 @@ class ScheduleServiceServicer:
     def DeleteSchedule(self, request, context):
         """Deletes a schedule, durably. Workflows that it started go on.
 
-        Errors: NOT_FOUND / SCHEDULE_NOT_FOUND.
+        Repeating it with the same `request_id` returns the first answer.
+        Errors: NOT_FOUND / SCHEDULE_NOT_FOUND, INVALID_ARGUMENT / REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -153,7 +154,8 @@ class ScheduleServiceServicer:
         """Lets instants pass without a start, and drops the starts that wait, except those somebody asked for.
 
         It is durable when the call returns; pausing a paused schedule changes its note only.
-        Errors: NOT_FOUND / SCHEDULE_NOT_FOUND.
+        Repeating it with the same `request_id` returns the first answer.
+        Errors: NOT_FOUND / SCHEDULE_NOT_FOUND, INVALID_ARGUMENT / REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -163,7 +165,8 @@ class ScheduleServiceServicer:
         """Starts workflows again from the next instant on; those that have passed are left out.
 
         It is durable when the call returns; resuming a schedule that is not paused changes its note only.
-        Errors: NOT_FOUND / SCHEDULE_NOT_FOUND.
+        Repeating it with the same `request_id` returns the first answer.
+        Errors: NOT_FOUND / SCHEDULE_NOT_FOUND, INVALID_ARGUMENT / REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
