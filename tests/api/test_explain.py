@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from perdure.v1 import explanation_pb2 as pb
+from perdure.v1 import interaction_pb2 as asking
 from perdure.v1 import worker_service_pb2 as worker
 from perdure.v1.command_pb2 import Command
 from perdure.v1.workflow_pb2 import WorkflowStatus
@@ -195,7 +196,7 @@ class TestTheRest:
         await flows.signal(signal_name="go")
         await flows.signal(signal_name="other")
         found = (await why()).causes[1:]
-        assert [(cause.name, cause.seq) for cause in found] == [("stop", 2), ("go", 3)]
+        assert [(cause.name, cause.seq) for cause in found[:2]] == [("stop", 2), ("go", 3)]
         assert "waits for signal 'stop' since" in found[0].text
 
     async def test_a_wait_that_time_bounds(self, flows, causes):
@@ -242,3 +243,53 @@ class TestTheRest:
         await report(flows, *timers)
         answer = await why()
         assert (len(answer.causes), answer.more) == (100, 3)
+
+
+class TestOthersWait:
+    """For the run, not the run for them."""
+
+    @staticmethod
+    async def ask(flows, name="add"):
+        request = asking.UpdateWorkflowRequest(workflow_id="w", update_name=name, wait={})
+        return await flows.call("WorkflowService/UpdateWorkflow", request)
+
+    async def test_for_the_answer_to_an_update(self, flows, causes, why):
+        await report(flows)
+        asked = await self.ask(flows)
+        assert (await causes())[0] == ["NO_WORKER", "UPDATE"]
+        cause = (await why()).causes[1]
+        assert (cause.name, cause.seq) == ("add", asked.event_seq)
+        assert cause.text.startswith(f"update 'add' (event {asked.event_seq}) waits for its answer")
+        assert cause.text.endswith("; the code has not been shown it yet")
+        assert cause.HasField("since")
+
+    async def test_for_code_that_does_not_answer(self, flows, causes):
+        await report(flows)
+        first, second = await self.ask(flows), await self.ask(flows, "remove")
+        task = await flows.poll_workflow_task()
+        answer = {"requested_seq": first.event_seq}
+        await flows.complete_workflow_task(task, Command(complete_update=answer))
+        kinds, cause = await causes()
+        assert kinds == ["UPDATE"]
+        assert (cause.name, cause.seq) == ("remove", second.event_seq)
+        assert cause.text.endswith("; the code has it and has not answered yet")
+
+    async def test_for_a_paused_run(self, flows, causes):
+        await report(flows)
+        await self.ask(flows)
+        await flows.signal()
+        await flows.pause()
+        assert (await causes())[0] == ["PAUSED", "UPDATE", "SIGNALS_UNSEEN"]
+
+    async def test_for_code_that_has_not_been_shown_signals(self, flows, causes, why):
+        await report(flows)
+        for name in ("go", "stop", "go"):
+            await flows.signal(signal_name=name)
+        assert (await causes())[0] == ["NO_WORKER", "SIGNALS_UNSEEN", "SIGNALS_UNSEEN"]
+        _, first, second = (await why()).causes
+        assert (first.name, second.name) == ("go", "stop")
+        assert "came 2 times, first at" in first.text
+        assert "came once, at" in second.text
+        task = await flows.poll_workflow_task()
+        await flows.complete_workflow_task(task)
+        assert (await causes())[0] == ["NOTHING_PENDING"]

@@ -104,6 +104,15 @@ def test_a_signal(start, why, queue):
     assert "waits for signal 'approval' since" in cause["text"]
 
 
+def test_a_signal_that_nobody_takes(start, why, cli):
+    name = start("waits", FAR)
+    cli("workflow", "signal", name, "approval")
+    why(name, "NO_WORKER")
+    unseen = json.loads(cli("workflow", "why", name, "--json"))["causes"][1]
+    assert (unseen["kind"], unseen["name"]) == ("SIGNALS_UNSEEN", "approval")
+    assert "; the code has not been shown it yet" in cli("workflow", "why", name)
+
+
 def test_a_timer(start, why, queue):
     cause = why(start("sleeps", queue), "TIMER")
     assert cause["until"]

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from perdure.v1 import explanation_pb2
 from perdure.v1 import worker_service_pb2 as worker
 from perdure.v1 import workflow_service_pb2 as pb
 from perdure.v1.command_pb2 import Command
@@ -263,3 +264,57 @@ async def test_a_message_reaches_a_run_that_another_server_changes_all_the_time(
     names = await heard(servers[2])
     assert names.count("go") == 50
     assert [name for name in names if name != "go"] == [f"s-{seq}" for seq in range(1, 21)]
+
+
+async def why(rig, workflow_id):
+    request = explanation_pb2.ExplainWorkflowRequest(workflow_id=workflow_id)
+    causes = (await rig.engine.workflows.explain(request)).causes
+    kind = explanation_pb2.CauseKind.CAUSE_KIND_MESSAGE
+    return [cause.text for cause in causes if cause.kind == kind]
+
+
+async def test_what_is_on_its_way_explains_both_sides(store):
+    async with running(store) as rig:
+        hand = await rig.worker()
+        await start_other(rig)
+        await rig.start()
+        await start_other(rig, "third")
+        failing(store, 1_000, StoreBusy("full"))
+        cancel = Command(cancel_child={"seq": 1, "workflow_id": "other"})
+        await hand.command(hand.workflow_tasks[0], signal_to(1), cancel, child(1), wait("go"))
+        run_id = await store.find_run("main", "w", None)
+        sent, cancelled = await why(rig, "w")
+        assert sent.startswith("a signal is on its way to workflow 'other' since 20")
+        assert cancelled.startswith("a cancellation is on its way to workflow 'other' since 20")
+        assert sent.endswith(" and not recorded there yet")
+        received, _ = await why(rig, "other")
+        assert received.startswith(f"a signal is on its way from run {run_id} since 20")
+        assert await why(rig, "third") == []
+
+
+async def test_an_answer_on_its_way_explains_both_sides(store):
+    async with running(store) as rig:
+        hand = await rig.worker()
+        await start_other(rig)
+        await rig.start()
+        delivered = store.commit
+
+        async def commit(changesets):
+            kinds = [message.kind for each in changesets for message in sent_by(each)]
+            outcomes = await delivered(changesets)
+            if "answer" in kinds:
+                failing(store, 1_000, StoreBusy("full"))
+            return outcomes
+
+        store.commit = commit
+        await hand.command(hand.workflow_tasks[0], signal_to(1), wait("go"))
+        run_id, other_id = [await store.find_run("main", each, None) for each in ("w", "other")]
+        (answer,) = await why(rig, "w")
+        assert answer.startswith("the answer to a signal or a cancellation is on its way from run")
+        assert other_id in answer
+        (told,) = await why(rig, "other")
+        assert f"is on its way to run {run_id} since 20" in told
+
+
+def sent_by(changeset):
+    return [message for change in changeset.changes for message in change.messages]

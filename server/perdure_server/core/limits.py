@@ -54,6 +54,8 @@ PAGE_SIZE_MAX: Final = 1_000
 PAGE_SIZE_DEFAULT: Final = 50
 EXPLAIN_EVENTS_MAX: Final = 10_000
 """Waits and signals of one run that an explanation reads, the newest: others are long past."""
+EXPLAIN_MESSAGES_MAX: Final = 1_000
+"""Messages of runs to one another that an explanation reads: that more are on their way is rare."""
 OFFSET_MAX: Final = 10_000
 """Runs that a list may pass over: each is read. Page tokens go further and cost nothing."""
 FILTER_BYTES_MAX: Final = 8 * 1024

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -14,6 +15,8 @@ from perdure_server.core.frames import parse_frame
 from perdure_server.core.model import (
     Activity,
     EventRow,
+    Message,
+    MessageKind,
     RunStatus,
     Task,
     TaskKind,
@@ -34,24 +37,40 @@ _WAITS: Final = {
     Service.NOT_ASKING: (CauseKind.CAUSE_KIND_WORKERS_NOT_ASKING, "see that they still run"),
     Service.BUSY: (CauseKind.CAUSE_KIND_WORKERS_BUSY, "start more, or wait"),
 }
+_MESSAGES: Final = {
+    MessageKind.SIGNAL: "a signal",
+    MessageKind.CANCEL: "a cancellation",
+    MessageKind.TERMINATE: "a termination",
+    MessageKind.CHILD_CLOSED: "the end of a child",
+    MessageKind.ANSWER: "the answer to a signal or a cancellation",
+}
 EVENT_KINDS: Final = (
     "workflow_awaiting_signal",
     "signal_received",
     "workflow_cancel_requested",
     "workflow_paused",
+    "update_requested",
 )
 """The events that say what the rows of a run do not."""
 
 
-def causes_of(
-    state: RunState, events: Sequence[EventRow], service: ServiceOf, now_us: int
-) -> list[Cause]:
-    """Returns why nothing happens in an open run, what blocks most first.
+@dataclass(slots=True, frozen=True)
+class Story:
+    """What there is to know of a run beside its rows.
 
-    `events` are those of `EVENT_KINDS`, ascending.
+    `events` are those of `EVENT_KINDS`, ascending; `messages` those on their way to it or from it.
     """
+
+    events: Sequence[EventRow] = ()
+    messages: Sequence[Message] = ()
+
+
+def causes_of(state: RunState, story: Story, service: ServiceOf, now_us: int) -> list[Cause]:
+    """Returns why nothing happens in an open run, what blocks most first."""
+    events = story.events
     if state.run.status is RunStatus.PAUSED:
-        return [_paused(WorkflowPaused.FromString(state.run.pause), events)]
+        paused = _paused(WorkflowPaused.FromString(state.run.pause), events)
+        return [paused, *_of_callers(state, story)]
     found = [
         *_of_code(state, service, now_us),
         *_of_cancellation(state, events),
@@ -59,6 +78,7 @@ def causes_of(
         *_of_children(state),
         *_of_signals(state, events),
         *_of_timers(state),
+        *_of_callers(state, story),
     ]
     if not found:
         text = (
@@ -254,6 +274,53 @@ def _open_waits(state: RunState, events: Iterable[EventRow]) -> list[EventRow]:
             if not wait.timer_seq or (TimerKind.USER, wait.timer_seq) in state.timers:
                 waits.setdefault(wait.signal_name, deque()).append(row)
     return sorted((row for rows in waits.values() for row in rows), key=lambda row: row.seq)
+
+
+def _of_callers(state: RunState, story: Story) -> Iterator[Cause]:
+    """Yields what others want of the run and still wait for."""
+    yield from _of_updates(state, story.events)
+    yield from _of_unseen_signals(state, story.events)
+    yield from (_of_message(message, state.run.run_id) for message in story.messages)
+
+
+def _of_updates(state: RunState, events: Iterable[EventRow]) -> Iterator[Cause]:
+    came = {row.seq: row.at_us for row in events if row.kind == "update_requested"}
+    for seq, update in sorted(state.updates.items()):
+        text, since_us = f"update {update.name!r} (event {seq}) waits for its answer", came.get(seq)
+        if since_us is not None:
+            text += f" since {_when(since_us)}"
+        if seq > state.run.seen_seq:
+            text += "; the code has not been shown it yet"
+        else:
+            text += "; the code has it and has not answered yet"
+        kind = CauseKind.CAUSE_KIND_UPDATE
+        yield _cause(kind, text, name=update.name, seq=seq, since_us=since_us)
+
+
+def _of_unseen_signals(state: RunState, events: Iterable[EventRow]) -> Iterator[Cause]:
+    unseen: dict[str, list[int]] = {}
+    for row in events:
+        if row.kind == "signal_received" and row.seq > state.run.seen_seq:
+            name = parse_frame(row.frame).signal_received.signal_name
+            unseen.setdefault(name, []).append(row.at_us)
+    for name, times in unseen.items():
+        count = f"{len(times)} times, first" if len(times) > 1 else "once,"
+        text = (
+            f"signal {name!r} came {count} at {_when(times[0])}; the code has not been shown it yet"
+        )
+        yield _cause(CauseKind.CAUSE_KIND_SIGNALS_UNSEEN, text, name=name, since_us=times[0])
+
+
+def _of_message(message: Message, run_id: str) -> Cause:
+    if message.sender_run_id != run_id:
+        way = f"from run {message.sender_run_id}"
+    elif message.workflow_id:
+        way = f"to workflow {message.workflow_id!r}"
+    else:
+        way = f"to run {message.run_id}"
+    since = _when(message.created_at_us)
+    text = f"{_MESSAGES[message.kind]} is on its way {way} since {since} and not recorded there yet"
+    return _cause(CauseKind.CAUSE_KIND_MESSAGE, text, since_us=message.created_at_us)
 
 
 def _of_timers(state: RunState) -> Iterator[Cause]:

@@ -34,6 +34,9 @@ class CauseKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CAUSE_KIND_SIGNAL: _ClassVar[CauseKind]
     CAUSE_KIND_TIMER: _ClassVar[CauseKind]
     CAUSE_KIND_NOTHING_PENDING: _ClassVar[CauseKind]
+    CAUSE_KIND_UPDATE: _ClassVar[CauseKind]
+    CAUSE_KIND_SIGNALS_UNSEEN: _ClassVar[CauseKind]
+    CAUSE_KIND_MESSAGE: _ClassVar[CauseKind]
 CAUSE_KIND_UNSPECIFIED: CauseKind
 CAUSE_KIND_CLOSED: CauseKind
 CAUSE_KIND_PAUSED: CauseKind
@@ -53,6 +56,9 @@ CAUSE_KIND_CHILD_OPEN: CauseKind
 CAUSE_KIND_SIGNAL: CauseKind
 CAUSE_KIND_TIMER: CauseKind
 CAUSE_KIND_NOTHING_PENDING: CauseKind
+CAUSE_KIND_UPDATE: CauseKind
+CAUSE_KIND_SIGNALS_UNSEEN: CauseKind
+CAUSE_KIND_MESSAGE: CauseKind
 
 class ExplainWorkflowRequest(_message.Message):
     __slots__ = ("namespace", "workflow_id", "run_id")
