@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from perdure._asking import QueryMethod, QueryMode, UpdateMethod, picked, result_type_of
 from perdure._connection import LONG_POLL_S, Connection
+from perdure._times import to_seconds
 from perdure.interceptors import ClientCall, Proceed
 from perdure.v1 import interaction_pb2 as asking
 
@@ -59,7 +60,7 @@ class AskingCalls(ABC):
         """
         name = update if isinstance(update, str) else update.name
         last = partial(self._update, request_id or uuid4().hex, result_type_of(update))
-        async with asyncio.timeout(None if timeout is None else timeout.total_seconds()):
+        async with asyncio.timeout(to_seconds("timeout", timeout)):
             return await self._intercepted("update", last, name=name, arguments=(value,))
 
     async def _update(self, request_id: str, result_type: Any, call: ClientCall) -> Any:

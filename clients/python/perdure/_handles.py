@@ -19,7 +19,7 @@ from perdure._operations import PendingActivity
 from perdure._replay.continuation import NOTHING
 from perdure._search import from_search_attributes
 from perdure._signal import Signal
-from perdure._times import instant_of, to_datetime, to_duration
+from perdure._times import instant_of, to_datetime, to_duration, to_seconds
 from perdure.errors import UnavailableError
 from perdure.interceptors import ClientCall, Proceed
 from perdure.v1 import watch_service_pb2 as watching
@@ -125,7 +125,7 @@ class WorkflowHandle(AskingCalls, Generic[R]):
 
         Raises the `WorkflowError` of another end, TimeoutError after `timeout`.
         """
-        async with asyncio.timeout(None if timeout is None else timeout.total_seconds()):
+        async with asyncio.timeout(to_seconds("timeout", timeout)):
             result: R = await self._intercepted("result", self._result)
         return result
 
@@ -174,7 +174,7 @@ class WorkflowHandle(AskingCalls, Generic[R]):
             run_id=self._listener,
             reason=reason,
             request_id=request_id or uuid4().hex,
-            deadline=to_duration(deadline),
+            deadline=to_duration("deadline", deadline),
         )
         status: WorkflowStatus = await self._intercepted("cancel", partial(self._cancel, request))
         return status

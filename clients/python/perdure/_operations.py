@@ -7,7 +7,8 @@ from typing import Any, TypedDict, Unpack
 from uuid import uuid4
 
 from perdure._connection import Connection
-from perdure._options import RetryPolicy
+from perdure._options import RetryPolicy, require_types
+from perdure._times import require_span
 from perdure.v1 import workflow_service_pb2 as pb
 from perdure.v1.activity_pb2 import Activity, ActivityOptions
 
@@ -61,8 +62,10 @@ class PendingActivity:
         **timeouts: Unpack[Timeouts],
     ) -> Activity:
         """Changes what is given. An attempt that a worker has keeps its own timeouts."""
+        require_types({"retry": retry, "priority": priority})
         options = ActivityOptions(retry_policy=None if retry is None else retry.to_proto())
         for name, timeout in timeouts.items():
+            require_span(name, timeout)
             getattr(options, f"{name}_timeout").FromTimedelta(timeout)
         return await self._ask(
             "UpdateActivityOptions",

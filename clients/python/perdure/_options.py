@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from datetime import timedelta
-from typing import Any, Literal, TypedDict
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Any, Final, Literal, TypedDict
 
 from perdure._search import SearchAttributes, to_search_attributes
+from perdure._times import require_span
 from perdure.v1.activity_pb2 import ActivityOptions
 from perdure.v1.command_pb2 import StartChildWorkflow
 from perdure.v1.retry_policy_pb2 import RetryPolicy as RetryPolicyMessage
@@ -29,6 +32,15 @@ class RetryPolicy:
     max_interval: timedelta | None = None
     max_attempts: int | None = None
     non_retryable_types: tuple[str | type[BaseException], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raises TypeError for a value of a wrong type, where it is written."""
+        require_types({each.name: getattr(self, each.name) for each in fields(self)})
+        names: Any = self.non_retryable_types
+        if isinstance(names, str | type) or not all(map(_is_error_type, names)):
+            raise TypeError(
+                f"non_retryable_types is a tuple of exception classes or their names, got {names!r}"
+            )
 
     def to_proto(self) -> RetryPolicyMessage:
         """Makes the message; raises ValueError for a negative number or a coefficient below 1."""
@@ -66,6 +78,10 @@ class CallOptions:
     heartbeat: timedelta | None = None
     task_queue: str | None = None
     priority: int | None = None
+
+    def __post_init__(self) -> None:
+        """Raises TypeError for a value of a wrong type, where it is written."""
+        require_types({each.name: getattr(self, each.name) for each in fields(self)})
 
     def merged(self, given: CallOptions) -> CallOptions:
         """These options, replaced by those that are given."""
@@ -114,6 +130,19 @@ class ChildOptions(TypedDict, total=False):
     details: str
 
 
+def require_types(options: Mapping[str, Any]) -> None:
+    """Raises TypeError for an option whose value is of a wrong type; None is left out."""
+    for name, value in options.items():
+        kinds = _TYPES.get(name)
+        if value is None or kinds is None:
+            continue
+        if kinds == (timedelta,):
+            require_span(name, value)
+        elif not isinstance(value, kinds) or isinstance(value, bool):
+            expected = " or ".join(kind.__name__ for kind in kinds)
+            raise TypeError(f"{name} is of type {expected}, got {value!r}")
+
+
 def child_to_proto(workflow_type: str, options: ChildOptions) -> StartChildWorkflow:
     """Makes the fields of the command that say how a child is run, but for its memo.
 
@@ -121,6 +150,7 @@ def child_to_proto(workflow_type: str, options: ChildOptions) -> StartChildWorkf
     """
     if unknown := options.keys() - ChildOptions.__annotations__.keys():
         raise TypeError(f"a child has no option {min(unknown)!r}")
+    require_types(options)
     priority = options.get("priority")
     if priority is not None and not 1 <= priority <= 5:
         raise ValueError(f"priority must be 1 to 5, got {priority}")
@@ -149,3 +179,39 @@ def _span(name: str, value: timedelta | None) -> timedelta | None:
     if value is not None and value < timedelta(0):
         raise ValueError(f"{name} must not be negative, got {value}")
     return value
+
+
+def _is_error_type(value: object) -> bool:
+    return isinstance(value, str) or (isinstance(value, type) and issubclass(value, BaseException))
+
+
+_TYPES: Final[Mapping[str, tuple[type, ...]]] = MappingProxyType(
+    {
+        **dict.fromkeys(
+            (
+                "initial_interval",
+                "max_interval",
+                "start_to_close",
+                "schedule_to_start",
+                "schedule_to_close",
+                "heartbeat",
+                "execution_timeout",
+                "run_timeout",
+                "start_delay",
+                "every",
+                "offset",
+                "catchup",
+                "jitter",
+            ),
+            (timedelta,),
+        ),
+        **dict.fromkeys(("start_at", "end_at"), (datetime,)),
+        **dict.fromkeys(("max_attempts", "priority", "remaining_runs"), (int,)),
+        **dict.fromkeys(
+            ("id", "task_queue", "request_id", "summary", "details", "cron", "timezone"), (str,)
+        ),
+        "backoff_coefficient": (int, float),
+        "retry": (RetryPolicy,),
+    }
+)
+"""What the values of options are, by their names: they mean the same wherever they are given."""

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from perdure._options import RetryPolicy
+from perdure._options import RetryPolicy, require_types
 from perdure._search import SearchAttributes, to_search_attributes
 from perdure._times import to_duration
 from perdure._workflow import Workflow, workflow_of
@@ -320,23 +320,24 @@ def spec_of(options: ScheduleOptions, converter: Converter) -> schedule_pb2.Sche
     unknown = options.keys() - ScheduleOptions.__optional_keys__
     if unknown:
         raise TypeError(f"a schedule has no option {', '.join(sorted(unknown))}")
+    require_types(options)
     retry, attributes = options.get("retry"), options.get("search_attributes")
     return schedule_pb2.ScheduleSpec(
         cron_expr=options.get("cron"),
-        interval=to_duration(options.get("every")),
-        interval_offset=to_duration(options.get("offset")),
+        interval=to_duration("every", options.get("every")),
+        interval_offset=to_duration("offset", options.get("offset")),
         timezone=options.get("timezone"),
         task_queue=options.get("task_queue"),
         overlap_policy=_policy(options.get("overlap")),
-        catchup_window=to_duration(options.get("catchup")),
-        jitter=to_duration(options.get("jitter")),
+        catchup_window=to_duration("catchup", options.get("catchup")),
+        jitter=to_duration("jitter", options.get("jitter")),
         start_at=_timestamp(options.get("start_at")),
         end_at=_timestamp(options.get("end_at")),
         remaining_runs=options.get("remaining_runs"),
         pause_on_failure=options.get("pause_on_failure"),
         retry_policy=None if retry is None else retry.to_proto(),
-        execution_timeout=to_duration(options.get("execution_timeout")),
-        run_timeout=to_duration(options.get("run_timeout")),
+        execution_timeout=to_duration("execution_timeout", options.get("execution_timeout")),
+        run_timeout=to_duration("run_timeout", options.get("run_timeout")),
         priority=options.get("priority"),
         memo=converter.encode(options["memo"]) if "memo" in options else None,
         search_attributes=to_search_attributes(attributes) if attributes else None,

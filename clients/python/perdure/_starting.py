@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from perdure._connection import Connection
 from perdure._handles import WorkflowHandle
-from perdure._options import RetryPolicy, ReusePolicy
+from perdure._options import RetryPolicy, ReusePolicy, require_types
 from perdure._search import SearchAttributes, to_search_attributes
 from perdure._times import to_duration
 from perdure._workflow import Workflow, workflow_of
@@ -55,6 +55,7 @@ def start_call(
     unknown = options.keys() - StartOptions.__optional_keys__
     if unknown or len(value) > 1:
         raise TypeError(f"a start takes one value and known options; got {[*value, *unknown]}")
+    require_types(options)
     name = workflow if isinstance(workflow, str) else workflow_of(workflow).name
     if not isinstance(workflow, str):
         value = workflow_of(workflow).signature.value_of(value, {})
@@ -87,9 +88,9 @@ def start_request(
         conflict_policy=_enum("CONFLICT_POLICY", options.get("conflict_policy")),
         reuse_policy=_enum("REUSE_POLICY", options.get("reuse_policy")),
         retry_policy=None if retry is None else retry.to_proto(),
-        execution_timeout=to_duration(options.get("execution_timeout")),
-        run_timeout=to_duration(options.get("run_timeout")),
-        start_delay=to_duration(options.get("start_delay")),
+        execution_timeout=to_duration("execution_timeout", options.get("execution_timeout")),
+        run_timeout=to_duration("run_timeout", options.get("run_timeout")),
+        start_delay=to_duration("start_delay", options.get("start_delay")),
         priority=options.get("priority"),
         memo=converter.encode(options["memo"]) if "memo" in options else None,
         search_attributes=to_search_attributes(attributes) if attributes else None,

@@ -24,6 +24,7 @@ from perdure._search import from_search_attribute
 from perdure._signal import Signal
 from perdure._start_batch import Start, start_batch
 from perdure._starting import StartOptions, handle_of, result_type_of, start_call, start_request
+from perdure._times import require_span
 from perdure._transport import API_KEY_VARIABLE, GrpcTransport, Transport
 from perdure._workflow import Workflow
 from perdure.codec import Codec, Codecs
@@ -63,6 +64,7 @@ class Client(ScheduleCalls):
         codecs: Sequence[Codec] = (),
         interceptors: Sequence[Interceptor] = (),
     ) -> None:
+        require_span("patience", patience)
         self.connection: Final = Connection(
             transport,
             namespace=namespace,

@@ -39,6 +39,7 @@ from perdure._failure_errors import ChildWorkflowError as ChildWorkflowError
 from perdure._failure_errors import ExternalWorkflowError as ExternalWorkflowError
 from perdure._failure_errors import FailureError as FailureError
 from perdure._failure_errors import PerdureError as PerdureError
+from perdure._times import require_span
 from perdure.v1.failure_pb2 import Failure
 
 
@@ -102,6 +103,8 @@ class ApplicationError(PerdureError):
         next_retry_delay: timedelta | None = None,
     ) -> None:
         super().__init__(message)
+        if next_retry_delay is not None:
+            require_span("next_retry_delay", next_retry_delay)
         self.type = self.__class__.__name__ if type is None else type
         self.non_retryable = non_retryable
         self.details = details

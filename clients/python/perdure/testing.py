@@ -27,6 +27,7 @@ from perdure._embedded import EmbeddedTransport
 from perdure._mocks import Fakes, Mock, with_mocks
 from perdure._replay.replayer import replay
 from perdure._replay_files import ReplayFailedError, ReplayFailure, replay_all
+from perdure._times import require_span
 from perdure._virtual_time import TimeKeeper, VirtualClock, WatchedStore
 from perdure._workflow import AnyWorkflow
 from perdure.client import Client
@@ -144,6 +145,7 @@ class Environment:
 
     async def advance(self, span: timedelta) -> None:
         """Moves virtual time; everything that is due on the way happens at its instant."""
+        require_span("span", span)
         if span < timedelta(0):
             raise ValueError(f"time does not go back, got {span}")
         await self._on_home(self._keeper.advance(span // _MICROSECOND, patience_s=_PATIENCE_S))

@@ -27,6 +27,7 @@ from perdure._connection import CALL_TIMEOUT_S, Connection
 from perdure._definition import registry
 from perdure._inject import missing
 from perdure._link import Link
+from perdure._times import require_span
 from perdure._workflow import AnyWorkflow, Workflow, workflow_of
 from perdure._workflow_runner import WorkflowRunner, WorkflowSurroundings
 from perdure.errors import RpcError
@@ -96,6 +97,11 @@ class WorkerOptions:
     identity: str = ""
     interceptors: Sequence[Interceptor] = ()
     lifespan: Lifespan | None = None
+
+    def __post_init__(self) -> None:
+        """Raises TypeError for a value of a wrong type, where it is written."""
+        require_span("workflow_task_timeout", self.workflow_task_timeout)
+        require_span("drain_timeout", self.drain_timeout)
 
     def hello(self, namespace: str) -> WorkHello:
         """Makes the introduction of a new worker session."""
