@@ -77,6 +77,34 @@ async def test_at_a_server(address):
 SAID = {
     "basket": ["with a pen: True", "Ada paid 200 for a book, a pen"],
     "codecs": ["60000 characters", "signed/hmac-sha256, under 1000 bytes: True"],
+    "effects": [
+        "the same token: True",
+        "1 token was made for dear ada",
+        "recorded: 2",
+    ],
+    "found": [
+        "order-bob {'cents': 99, 'customer': 'bob', 'stage': 'shipped'}",
+        "['order-ada', 'order-cyd', 'order-bob']",
+        "2",
+        "{'shipped': 2, 'under review': 1}",
+        "column 8",
+    ],
+    "starts": [
+        "packed o-1",
+        "packed o-2",
+        "refused: WORKFLOW_ALREADY_EXISTS",
+        "packed o-3 - A parcel",
+        "delivered o-4 at attempt 3",
+        "took too long",
+    ],
+    "updates": [
+        "1",
+        "2",
+        "2",
+        "refused: nothing has no place in a cart",
+        *["['a book', 'a pen']"] * 3,
+    ],
+    "year": ["12 receipts, the last one: month 12 paid", "360 days"],
     "again": [
         "reserves o-1",
         "failed: ActivityError: activity charge failed on attempt 1: ApplicationError: closed",
