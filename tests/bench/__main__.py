@@ -20,7 +20,18 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import claims, fan_in, fan_out, lists, postgres, rest, scenarios, schedules, year
+from tests.bench import (
+    claims,
+    fan_in,
+    fan_out,
+    lists,
+    postgres,
+    queries,
+    rest,
+    scenarios,
+    schedules,
+    year,
+)
 from tests.bench.scenarios import DOORS, SHAPES, Figures
 
 OUTPUT = Path(".bench")
@@ -42,6 +53,8 @@ BARS: tuple[tuple[str, str, str, float], ...] = (
     ("postgres/one/256", "commits_per_workflow", "<=", 0.2),
     ("postgres-servers/2/256", "share", ">=", 0.9),
     ("postgres-servers/2/256", "cpu_share", "<=", 1.2),
+    ("query-live", "p50_ms", "<=", 5.0),
+    ("query-across", "p50_ms", "<=", 20.0),
     ("postgres-across", "added_ms", "<=", 5.0),
     ("fan-out/10000", "ratio", "<=", 12.0),
     ("children/10000", "ratio", "<=", 12.0),
@@ -118,6 +131,7 @@ def plan() -> dict[str, Callable[[], Awaitable[Figures]]]:
     jobs["children/10000"] = _bound(fan_out.children, 1_000, 10_000)
     jobs["children-servers/10000"] = _bound(fan_out.children_of_servers, 1_000, 10_000)
     jobs["signal"] = _bound(scenarios.signals, 200)
+    jobs["query-live"] = _bound(queries.live, 500)
     jobs["timers/1000"] = _bound(scenarios.timers, 1_000)
     jobs["year/10000"] = _bound(year.timers, 10_000)
     jobs["idle"] = _bound(scenarios.idle, 10.0)
@@ -125,6 +139,7 @@ def plan() -> dict[str, Callable[[], Awaitable[Figures]]]:
     jobs["postgres/one/1"] = _bound(postgres.beside_sqlite, 1)
     jobs["postgres-servers/2/256"] = _bound(postgres.beside_one, 256)
     jobs["postgres-across"] = _bound(postgres.across, 200)
+    jobs["query-across"] = _bound(queries.across, 200)
     jobs["fan-in/10000"] = _bound(fan_in.linearity, 1_000, 10_000)
     for backlog in BACKLOGS:
         jobs[f"claims-sqlite/{backlog}"] = _bound(claims.on_sqlite, backlog)

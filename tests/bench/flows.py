@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from perdure import activity, signal, workflow
+from perdure import activity, query, signal, workflow
 
 QUEUE = "bench"
 
@@ -66,6 +66,31 @@ async def echo() -> float:
 
 
 @workflow
+class Asked:
+    """Adds numbers until it is to end, and is asked for their sum meanwhile."""
+
+    def __init__(self) -> None:
+        self.sum = 0
+        self.ends = False
+
+    async def run(self) -> int:
+        await workflow.wait_condition(lambda: self.ends)
+        return self.sum
+
+    @signal
+    def add(self, number: int) -> None:
+        self.sum += number
+
+    @signal
+    def end(self) -> None:
+        self.ends = True
+
+    @query
+    def total(self) -> int:
+        return self.sum
+
+
+@workflow
 async def nap(seconds: float) -> None:
     """Sleeps once."""
     await asyncio.sleep(seconds)
@@ -86,5 +111,5 @@ async def naps(plan: Naps) -> None:
         await asyncio.sleep(plan.seconds)
 
 
-WORKFLOWS = (one, sequential, parallel, leaf, family, fan_in, echo, nap, naps)
+WORKFLOWS = (one, sequential, parallel, leaf, family, fan_in, echo, Asked, nap, naps)
 ACTIVITIES = (add_one,)

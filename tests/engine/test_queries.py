@@ -7,9 +7,16 @@ import asyncio
 import pytest
 
 from perdure.v1 import interaction_pb2 as asking
+from perdure.v1 import workflow_service_pb2 as pb
 from perdure_server.core import limits
-from perdure_server.core.errors import LimitExceeded, NoWorker, ShuttingDown
+from perdure_server.core.errors import LimitExceeded, NoWorker, QueryFailed, ShuttingDown
+from perdure_server.engine import errands
 from tests.engine.rig import complete, payload, settle, wait
+
+
+async def signal(rig):
+    request = pb.SignalWorkflowRequest(workflow_id="w", signal_name="else")
+    await rig.engine.workflows.signal(request)
 
 
 def query(rig, **fields):
@@ -142,3 +149,158 @@ async def test_a_server_that_stops_says_so(rig):
             await each
     with pytest.raises(ShuttingDown):
         await query(rig)
+
+
+async def elsewhere(servers, **fields):
+    """Starts a run at one server, whose worker is at another."""
+    hand = await answering(servers[1], **fields)
+    await servers[0].start()
+    return hand
+
+
+async def shared(database):
+    """Lets the servers know one another's workers."""
+    await database.advance(4)
+
+
+async def asked_of(hand, count=1):
+    """Returns when a worker was asked so often."""
+    async with asyncio.timeout(30):
+        while len(hand.queries) < count:
+            await settle()
+
+
+async def test_a_worker_at_another_server_answers(servers, database):
+    hand = await elsewhere(servers)
+    await hand.command(hand.workflow_tasks[0], wait())
+    await shared(database)
+    asked = query(servers[0], input=payload("5"))
+    await asked_of(hand)
+    task = await answer(hand)
+    assert (task.input.data, task.current_seq) == (b"5", 1)
+    assert (await asked).value.data == b"7"
+    # It sees what the third server has taken a moment ago.
+    await signal(servers[2])
+    asked = query(servers[2])
+    await asked_of(hand)
+    assert (await answer(hand)).current_seq == 3
+    assert (await asked).value.data == b"7"
+
+
+async def test_a_worker_that_comes_to_another_server_answers(servers, database):
+    await servers[0].start()
+    asked = query(servers[0])
+    await settle()
+    hand = await answering(servers[1])
+    await shared(database)
+    await asked_of(hand)
+    await answer(hand)
+    assert (await asked).value.data == b"7"
+
+
+async def test_a_worker_that_comes_here_answers(servers, database):
+    hand = await elsewhere(servers)
+    await shared(database)
+    asked = query(servers[0])
+    await asked_of(hand)
+    here = await answering(servers[0], "s2")
+    await asked_of(here)
+    await answer(here)
+    assert (await asked).value.data == b"7"
+
+
+async def test_a_question_goes_on_to_the_next_server(servers, database):
+    hands = [await answering(servers[number], f"s{number}") for number in (1, 2)]
+    await servers[0].start()
+    await shared(database)
+    asked = query(servers[0])
+    async with asyncio.timeout(30):
+        while not any(hand.queries for hand in hands):
+            await settle()
+    hands.sort(key=lambda hand: bool(hand.queries))
+    await hands[1].cut()
+    await asked_of(hands[0])
+    await answer(hands[0])
+    assert (await asked).value.data == b"7"
+
+
+async def test_nobody_anywhere_answers(servers, database):
+    hand = await elsewhere(servers, workflows=("other",))
+    await shared(database)
+    with pytest.raises(NoWorker, match="is connected"):
+        await query(servers[0], wait={"nanos": 50_000_000})
+    other = await answering(servers[1], "s2")
+    await shared(database)
+    with pytest.raises(NoWorker, match="has answered"):
+        await query(servers[0], wait={"seconds": 1})
+    assert (len(hand.queries), len(other.queries)) == (0, 1)
+
+
+async def test_failures_and_large_answers_come_over(servers, database):
+    hand = await elsewhere(servers)
+    await shared(database)
+    for outcome, text in (
+        ({"failure": {"message": "no room", "type": "Full"}}, "no room"),
+        ({"value": {"data": b"x" * 5_000_000}}, "the bound is 2097152"),
+    ):
+        asked = query(servers[0])
+        await asked_of(hand)
+        task = hand.queries.pop()
+        await hand.say(query_answers=[{"query_id": task.query_id, "outcome": outcome}])
+        with pytest.raises(QueryFailed, match=text):
+            await asked
+
+
+async def test_what_others_ask_is_bounded(servers, database, monkeypatch):
+    hand = await elsewhere(servers)
+    await shared(database)
+    monkeypatch.setattr(limits, "QUERIES_MAX", 1)
+    asked = [query(servers[number]) for number in (0, 2)]
+    await asked_of(hand)
+    await answer(hand)
+    await asked_of(hand)
+    await answer(hand)
+    assert [(await each).value.data for each in asked] == [b"7", b"7"]
+
+
+async def test_a_question_whose_note_was_lost_is_put_again(servers, database, monkeypatch):
+    hand = await elsewhere(servers)
+    await shared(database)
+    send, lost = servers[0].store.send_note, []
+
+    async def lose_first(server_id, note):
+        if lost:
+            await send(server_id, note)
+        lost.append(note)
+
+    monkeypatch.setattr(servers[0].store, "send_note", lose_first)
+    asked = query(servers[0])
+    await asked_of(hand)
+    await answer(hand)
+    assert (await asked).value.data == b"7"
+    assert len(lost) == 2
+
+
+async def test_who_has_left_is_forgotten(servers, database, monkeypatch):
+    monkeypatch.setattr(errands, "_FORGET_S", 0.0)
+    monkeypatch.setattr(errands, "_AGAIN_S", 0.01)
+    hand = await elsewhere(servers)
+    await shared(database)
+    asked = query(servers[0])
+    await asked_of(hand)
+    asked.cancel()
+    async with asyncio.timeout(30):
+        while servers[1].engine._errands._asked:
+            await settle()
+
+
+async def test_a_server_that_stops_gives_questions_of_others_back(servers, database):
+    hand = await elsewhere(servers)
+    await shared(database)
+    asked = query(servers[0])
+    await asked_of(hand)
+    await servers[1].engine.drain()
+    here = await answering(servers[0], "s2")
+    await asked_of(here)
+    await answer(here)
+    assert (await asked).value.data == b"7"

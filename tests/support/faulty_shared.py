@@ -136,6 +136,12 @@ class FaultySharedStore(FaultyStore):
         await self._arrive()
         return await self._back(await self._view.ready_lanes(now_us))
 
+    async def send_note(self, server_id: str, note: bytes) -> None:
+        """Sends something to another server."""
+        await self._arrive()
+        await self._view.send_note(server_id, note)
+        await self._back(None)
+
     async def hints(self) -> AsyncIterator[Hint]:
         """Yields hints, some of them late, and instead of some that all may have changed."""
         async for hint in self._view.hints():

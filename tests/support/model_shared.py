@@ -266,6 +266,12 @@ class SharedModelStore(ModelStore):
         )
         return list(dict.fromkeys(ready))
 
+    async def send_note(self, server_id: str, note: bytes) -> None:
+        """Sends something to another server."""
+        for store in self._database.stores:
+            if store._server_id == server_id:
+                store.hear(Hint(notes=(note,)))
+
     async def hints(self) -> AsyncIterator[Hint]:
         """Yields hints as they come, until the store is closed or killed."""
         while self._is_open:
@@ -305,6 +311,7 @@ def merged(one: Hint, other: Hint) -> Hint:
         wanted=one.wanted | other.wanted,
         lanes=one.lanes | other.lanes,
         sessions=one.sessions | other.sessions,
+        notes=one.notes + other.notes,
         api_keys=one.api_keys or other.api_keys,
         everything=one.everything or other.everything,
     )

@@ -74,6 +74,7 @@ class Parts:
     feeder: Feeder
     presence: Presence
     inbox: Inbox
+    take_note: Callable[[bytes], None]
     lose: Callable[[Held], None]
 
 
@@ -98,7 +99,7 @@ class Cluster(Peers):
         self._set_time = set_time
         self._standing = standing
         self._parts_of = parts
-        self._server_id = ""
+        self.server_id = ""
         self._looks = 0
         self._audits_due = 0
         self._beat: Beat | None = None
@@ -152,7 +153,7 @@ class Cluster(Peers):
         """
         now_us = self._clock.now_us()
         found = await self._store.list_workers(namespace, queue=queue, now_us=now_us)
-        return [each for each in found if each.worker.server_id != self._server_id]
+        return [each for each in found if each.worker.server_id != self.server_id]
 
     async def rows_of(self, worker_id: str) -> list[Worker]:
         """Returns what all servers know of a worker that is not forgotten.
@@ -170,7 +171,7 @@ class Cluster(Peers):
     async def _join(self) -> None:
         server_id = f"server-{self._ids.run_id()}"
         self._set_time(await self._store.join(server_id))
-        self._server_id = server_id
+        self.server_id = server_id
         self._beaten_us = self._clock.monotonic_us()
 
     async def _release(self, session_id: str, then: Callable[[bool], None]) -> None:
@@ -219,6 +220,8 @@ class Cluster(Peers):
         if hint.everything:
             self._audits_due = _AUDITS_AFTER_GAP
             self._background.spawn(self._try(self._sweep), "sweep")
+        for note in hint.notes:
+            parts.take_note(note)
         parts.dispatcher.arrived(hint.lanes)
         parts.feeder.wake()
 
@@ -306,7 +309,7 @@ class Cluster(Peers):
             for server_id in beat.silent:
                 await self._bury(server_id)
         await self._parts.presence.listen()
-        await self._parts.presence.share(self._server_id)
+        await self._parts.presence.share(self.server_id)
         await self._sweep()
         self._looks += 1
         if self._audits_due or self._looks % _AUDIT_BEATS == 0:

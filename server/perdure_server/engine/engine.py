@@ -17,6 +17,7 @@ from perdure_server.engine.background import Background
 from perdure_server.engine.cluster import Cluster, Parts
 from perdure_server.engine.committer import Committer
 from perdure_server.engine.dispatch import Dispatcher, Visit
+from perdure_server.engine.errands import Errands
 from perdure_server.engine.feeder import Feeder
 from perdure_server.engine.heartbeats import Heartbeats
 from perdure_server.engine.hub import Hub
@@ -169,7 +170,11 @@ class Engine:
         )
         server_id = ids.worker_id()
         questions = Questions(self._lanes, server_id)
-        self.queries = Queries(store, runs, questions)
+        shared = cast("SharedStore", store) if is_shared(store) else None
+        self._errands = (
+            Errands(shared, self._peers, questions, background=background) if shared else None
+        )
+        self.queries = Queries(store, runs, questions, errands=self._errands)
         streams = WorkStreams(
             self.sessions,
             self._dispatcher,
@@ -309,8 +314,13 @@ class Engine:
             feeder=self._feeder,
             presence=self._presence,
             inbox=self._inbox,
+            take_note=self._take_note,
             lose=self._task_lost,
         )
+
+    def _take_note(self, note: bytes) -> None:
+        if self._errands is not None:
+            self._errands.heard(note)
 
     def _feed(self, changes: Sequence[RunChange], _first: Position) -> None:
         if any(change.events for change in changes):

@@ -12,6 +12,9 @@ from perdure_server.store.contract import ListedWorker
 class Peers:
     """The other servers of an engine whose database is its own: there are none."""
 
+    server_id = ""
+    """What the others call this one."""
+
     async def start(self) -> None:
         """Enters this server among the others. Raises StoreUnavailable."""
 

@@ -10,17 +10,18 @@ import asyncio
 
 from perdure.v1.interaction_pb2 import (
     QueryMode,
+    QueryOutcome,
     QueryWorkflowRequest,
     QueryWorkflowResponse,
 )
 from perdure.v1.task_pb2 import QueryTask
 from perdure_server.core import limits
 from perdure_server.core.errors import DomainError, LimitExceeded, NoWorker
-from perdure_server.core.model import Lane, TaskKind
 from perdure_server.core.query import question, value_of
 from perdure_server.core.state import RunState
 from perdure_server.core.times import from_duration
-from perdure_server.engine.questions import Questions
+from perdure_server.engine.errands import Errands
+from perdure_server.engine.questions import Questions, lane_of
 from perdure_server.engine.requests import in_namespace, missing
 from perdure_server.engine.runs import Runs
 from perdure_server.engine.snapshots import read_value
@@ -30,10 +31,13 @@ from perdure_server.store.contract import Store
 class Queries:
     """The use case of queries."""
 
-    def __init__(self, store: Store, runs: Runs, questions: Questions) -> None:
+    def __init__(
+        self, store: Store, runs: Runs, questions: Questions, *, errands: Errands | None
+    ) -> None:
         self._store = store
         self._runs = runs
         self._questions = questions
+        self._errands = errands
         self._under_way = 0
         self._bytes = 0
 
@@ -75,26 +79,30 @@ class Queries:
     async def _ask(self, request: QueryWorkflowRequest, run_id: str) -> QueryWorkflowResponse:
         task = await self._task(request, run_id)
         wait_us = from_duration(request.wait) if request.HasField("wait") else limits.QUERY_WAIT_US
+        asked: set[str] = set()
         try:
             async with asyncio.timeout(wait_us / 1e6):
-                outcome = await self._questions.ask(task)
+                outcome = await self._outcome(task, asked)
         except TimeoutError:
-            raise self._nobody(task, wait_us) from None
+            is_there = bool(asked) or self._questions.can_ask(lane_of(task))
+            raise _nobody(task, wait_us, is_there=is_there) from None
         return QueryWorkflowResponse(
             run_id=run_id, event_seq=outcome.event_seq, value=value_of(outcome)
         )
 
-    def _nobody(self, task: QueryTask, wait_us: int) -> NoWorker:
-        lane = Lane(task.namespace, task.task_queue, TaskKind.WORKFLOW, task.workflow_type)
-        who = (
-            f"workflow type {task.workflow_type!r} on task queue {task.task_queue!r} of namespace "
-            f"{task.namespace!r}"
-        )
-        if self._questions.can_ask(lane):
-            return NoWorker(f"no worker for {who} has answered within {wait_us / 1e6:g} s")
-        return NoWorker(
-            f"no worker that answers queries is connected for {who}; waited {wait_us / 1e6:g} s"
-        )
+    async def _outcome(self, task: QueryTask, asked: set[str]) -> QueryOutcome:
+        """Returns the first answer: of a worker here, or while there is none, of one elsewhere."""
+        if self._errands is None:
+            return await self._questions.ask(task)
+        here = asyncio.create_task(self._questions.ask(task), name="ask here")
+        there = asyncio.create_task(self._errands.ask(task, asked), name="ask elsewhere")
+        try:
+            await asyncio.wait([here, there], return_when=asyncio.FIRST_COMPLETED)
+            return here.result() if here.done() else there.result()
+        finally:
+            here.cancel()
+            there.cancel()
+            await asyncio.gather(here, there, return_exceptions=True)
 
     async def _find(self, request: QueryWorkflowRequest) -> str:
         """Returns the run that a request means: by its run id, else the latest."""
@@ -120,3 +128,15 @@ class Queries:
         if state is None:
             raise missing(request)
         return question(request, state.run)
+
+
+def _nobody(task: QueryTask, wait_us: int, *, is_there: bool) -> NoWorker:
+    who = (
+        f"workflow type {task.workflow_type!r} on task queue {task.task_queue!r} of namespace "
+        f"{task.namespace!r}"
+    )
+    if is_there:
+        return NoWorker(f"no worker for {who} has answered within {wait_us / 1e6:g} s")
+    return NoWorker(
+        f"no worker that answers queries is connected for {who}; waited {wait_us / 1e6:g} s"
+    )

@@ -100,11 +100,21 @@ class Questions:
 
     async def ask(self, task: QueryTask) -> QueryOutcome:
         """Returns what a worker answers, however long that takes: whoever asks bounds it."""
-        lane = Lane(task.namespace, task.task_queue, TaskKind.WORKFLOW, task.workflow_type)
+        while True:
+            outcome = await self.ask_here(task)
+            if outcome is not None:
+                return outcome
+            await self._change(None)
+
+    async def ask_here(self, task: QueryTask) -> QueryOutcome | None:
+        """Does the same while there is a worker to ask, busy or not; None when there is none."""
+        lane = lane_of(task)
         tried: set[Line] = set()
         while True:
             if self._leaving is not None:
                 raise self._leaving
+            if not self.can_ask(lane):
+                return None
             line = self._choose(lane, task.run_id, tried)
             if line is None:
                 await self._change(_PAUSE_S if tried else None)
@@ -154,3 +164,8 @@ class Questions:
             numbered.current_seq = 0
         line.send(numbered)
         return await future
+
+
+def lane_of(task: QueryTask) -> Lane:
+    """Returns the lane whose workers can answer a question."""
+    return Lane(task.namespace, task.task_queue, TaskKind.WORKFLOW, task.workflow_type)

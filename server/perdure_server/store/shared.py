@@ -36,6 +36,8 @@ class Hint:
     """Lanes that were given tasks that no session holds, ready or not."""
     sessions: frozenset[str] = frozenset()
     """Sessions of the hearer that another server has taken."""
+    notes: tuple[bytes, ...] = ()
+    """What others have sent to the hearer, in the order of each sender."""
     api_keys: bool = False
     """Whether API keys were created or revoked."""
     everything: bool = False
@@ -138,6 +140,12 @@ class SharedStore(Store, Protocol):
 
     async def ready_lanes(self, now_us: int) -> list[Lane]:
         """Returns the lanes that have a ready task which no session holds, without counting."""
+
+    async def send_note(self, server_id: str, note: bytes) -> None:
+        """Sends something to another server, which hears it in a hint, or never: nothing keeps it.
+
+        It may have some MiB.
+        """
 
     def hints(self) -> AsyncIterator[Hint]:
         """Yields hints as they come; the first says `everything`, and so does one after a gap.

@@ -135,3 +135,30 @@ async def test_hints_end_with_the_store(two: SharedStore, ear: Ear) -> None:
     await two.close()
     with pytest.raises(StopAsyncIteration):
         await ending
+
+
+@pytest.mark.parametrize("size", [0, 1, 5_700, 5_701, 3_000_000])
+async def test_a_note_reaches_one_server_whole(
+    one: SharedStore, two: SharedStore, three: SharedStore, ear: Ear, *, size: int
+) -> None:
+    note = bytes(number % 256 for number in range(size))
+    await one.send_note("three", b"for another")
+    await one.send_note("two", note)
+    await three.send_note("two", b"next")
+    await one.send_note("nobody", note)
+    heard: list[bytes] = []
+    while len(heard) < 2:
+        heard += (await ear.hear()).notes
+    assert sorted(heard) == sorted([note, b"next"])
+
+
+async def test_notes_of_one_sender_keep_their_order(
+    one: SharedStore, two: SharedStore, ear: Ear
+) -> None:
+    notes = [bytes([number]) * 9_000 for number in range(5)]
+    for note in notes:
+        await one.send_note("two", note)
+    heard: list[bytes] = []
+    while len(heard) < len(notes):
+        heard += (await ear.hear()).notes
+    assert heard == notes

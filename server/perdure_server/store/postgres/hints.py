@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from base64 import b64decode, b64encode
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import suppress
 from typing import Any, Final
@@ -22,6 +23,8 @@ from perdure_server.store.shared import Hint
 API_KEYS: Final = "k"
 """The word for a change of API keys."""
 _EVERYTHING: Final = Hint(everything=True)
+_PART_BYTES: Final = 5_700
+"""So much of a note fits into a notification, which has less than 8,000 bytes."""
 _PING_SECONDS: Final = 5.0
 """How often the listening connection is tried: nothing else would notice that it is cut."""
 
@@ -53,6 +56,7 @@ class Ears:
 
     def __init__(self, database: Database) -> None:
         self.channel: Final = f"perdure {database.schema}"
+        self.notes_channel: Final = f"notes {database.schema}"
         self.name = ""
         self.server_id = ""
         self._link = Link(database)
@@ -61,6 +65,7 @@ class Ears:
         self._news.set()
         self._lost = asyncio.Event()
         self._is_closed = False
+        self._parts: dict[str, list[str]] = {}
         self._listening: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -93,16 +98,28 @@ class Ears:
         """Tells the other servers one word when the session's transaction commits."""
         await session.rows("tell", self.channel, f"{self.name}\n{word}")
 
+    async def send_note(self, session: Session, server_id: str, note: bytes) -> None:
+        """Sends a note, in parts that a notification can hold."""
+        pieces = range(0, max(len(note), 1), _PART_BYTES)
+        parts = [
+            f"{self.name}\n{server_id}\n{number}\n{len(pieces)}\n"
+            + b64encode(note[start : start + _PART_BYTES]).decode()
+            for number, start in enumerate(pieces)
+        ]
+        await session.rows("send_note", self.notes_channel, parts)
+
     async def _attach(self) -> Session:
         session = await self._link.session()
         try:
             await session.connection.add_listener(self.channel, self._hear)
+            await session.connection.add_listener(self.notes_channel, self._hear_note)
             ((pid,),) = await session.rows("is_there")
         except FAULTS as fault:
             self._link.drop()
             raise StoreUnavailable(f"no hints can be heard: {fault}") from fault
         session.connection.add_termination_listener(lambda _: self._lost.set())
         self.name = str(pid)
+        self._parts.clear()
         self._note(_EVERYTHING)
         return session
 
@@ -134,6 +151,19 @@ class Ears:
         source, *words = str(payload).split("\n")
         if source != self.name:
             self._note(_hint_of(words, self.server_id))
+
+    def _hear_note(self, _connection: Any, _pid: int, _channel: str, payload: object) -> None:
+        source, server_id, number, of, part = str(payload).split("\n")
+        if server_id != self.server_id:
+            return
+        if number == "0":
+            self._parts[source] = []
+        # The parts of a note are of one transaction, so they come in order and nothing between.
+        parts = self._parts.get(source, [])
+        parts.append(part)
+        if len(parts) == int(of):
+            del self._parts[source]
+            self._note(Hint(notes=(b"".join(map(b64decode, parts)),)))
 
     def _note(self, hint: Hint) -> None:
         self._hint = _merged(self._hint, hint)
@@ -187,6 +217,7 @@ def _merged(one: Hint, other: Hint) -> Hint:
         wanted=one.wanted | other.wanted,
         lanes=one.lanes | other.lanes,
         sessions=one.sessions | other.sessions,
+        notes=one.notes + other.notes,
         api_keys=one.api_keys or other.api_keys,
         everything=one.everything or other.everything,
     )

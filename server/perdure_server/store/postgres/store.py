@@ -431,6 +431,10 @@ class PostgresStore(ScheduleQueries):
             for namespace, queue, kind, type_ in await self._rows("ready_lanes", now_us)
         ]
 
+    async def send_note(self, server_id: str, note: bytes) -> None:
+        """Sends something to another server."""
+        await self._run(self._open.ears.send_note, server_id, note)
+
     def hints(self) -> AsyncGenerator[Hint]:
         """Yields what other servers have committed."""
         return self._open.ears.hints()
