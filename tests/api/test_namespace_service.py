@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 
 import pytest
 
 from perdure.v1 import admin_service_pb2 as admin
 from perdure.v1 import namespace_service_pb2 as pb
+from perdure.v1 import schedule_service_pb2 as schedules
+from perdure.v1 import watch_service_pb2 as watch
 from perdure.v1 import worker_service_pb2 as worker
 from perdure.v1 import workflow_service_pb2 as workflow
 from perdure.v1.workflow_pb2 import WorkflowStatus
@@ -16,6 +19,7 @@ from tests.api.flows import complete_workflow, refused, schedule_activity
 
 PENDING = WorkflowStatus.WORKFLOW_STATUS_PENDING
 LONG = "x" * 256
+WHOLE = ["workflow_started", "signal_received", "workflow_terminated"]
 
 
 class Namespaces:
@@ -93,6 +97,50 @@ class TestIsolation:
         assert not (await caller.call("AdminService/ListQueues", request)).queues
         await namespaces.delete("a", force=True)
         assert (await flows.get("w", namespace="b")).workflow.namespace == "b"
+
+    async def test_their_schedules_start_workflows_in_their_own(self, namespaces, flows, caller):
+        for name in ("a", "b"):
+            spec = {"workflow_type": name, "cron_expr": "0 0 1 1 *"}
+            request = schedules.CreateScheduleRequest(namespace=name, name="s", spec=spec)
+            await caller.call("ScheduleService/CreateSchedule", request)
+        pause = schedules.PauseScheduleRequest(namespace="a", name="s", request_id="r")
+        await caller.call("ScheduleService/PauseSchedule", pause)
+        listed = schedules.ListSchedulesRequest(namespace="b")
+        (theirs,) = (await caller.call("ScheduleService/ListSchedules", listed)).schedules
+        assert (theirs.spec.workflow_type, theirs.paused) == ("b", False)
+        # The same request id, for the schedule of the same name in the other namespace.
+        pause.namespace = "b"
+        assert (await caller.call("ScheduleService/PauseSchedule", pause)).schedule.paused
+        trigger = schedules.TriggerScheduleRequest(namespace="a", name="s")
+        run = (await caller.call("ScheduleService/TriggerSchedule", trigger)).run
+        found = (await flows.get(run.workflow_id, namespace="a")).workflow
+        assert (found.workflow_type, found.namespace) == ("a", "a")
+        async with refused("NOT_FOUND", "WORKFLOW_NOT_FOUND"):
+            await flows.get(run.workflow_id, namespace="b")
+        counts = [(await namespaces.stats(name)).schedules for name in ("a", "b")]
+        assert counts == [1, 1]
+        await namespaces.delete("a", force=True)
+        (left,) = (await caller.call("ScheduleService/ListSchedules", listed)).schedules
+        assert left.namespace == "b"
+
+    async def test_their_watches_tell_nothing_of_each_other(self, flows, caller):
+        ours = watch.WatchRequest(namespace="a")
+        ours_to_come = caller.stream("WatchService/Watch", ours)
+        theirs = watch.WatchWorkflowRequest(namespace="a", workflow_id="w")
+        async with aclosing(ours_to_come) as events:
+            await anext(events)
+            await flows.start("w", namespace="b")
+            await flows.start("w", namespace="a")
+            await flows.signal("w", namespace="b")
+            await flows.terminate("w", namespace="b")
+            await flows.signal("w", namespace="a")
+            await flows.terminate("w", namespace="a")
+            told = [await anext(events) for _ in range(3)]
+        assert {event.namespace for event in told} == {"a"}
+        assert [event.kind for event in told] == WHOLE
+        async with aclosing(caller.stream("WatchService/WatchWorkflow", theirs)) as events:
+            kinds = [event.event.WhichOneof("event") async for event in events if event.event.seq]
+        assert kinds == WHOLE
 
 
 class TestCreate:

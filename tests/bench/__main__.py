@@ -5,13 +5,13 @@ Every figure is the median of at least three repeats with fresh processes and a 
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import os
 import platform
 import statistics
 import subprocess
-import sys
 from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -159,12 +159,13 @@ def plan() -> dict[str, Callable[[], Awaitable[Figures]]]:
 
 def main() -> None:
     """Measures the scenarios whose names begin with one of the arguments, all by default."""
-    wanted = [argument for argument in sys.argv[1:] if not argument.startswith("--")]
-    repeats = 1 if "--quick" in sys.argv else 3
+    jobs = plan()
+    options = _options(list(jobs))
+    repeats = 1 if options.quick else 3
     console = Console()
     results: dict[str, Figures] = {}
-    for name, job in plan().items():
-        if wanted and not any(name.startswith(prefix) for prefix in wanted):
+    for name, job in jobs.items():
+        if options.names and not name.startswith(tuple(options.names)):
             continue
         console.print(f"[dim]{name}[/dim]")
         results[name] = _median([asyncio.run(_awaited(job)) for _ in range(repeats)])
@@ -177,6 +178,22 @@ def main() -> None:
     path = OUTPUT / "bench.json"
     path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     console.print(f"written to {path}")
+
+
+def _options(known: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="\n".join(["names:", *(f"  {name}" for name in known)]),
+    )
+    parser.add_argument("--quick", action="store_true", help="measure once instead of three times")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="what begins with it; default all")
+    options = parser.parse_args()
+    for prefix in options.names:
+        if not any(name.startswith(prefix) for name in known):
+            parser.error(f"nothing begins with {prefix!r}; --help lists the names")
+    return options
 
 
 def _bound(scenario: Callable[..., Awaitable[Figures]], *arguments: Any) -> Any:

@@ -359,6 +359,16 @@ class TestTalking:
             assert ended.code == 1
             assert "ACTIVITY_NOT_FOUND" in ended.err
 
+    def test_an_activity_from_outside(self, cli, started):
+        given = ("--input", '{"by":"ann"}', "--heartbeat", "10", "--max-attempts", "2")
+        ended = cli("workflow", "schedule-activity", started, "7", "audit", *given)
+        assert ended.code == 0
+        name = ended.out.removeprefix("activity ").strip()
+        shown = cli("activity", "show", name, "--output", "json").json
+        assert (shown["name"], shown["input"]) == ("audit", {"by": "ann"})
+        again = cli("workflow", "schedule-activity", started, "7", "audit", *given, "-o", "json")
+        assert again.json["activity"]["activity_id"] == name
+
     def test_reset_and_retry(self, cli, started):
         ended = cli("workflow", "reset", started, "1", "--reason", "bug", "--identity", "ann")
         assert "goes on as run" in ended.out

@@ -13,7 +13,6 @@ WITHOUT = {
     "WorkflowService/Session": "a stream of the calls that have commands",
     "AdminService/GetOpenApi": "a document for programs, served over REST",
     "AdminService/GetHealth": "for probes, over REST",
-    "WorkflowService/ScheduleActivity": "by programs only so far, over gRPC and REST",
     "AdminService/GetVersion": "for programs; `perdure version` tells that of the command itself",
     **{
         f"WorkerService/{name}": OF_WORKERS

@@ -1,4 +1,4 @@
-"""Owns `perdure workflow pause-activity | unpause-activity | reset-activity | update-activity`."""
+"""Owns what `perdure workflow …` does about single activities."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from perdure._cli.options import (
     DEFAULT_NAMESPACE,
     Address,
     ApiKey,
+    Input,
     Namespace,
     Output,
     OutputOption,
     Reason,
+    RequestId,
     RunId,
     Span,
     WorkflowId,
+    parse_payload,
 )
 from perdure.v1 import workflow_service_pb2 as pb
 from perdure.v1.activity_pb2 import ActivityOptions
@@ -27,6 +30,52 @@ from perdure.v1.retry_policy_pb2 import RetryPolicy
 
 Seq = Annotated[int, typer.Argument(metavar="SEQ", help="The number of the activity.")]
 Identity = Annotated[str, typer.Option(help="Who asks; kept in the history.")]
+
+
+def schedule_activity(
+    workflow_id: WorkflowId,
+    seq: Seq,
+    activity_type: Annotated[str, typer.Argument(metavar="TYPE", help="The activity type.")],
+    *,
+    run_id: RunId = "",
+    input_: Input = None,
+    task_queue: Annotated[str, typer.Option(help="By default that of the workflow.")] = "",
+    start_to_close: Span = None,
+    schedule_to_start: Span = None,
+    schedule_to_close: Span = None,
+    heartbeat: Span = None,
+    max_attempts: Annotated[int | None, typer.Option(help="0 means unlimited.")] = None,
+    priority: Annotated[int, typer.Option(help="1 first to 5 last.")] = 0,
+    request_id: RequestId = "",
+    address: Address = DEFAULT_ADDRESS,
+    api_key: ApiKey = "",
+    namespace: Namespace = DEFAULT_NAMESPACE,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Schedules an activity of a run from outside its code; SEQ counts those from outside."""
+    options = ActivityOptions(
+        start_to_close_timeout=start_to_close,
+        schedule_to_start_timeout=schedule_to_start,
+        schedule_to_close_timeout=schedule_to_close,
+        heartbeat_timeout=heartbeat,
+    )
+    if max_attempts is not None:
+        options.retry_policy.CopyFrom(RetryPolicy(max_attempts=max_attempts))
+    request = pb.ScheduleActivityRequest(
+        namespace=namespace,
+        workflow_id=workflow_id,
+        run_id=run_id,
+        seq=seq,
+        name=activity_type,
+        task_queue=task_queue,
+        input=parse_payload(input_),
+        options=options,
+        priority=priority,
+        request_id=request_id,
+    )
+    method = "WorkflowService/ScheduleActivity"
+    answer = ask(address, method, request, pb.ScheduleActivityResponse, api_key=api_key)
+    show.print_answer(answer, output, f"activity {answer.activity.activity_id}")
 
 
 def pause_activity(

@@ -12,6 +12,7 @@ from perdure._cli import show
 from perdure._cli.activity import (
     pause_activity,
     reset_activity,
+    schedule_activity,
     unpause_activity,
     update_activity,
 )
@@ -81,6 +82,7 @@ app.command()(unpause)
 app.command("continue-as-new")(continue_as_new)
 app.command()(reset)
 app.command()(retry)
+app.command("schedule-activity")(schedule_activity)
 app.command("pause-activity")(pause_activity)
 app.command("unpause-activity")(unpause_activity)
 app.command("reset-activity")(reset_activity)
