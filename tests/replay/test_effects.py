@@ -187,3 +187,45 @@ def test_numbers_go_on_behind_a_change_that_was_removed():
     assert rig.run() == ["record_side_effect 3", 'complete_workflow "1 2"']
     assert replayed(with_call, rig.events) == []
     assert replayed(without, rig.events) == []
+
+
+def test_code_comes_first_to_a_signal_that_came_while_a_worker_had_it():
+    @workflow
+    async def late(order: str) -> bool:
+        workflow.side_effect(lambda: order)
+        await changes.go.wait()
+        return workflow.patched("late")
+
+    rig = Rig(late, "o-1")
+    rig.think()
+    rig.signal("go", "on").record()
+    rig.machine = new_machine(late)
+    assert rig.run() == ["record_side_effect 2 patch:late", "complete_workflow true"]
+    assert replayed(late, rig.events) == []
+
+
+@pytest.mark.parametrize("deprecated", [False, True])
+def test_code_that_went_on_from_such_a_signal_has_no_later_change(deprecated):
+    @workflow(name="late")
+    async def before(order: str) -> str:
+        if deprecated:
+            workflow.deprecate_patch("earlier")
+        workflow.side_effect(lambda: order)
+        await changes.go.wait()
+        return await changes.charge(order)
+
+    @workflow(name="late")
+    async def after(order: str) -> str:
+        workflow.side_effect(lambda: order)
+        await changes.go.wait()
+        receipt = "none" if workflow.patched("late") else await changes.charge(order)
+        return receipt + str(workflow.patched("late"))
+
+    rig = Rig(before, "o-1")
+    rig.think()
+    rig.signal("go", "on").record()
+    assert rig.run() == ["schedule_activity 1 charge"]
+    rig.definition, rig.machine = after, new_machine(after)
+    assert rig.run() == []
+    assert rig.after(1).complete(1, "charged").run() == ['complete_workflow "chargedFalse"']
+    assert replayed(after, rig.events) == []

@@ -84,13 +84,16 @@ class Effects:
     def patched(self, patch: str, source: str, *, deprecated: bool = False) -> bool:
         """Whether the run has a change: it is recorded, or the code comes here for the first time.
 
-        The first answer is that of the whole run.
+        So it does also at a signal that came while a worker had the code: that one stands before
+        the commands of the code, which all are asked for by then. The first answer is that of the
+        whole run.
         """
         if patch in self._patches:
             return self._patches[patch]
         name = _PATCH + patch
         known = any(recorded.name == name for recorded in self._recorded.values())
-        answer = self._patches[patch] = known or not self._run.replaying
+        is_new = not self._run.replaying or self._run.journal.caught_up
+        answer = self._patches[patch] = known or is_new
         if answer:
             value = Payload(data=_DEPRECATED if deprecated else _MADE)
             self._ask(self._next(name), name, value, source)

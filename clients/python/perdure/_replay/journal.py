@@ -44,11 +44,26 @@ class Journal:
         self._seqs: Counter[str] = Counter()
         self.recorded = 0
         """How many commands the history has recorded so far."""
+        self._ahead = 0
+        """How many commands stand in events that are known and not applied yet."""
 
     @property
     def head(self) -> Request | None:
         """The oldest command that is not recorded."""
         return self._issued[0] if self._issued else None
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether the code, before this activation, had asked for all that the history holds."""
+        return len(self._issued) >= self._ahead
+
+    def look_ahead(self, count: int) -> None:
+        """Notes how many events that are to be applied record a command, or close the run."""
+        self._ahead += count
+
+    def pass_over(self) -> None:
+        """Notes that one of them is applied to no command."""
+        self._ahead -= 1
 
     @contextmanager
     def only_looking(self) -> Iterator[None]:
@@ -98,6 +113,7 @@ class Journal:
         self._issued.popleft()
         self._sent = max(0, self._sent - 1)
         self.recorded += 1
+        self._ahead -= 1
         head.advance(Step.RECORD)
         return head
 

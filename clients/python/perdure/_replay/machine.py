@@ -198,6 +198,7 @@ class Machine:
         replayed_until = self._replayed_until(events)
         run = self._run
         run.effects.look_ahead(events)
+        run.journal.look_ahead(sum(map(_is_bound, events)))
         with run.loop.running():
             for event in events:
                 run.replaying = event.seq <= replayed_until
@@ -273,6 +274,7 @@ class Machine:
         if kind == "side_effect_recorded" and run.effects.is_passed_over(
             event.side_effect_recorded, run.journal.head
         ):
+            run.journal.pass_over()
             return
         request = run.journal.record(event, kind, self._waits_at)
         run.record(request, kind, getattr(event, kind))
@@ -427,13 +429,7 @@ class Machine:
         if not self._fresh:
             return 0
         self._fresh = False
-        for event in reversed(events):
-            kind = event.WhichOneof("event") or ""
-            if _is_external(event, kind):
-                continue
-            if kind in CLOSINGS or kind in ENGINE_CLOSINGS or _is_command(event, kind):
-                return event.seq
-        return 0
+        return next((event.seq for event in reversed(events) if _is_bound(event)), 0)
 
     def _line(self) -> str:
         code = getattr(self._definition.fn, "__code__", None)
@@ -442,6 +438,14 @@ class Machine:
     def _waits_at(self) -> str:
         line = await_line(self._main.get_coro()) if self._main else ""
         return line or self._line()
+
+
+def _is_bound(event: HistoryEvent) -> bool:
+    """Whether code ran on every event before this one: it records a command, or closes the run."""
+    kind = event.WhichOneof("event") or ""
+    if _is_external(event, kind):
+        return False
+    return kind in CLOSINGS or kind in ENGINE_CLOSINGS or _is_command(event, kind)
 
 
 def _is_command(event: HistoryEvent, kind: str) -> bool:
