@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from perdure import ActivityError, RetryPolicy, WorkflowTimedOutError, activity, signal, workflow
+from perdure import (
+    ActivityError,
+    RetryPolicy,
+    WorkflowTimedOutError,
+    activity,
+    signal,
+    update,
+    workflow,
+)
 from perdure.errors import DeterminismError, RpcError
 from perdure.testing import Environment, replay
 
@@ -199,3 +208,45 @@ async def test_time_does_not_go_back():
     async with Environment() as env:
         with pytest.raises(ValueError, match="back"):
             await env.advance(timedelta(seconds=-1))
+
+
+@workflow
+class Till:
+    async def run(self) -> None:
+        await approvals.wait()
+
+    @update
+    async def close_at(self, hours: int) -> str:
+        with contextlib.suppress(TimeoutError):
+            await approvals.wait(timeout=timedelta(hours=hours))
+        return workflow.now().isoformat()
+
+
+async def test_time_moves_while_an_update_is_waited_for():
+    async with Environment([Till]) as env:
+        handle = await env.client.start(Till)
+        start = env.now()
+        closed = await handle.update(Till.close_at, 9)
+        assert datetime.fromisoformat(closed) == start + timedelta(hours=9)
+        closed = await env.client.update_with_start(Till.close_at, 2).start(Till, id="other")
+        assert datetime.fromisoformat(closed) == start + timedelta(hours=11)
+
+
+async def test_a_task_that_fails_ends_the_wait_for_an_update():
+    flips = iter([True, False])
+
+    @workflow
+    class Coin:
+        async def run(self) -> None:
+            await approvals.wait()
+
+        @update
+        async def flip(self) -> None:
+            if next(flips):
+                await now()
+            await approvals.wait()
+
+    async with Environment([Coin], [now], max_cached_runs=0) as env:
+        handle = await env.client.start(Coin)
+        with pytest.raises(RpcError, match="DeterminismError"):
+            await handle.update(Coin.flip)

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from heapq import heappop, heappush
 from typing import Any, Final, Protocol
+
+from google.protobuf.message import Message
+from google.rpc.status_pb2 import Status
+
+from perdure._connection import CALL_TIMEOUT_S
+from perdure._embedded import EmbeddedTransport, Server
+from perdure.errors import RpcError
 
 QUIET_TURNS: Final = 20
 """Turns of the loop without work after which nothing is under way: far more than any hop takes."""
@@ -123,6 +131,48 @@ class WatchedStore:
         self.under_way -= 1
         if not self.under_way:
             self.answered.set()
+
+
+class WatchedTransport(EmbeddedTransport):
+    """Knows which calls wait for workflows: those that are given longer than any answer takes."""
+
+    def __init__(
+        self,
+        open_server: Callable[[], AbstractAsyncContextManager[Server]],
+        to_status: Callable[[Any], Status],
+    ) -> None:
+        super().__init__(open_server, to_status)
+        self._waits: dict[asyncio.Task[Any], RpcError | None] = {}
+
+    @property
+    def waits(self) -> bool:
+        """Whether a call waits."""
+        return bool(self._waits)
+
+    def fail(self, error: RpcError) -> None:
+        """Ends every call that waits."""
+        for task in self._waits:
+            self._waits[task] = error
+            task.cancel()
+
+    async def call(
+        self, method: str, request: Message, *, timeout_s: float | None = None
+    ) -> Message:
+        """Returns the answer to one request. Raises an `RpcError`."""
+        task = asyncio.current_task()
+        if task is None or timeout_s is None or timeout_s <= CALL_TIMEOUT_S:
+            return await super().call(method, request, timeout_s=timeout_s)
+        self._waits[task] = None
+        try:
+            return await super().call(method, request, timeout_s=timeout_s)
+        except asyncio.CancelledError:
+            error = self._waits[task]
+            if error is None:
+                raise
+            task.uncancel()
+            raise error from None
+        finally:
+            del self._waits[task]
 
 
 class TimeKeeper:

@@ -5,10 +5,10 @@
         await env.advance(timedelta(days=30))
         assert await handle.result() == ...
 
-Time stands still but for two things: `advance` moves it, and while the test waits for a result and
-nothing else is going on it jumps to the next timer. So a sleep of a year takes milliseconds. A
-workflow task that fails, for example because the code does not replay, ends that wait with an
-`RpcError`.
+Time stands still but for two things: `advance` moves it, and while the test waits for a result, or
+for the answer to an update, and nothing else is going on it jumps to the next timer. So a sleep of
+a year takes milliseconds. A workflow task that fails, for example because the code does not replay,
+ends that wait with an `RpcError`.
 """
 
 from __future__ import annotations
@@ -23,12 +23,11 @@ from types import TracebackType
 from typing import Any, Final, Self, cast
 
 from perdure._activity import Activity
-from perdure._embedded import EmbeddedTransport
 from perdure._mocks import Fakes, Mock, with_mocks
 from perdure._replay.replayer import replay
 from perdure._replay_files import ReplayFailedError, ReplayFailure, replay_all
 from perdure._times import require_span
-from perdure._virtual_time import TimeKeeper, VirtualClock, WatchedStore
+from perdure._virtual_time import TimeKeeper, VirtualClock, WatchedStore, WatchedTransport
 from perdure._workflow import AnyWorkflow
 from perdure.client import Client
 from perdure.codec import Codec
@@ -98,9 +97,11 @@ class Environment:
         self._store = WatchedStore(sqlite, refusal)
         store = cast("Store", self._store)
         ids = SystemIds()
-        transport = EmbeddedTransport(lambda: open_on_store(store, self._clock, ids), to_status)
+        self._transport = WatchedTransport(
+            lambda: open_on_store(store, self._clock, ids), to_status
+        )
         self.client: Final = Client(
-            transport, converter=converter, codecs=codecs, interceptors=interceptors
+            self._transport, converter=converter, codecs=codecs, interceptors=interceptors
         )
         served, self.mocks = with_mocks(activities, mocks or {})
         self._workers = [
@@ -182,11 +183,12 @@ class Environment:
 
     def _waiting(self) -> bool:
         session = self.client.connection.session
-        if not session.only_waits:
+        if not (session.only_waits or (session.idle and self._transport.waits)):
             return False
         failures = [worker.shift.task_failure for worker in self._workers]
         for failure in filter(None, failures):
             session.fail(_task_failed(failure))
+            self._transport.fail(_task_failed(failure))
             return False
         return True
 
