@@ -19,6 +19,7 @@ PAUSED = WorkflowStatus.WORKFLOW_STATUS_PAUSED
 PENDING = WorkflowStatus.WORKFLOW_STATUS_PENDING
 RUNNING = WorkflowStatus.WORKFLOW_STATUS_RUNNING
 CONTINUED = WorkflowStatus.WORKFLOW_STATUS_CONTINUED_AS_NEW
+CANCELLED = WorkflowStatus.WORKFLOW_STATUS_CANCELLED
 
 
 class TestPauseWorkflow:
@@ -129,6 +130,19 @@ class TestContinueAsNew:
         go_on = Command(continue_as_new={"unconsumed_signals": unconsumed})
         async with refused("INVALID_ARGUMENT", "INVALID_COMMAND", "unconsumed_signals"):
             await flows.complete_workflow_task(task, go_on)
+
+    async def test_a_request_to_end_is_not_lost_with_the_run(self, flows):
+        await flows.start()
+        await flows.complete_workflow_task(await flows.poll_workflow_task(), wait_for("go"))
+        await flows.signal()
+        task = await flows.poll_workflow_task()
+        await flows.cancel(reason="enough")
+        await flows.complete_workflow_task(task, Command(continue_as_new={}))
+        task = await flows.poll_workflow_task()
+        event = task.history.events[-1].workflow_cancel_requested
+        assert (event.reason, len(task.history.events)) == ("enough", 2)
+        await flows.complete_workflow_task(task, Command(cancel_workflow={}))
+        assert (await flows.result()).status == CANCELLED
 
     async def test_repeating_it_is_one_continuation(self, flows):
         await flows.start()

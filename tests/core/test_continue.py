@@ -5,10 +5,12 @@ import pytest
 from perdure.v1.payload_pb2 import Payload
 from perdure_server.core.errors import InvalidCommand, WorkflowClosed
 from perdure_server.core.frames import parse_frame
-from perdure_server.core.model import MessageKind, RunStatus, TaskKind
+from perdure_server.core.limits import SECOND_US
+from perdure_server.core.model import MessageKind, RunStatus, TaskKind, TimerKind
 from tests.core.life import (
     Life,
     await_signal,
+    cancelled,
     child_of,
     go_on,
     schedule,
@@ -117,3 +119,41 @@ def test_children_end_with_the_run_that_is_left() -> None:
     life.signal()
     life.work(go_on())
     assert [message.kind for message in life.sent] == [MessageKind.TERMINATE]
+
+
+def test_a_cancellation_that_the_code_has_not_seen_goes_on() -> None:
+    life = Life()
+    life.work(await_signal(1))
+    life.signal()
+    token = life.lease(TaskKind.WORKFLOW)
+    life.cancel("enough", deadline_s=60)
+    life.report(token, go_on())
+    following = child_of(life)
+    assert following.kinds == ["workflow_started", "workflow_cancel_requested"]
+    assert following.run.status is RunStatus.PENDING
+    assert (following.run.cancel_requested, following.run.cancel_reason) == (True, "enough")
+    assert following.state.timers[TimerKind.CANCEL_DEADLINE, 0].due_at_us == (
+        life.now_us + 60 * SECOND_US
+    )
+    following.work(cancelled())
+    assert following.last.reason == "enough"
+
+
+def test_one_that_the_code_has_seen_does_not() -> None:
+    life = Life()
+    life.work(await_signal(1))
+    life.cancel("enough")
+    life.work(go_on())
+    following = child_of(life)
+    assert (following.kinds, following.run.cancel_requested) == (["workflow_started"], False)
+
+
+def test_one_that_a_caller_may_not_have_seen_goes_on() -> None:
+    life = Life()
+    life.work(await_signal(1))
+    life.cancel("enough")
+    life.work(await_signal(2))
+    life.continue_as_new()
+    following = child_of(life)
+    assert following.kinds == ["workflow_started", "workflow_cancel_requested"]
+    assert not following.state.timers

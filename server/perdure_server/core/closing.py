@@ -10,6 +10,7 @@ from perdure.v1.history_pb2 import (
     SignalReceived,
     UnhandledSignal,
     WorkflowCancelled,
+    WorkflowCancelRequested,
     WorkflowCompleted,
     WorkflowContinuedAsNew,
     WorkflowFailed,
@@ -20,9 +21,10 @@ from perdure_server.core import child, fields, update
 from perdure_server.core.errors import InvalidRequest
 from perdure_server.core.frames import parse_frame
 from perdure_server.core.limits import HISTORY_BYTES_MAX, HISTORY_EVENTS_MAX
+from perdure_server.core.model import TimerKind
 from perdure_server.core.opening import open_continuation, open_next_run
 from perdure_server.core.retry import next_delay_us
-from perdure_server.core.times import from_duration, from_timestamp
+from perdure_server.core.times import from_duration, from_timestamp, to_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -110,9 +112,12 @@ def _go_on(
     the code, gives none.
     """
     external = frames is None
+    cancel = _standing_cancel(draft, external=external)
     at_hand = dict(frames or {}) | {row.seq: row.frame for row in draft.recent()}
     signals = [_signal(at_hand, signal) for signal in carried]
-    open_continuation(draft, wanted, signals=signals, next_run=next_run, now_us=now_us)
+    open_continuation(
+        draft, wanted, signals=signals, cancel=cancel, next_run=next_run, now_us=now_us
+    )
     opened = draft.next_runs[-1].run
     event = WorkflowContinuedAsNew(
         new_run_id=opened.run_id,
@@ -210,6 +215,22 @@ def close(draft: Draft, now_us: int, **event: Any) -> None:
     update.close_all(draft, updates)
     child.end_children(draft, children)
     child.tell_parent(draft, **event)
+
+
+def _standing_cancel(draft: Draft, *, external: bool) -> WorkflowCancelRequested | None:
+    """Returns the cancellation that the next run has to hear of; None when there is none.
+
+    Code that goes on although it has heard of one has dealt with it; a caller has not.
+    """
+    kind, run = "workflow_cancel_requested", draft.run
+    unseen = any(row.kind == kind and row.seq > run.seen_seq for row in draft.recent())
+    if not (unseen or (external and run.cancel_requested)):
+        return None
+    cancel = WorkflowCancelRequested(reason=run.cancel_reason)
+    deadline = draft.timer(TimerKind.CANCEL_DEADLINE, 0)
+    if deadline is not None:
+        cancel.deadline.CopyFrom(to_timestamp(deadline.due_at_us))
+    return cancel
 
 
 def _unhandled(draft: Draft, unconsumed: Sequence[UnhandledSignal] = ()) -> list[UnhandledSignal]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from perdure.v1.command_pb2 import ContinueAsNew
-    from perdure.v1.history_pb2 import SignalReceived
+    from perdure.v1.history_pb2 import SignalReceived, WorkflowCancelRequested
     from perdure.v1.workflow_service_pb2 import ContinueAsNewRequest
     from perdure_server.core.draft import Draft, NextRun
 
@@ -54,10 +54,14 @@ def open_continuation(
     wanted: ContinueAsNew | ContinueAsNewRequest,
     *,
     signals: Sequence[SignalReceived],
+    cancel: WorkflowCancelRequested | None,
     next_run: NextRun,
     now_us: int,
 ) -> None:
-    """Adds the run that goes on with a new history, and names it in the run that is left."""
+    """Adds the run that goes on with a new history, and names it in the run that is left.
+
+    It begins with the signals and the cancellation that the other one leaves to it.
+    """
     started = WorkflowStarted()
     started.CopyFrom(draft.started())
     started.attempt = 1
@@ -67,7 +71,7 @@ def open_continuation(
     started.ClearField("input")
     if wanted.HasField("input"):
         started.input.CopyFrom(wanted.input)
-    _follow(draft, started, signals=signals, next_run=next_run, now_us=now_us)
+    _follow(draft, started, signals=signals, cancel=cancel, next_run=next_run, now_us=now_us)
 
 
 def _follow(
@@ -75,6 +79,7 @@ def _follow(
     started: WorkflowStarted,
     *,
     signals: Sequence[SignalReceived],
+    cancel: WorkflowCancelRequested | None = None,
     next_run: NextRun,
     now_us: int,
 ) -> None:
@@ -105,6 +110,8 @@ def _follow(
     open_run(follower, started, now_us)
     for signal in signals:
         follower.append(now_us, signal_received=signal)
+    if cancel is not None:
+        _hand_over(cancel, follower, now_us)
     if run.pause:
         # Who paused it meant the workflow, not this run of it.
         follower.append(now_us, workflow_paused=WorkflowPaused.FromString(run.pause))
@@ -112,3 +119,13 @@ def _follow(
     follower.settle(now_us, next_run)
     run.next_run_id = next_run.run_id
     draft.next_runs.append(follower)
+
+
+def _hand_over(cancel: WorkflowCancelRequested, follower: Draft, now_us: int) -> None:
+    """Has a run begin with a cancellation. Its code hears of it: in the run before, it has run."""
+    follower.append(now_us, workflow_cancel_requested=cancel)
+    follower.run.cancel_reason = cancel.reason
+    if cancel.HasField("deadline"):
+        due_us = from_timestamp(cancel.deadline)
+        timer = Timer(follower.run.run_id, TimerKind.CANCEL_DEADLINE, 0, due_us)
+        follower.put_timer(timer)

@@ -440,9 +440,9 @@ class WorkflowServiceServicer:
     def ContinueAsNew(self, request, context):
         """Closes the open run of a workflow and starts another one with a new history, without a word to the code.
 
-        Both are one commit. The signals that the code has not been shown stand at the beginning of the new history; children
-        end as their policies say. Repeating it with the same `request_id` returns the first answer. Writes
-        WorkflowContinuedAsNew, and WorkflowStarted in the new run.
+        Both are one commit. The signals that the code has not been shown stand at the beginning of the new history, and behind
+        them a request to end, if there was one; children end as their policies say. Repeating it with the same `request_id`
+        returns the first answer. Writes WorkflowContinuedAsNew, and WorkflowStarted in the new run.
         Errors: NOT_FOUND / WORKFLOW_NOT_FOUND, FAILED_PRECONDITION / WORKFLOW_CLOSED, INVALID_ARGUMENT /
         PAYLOAD_TOO_LARGE, INVALID_ARGUMENT / REQUEST_ID_REUSED.
         """
