@@ -238,6 +238,18 @@ def test_what_is_later_than_the_catch_up_window_is_left_out() -> None:
     assert (minutes(late), late.row.serve_at_us) == ([], at(2))
 
 
+def test_a_server_that_is_a_moment_late_leaves_nothing_out() -> None:
+    moment_us = 5 * limits.SECOND_US
+    assert minutes(turn(created(catchup_window=Duration()), at(1) + moment_us)) == [1]
+
+
+def test_what_is_late_by_its_jitter_is_not_left_out() -> None:
+    row = created(catchup_window=Duration(), jitter=Duration(seconds=59))
+    assert row.serve_at_us is not None
+    assert row.serve_at_us > at(1) + limits.CATCHUP_WINDOW_US_MIN
+    assert minutes(turn(row, row.serve_at_us)) == [1]
+
+
 def test_many_due_times_take_several_turns() -> None:
     row = created(overlap_policy=ALLOW_ALL)
     made = turn(row, at(250))

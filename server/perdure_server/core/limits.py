@@ -179,6 +179,8 @@ SCHEDULE_NAME_BYTES_MAX: Final = 200
 SCHEDULE_TIME_US_MAX: Final = 4_102_444_800 * SECOND_US
 """The end of 2099, the last year that a cron expression can name."""
 CATCHUP_WINDOW_US: Final = 365 * 86_400 * SECOND_US
+CATCHUP_WINDOW_US_MIN: Final = 10 * SECOND_US
+"""So late a server may be that was never away: a shorter window would leave out every start."""
 SCHEDULE_WAITING_MAX: Final = 1_000
 """Starts that wait for a workflow of their schedule to end: they are one row."""
 SCHEDULE_RUNNING_MAX: Final = 100

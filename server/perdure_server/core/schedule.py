@@ -30,6 +30,7 @@ from perdure_server.core.errors import InvalidSchedule, LimitExceeded
 from perdure_server.core.limits import (
     BACKFILL_MAX,
     CATCHUP_WINDOW_US,
+    CATCHUP_WINDOW_US_MIN,
     PRIORITY_DEFAULT,
     SCHEDULE_RUNNING_MAX,
     SCHEDULE_STARTS_MAX,
@@ -258,12 +259,13 @@ class Turn:
         """Takes the due times that have come, a bounded number, and aims at the one after."""
         schedule, times = self.schedule, self._times
         found: list[WaitingStart] = []
-        oldest_us = self._now_us - from_duration(schedule.spec.catchup_window)
+        window_us = max(from_duration(schedule.spec.catchup_window), CATCHUP_WINDOW_US_MIN)
+        oldest_us = self._now_us - window_us
         while schedule.HasField("next_run_at") and len(found) < SCHEDULE_STARTS_MAX:
             if from_timestamp(schedule.next_run_at) > self._now_us:
                 break
             due_us = from_timestamp(schedule.next_due_at)
-            if due_us < oldest_us:
+            if from_timestamp(schedule.next_run_at) < oldest_us:
                 _aim(schedule, times, oldest_us - 1)
                 continue
             start = WaitingStart(
