@@ -45,9 +45,13 @@ if TYPE_CHECKING:
     from perdure.errors import PayloadError as PayloadError
     from perdure.errors import PerdureError as PerdureError
     from perdure.errors import RpcError as RpcError
+    from perdure.errors import RunClosedError as RunClosedError
+    from perdure.errors import SnapshotNotFoundError as SnapshotNotFoundError
+    from perdure.errors import UnavailableError as UnavailableError
     from perdure.errors import UpdateRejectedError as UpdateRejectedError
     from perdure.errors import WorkflowAlreadyExistsError as WorkflowAlreadyExistsError
     from perdure.errors import WorkflowCancelledError as WorkflowCancelledError
+    from perdure.errors import WorkflowClosedError as WorkflowClosedError
     from perdure.errors import WorkflowError as WorkflowError
     from perdure.errors import WorkflowFailedError as WorkflowFailedError
     from perdure.errors import WorkflowNotFoundError as WorkflowNotFoundError
@@ -104,9 +108,13 @@ _HOMES = {
             "PayloadError",
             "PerdureError",
             "RpcError",
+            "RunClosedError",
+            "SnapshotNotFoundError",
+            "UnavailableError",
             "UpdateRejectedError",
             "WorkflowAlreadyExistsError",
             "WorkflowCancelledError",
+            "WorkflowClosedError",
             "WorkflowError",
             "WorkflowFailedError",
             "WorkflowNotFoundError",
