@@ -121,7 +121,8 @@ diagrams: setup ## Draw the state diagrams of server/README.md from the transiti
 sim: setup ## Simulate more seeds: make sim SEEDS=10000
 	$(BIN)/pytest -q tests/simulation --seeds=$(SEEDS) --timeout=0
 
-fuzz: setup ## Try generated requests over REST, for long: make fuzz CASES=500
+fuzz: setup ## Try random calls on all backends and requests over REST, for long: make fuzz CASES=500
+	$(BIN)/pytest -q tests/api/test_random_calls.py --cases=$(CASES) --timeout=0
 	$(BIN)/python -W ignore -m tests.rest.fuzz $(CASES)
 
 crash: setup ## Only the tests that kill the server

@@ -17,6 +17,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--seed", type=int, default=None, help="the one seed the simulation tries")
     group.addoption(
+        "--cases", type=int, default=0, help="how many sequences of random calls are tried anew"
+    )
+    group.addoption(
         "--regenerate",
         action="store_true",
         help="write the golden histories of tests/replay anew instead of comparing with them",

@@ -14,6 +14,11 @@ class ManualAlarm:
     def __init__(self, callback: Callable[[], None]) -> None:
         self._callback: Callable[[], None] | None = callback
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the call was made, or will not be."""
+        return self._callback is None
+
     def cancel(self) -> None:
         """Prevents the call; does nothing after it was made."""
         self._callback = None
@@ -47,6 +52,12 @@ class ManualClock:
         self._made += 1
         heappush(self._alarms, (when_us, self._made, alarm))
         return alarm
+
+    def next_us(self) -> int | None:
+        """Returns the instant of the earliest call that stands."""
+        while self._alarms and self._alarms[0][2].is_over:
+            heappop(self._alarms)
+        return self._alarms[0][0] if self._alarms else None
 
     def advance(self, span_us: int) -> None:
         """Moves time forward and makes the calls on the way, each at its instant."""
