@@ -241,6 +241,8 @@ ANOTHER = {
     "ScheduleService/UpdateSchedule": {"spec": {"priority": 3}},
     "ScheduleService/BackfillSchedule": {"end_at": {"seconds": 3 * DAY}},
     "ScheduleService/TriggerSchedule": {"overlap_policy": 2},
+    "ScheduleService/PauseSchedule": {"note": "other"},
+    "ScheduleService/ResumeSchedule": {"note": "other"},
     "WorkflowService/StartWorkflow": {"priority": 2},
     "WorkflowService/SignalWorkflow": {"signal_name": "stop"},
     "WorkflowService/SignalWithStart": {"signal_name": "stop"},
@@ -253,7 +255,7 @@ ANOTHER = {
 
 
 @rows("REQUEST_ID_REUSED", *schedule("CreateSchedule", "UpdateSchedule", "TriggerSchedule"))
-@rows("REQUEST_ID_REUSED", "ScheduleService/BackfillSchedule")
+@rows("REQUEST_ID_REUSED", *schedule("PauseSchedule", "ResumeSchedule", "BackfillSchedule"))
 @rows("REQUEST_ID_REUSED", "WorkflowService/StartWorkflow", *OF_OPEN_RUNS)
 @rows("REQUEST_ID_REUSED", *workflow("ResetWorkflow", "RetryFailedActivity"))
 @rows("REQUEST_ID_REUSED", *workflow("CancelWorkflow", "TerminateWorkflow"))

@@ -35,7 +35,10 @@ IMPLIED = {
     "task_token": "INVALID_TASK_TOKEN",
 }
 """Errors that any request with such a field may end with."""
-SPARED = {("WorkerService/ListWorkers", "INVALID_PAGE_TOKEN"): "any worker id is a page token"}
+SPARED = {
+    ("ScheduleService/DeleteSchedule", "REQUEST_ID_REUSED"): "it says nothing but what is deleted",
+    ("WorkerService/ListWorkers", "INVALID_PAGE_TOKEN"): "any worker id is a page token",
+}
 """Those that cannot happen, with the reason."""
 
 

@@ -144,7 +144,7 @@ class ScheduleServiceServicer:
         """Deletes a schedule, durably. Workflows that it started go on.
 
         Repeating it with the same `request_id` returns the first answer.
-        Errors: NOT_FOUND / SCHEDULE_NOT_FOUND, INVALID_ARGUMENT / REQUEST_ID_REUSED.
+        Errors: NOT_FOUND / SCHEDULE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
