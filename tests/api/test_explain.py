@@ -7,6 +7,7 @@ import pytest
 from perdure.v1 import explanation_pb2 as pb
 from perdure.v1 import interaction_pb2 as asking
 from perdure.v1 import worker_service_pb2 as worker
+from perdure.v1 import workflow_service_pb2 as workflow
 from perdure.v1.command_pb2 import Command
 from perdure.v1.workflow_pb2 import WorkflowStatus
 from tests.api.flows import complete_workflow, refused, schedule_activity, wait_for
@@ -171,6 +172,27 @@ class TestActivities:
         assert "because it failed: the bank is closed" in cause.text
         assert (cause.attempt, cause.failure.message) == (2, "the bank is closed")
         assert cause.HasField("until")
+
+    async def test_is_paused(self, flows, causes, why):
+        await report(flows, schedule_activity(), schedule_activity(2))
+        for seq, reason in ((1, "audit"), (2, "")):
+            request = workflow.PauseActivityRequest(
+                workflow_id="w", activity_seq=seq, reason=reason, identity="ann" if reason else ""
+            )
+            await flows.call("WorkflowService/PauseActivity", request)
+        kinds, cause = await causes()
+        assert kinds == ["ACTIVITY_PAUSED", "ACTIVITY_PAUSED"]
+        assert (cause.name, cause.seq, cause.reason) == ("charge", 1, "audit")
+        assert (cause.identity, cause.HasField("since")) == ("ann", True)
+        assert "activity 'charge' (1) was paused by 'ann' at " in cause.text
+        assert "(audit); unpause it to go on" in cause.text
+        assert "activity 'charge' (2) was paused at " in (await why()).causes[1].text
+
+    async def test_goes_on_though_further_attempts_are_paused(self, flows, causes):
+        await flows.activity()
+        request = workflow.PauseActivityRequest(workflow_id="w", activity_seq=1)
+        await flows.call("WorkflowService/PauseActivity", request)
+        assert (await causes())[0] == ["ACTIVITY_RUNNING"]
 
 
 class TestTheRest:

@@ -116,7 +116,7 @@ def test_a_signal_that_nobody_takes(start, why, cli):
 def test_a_timer(start, why, queue):
     cause = why(start("sleeps", queue), "TIMER")
     assert cause["until"]
-    assert "fires at" in cause["text"]
+    assert f"fires at {cause['until'][:19].replace('T', ' ')}" in cause["text"]
 
 
 def test_an_activity_that_is_tried_again(start, why, queue):
@@ -188,6 +188,15 @@ def test_a_run_that_is_paused(cli, start, why):
     cli("workflow", "pause", name, "--reason", "audit", "--identity", "ann")
     cause = why(name, "PAUSED")
     assert (cause["reason"], cause["identity"], bool(cause["since"])) == ("audit", "ann", True)
+
+
+def test_an_activity_that_is_paused(cli, start, why, queue):
+    name = start("elsewhere", queue)
+    why(name, "NO_WORKER")
+    cli("workflow", "pause-activity", name, "1", "--reason", "audit", "--identity", "ann")
+    cause = why(name, "ACTIVITY_PAUSED")
+    assert (cause["name"], cause["seq"], cause["reason"]) == ("hang", 1, "audit")
+    assert "activity 'hang' (1) was paused by 'ann' at " in cause["text"]
 
 
 def test_a_closed_run(cli, start, why):

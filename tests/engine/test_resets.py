@@ -132,6 +132,29 @@ async def test_servers_that_reset_at_once_leave_one_open_run(servers):
     assert len({answer.run_id for answer in answers}) == len(answers)
 
 
+async def test_a_request_that_two_servers_serve_at_once_is_answered_once(servers, monkeypatch):
+    hand = await servers[0].worker()
+    await servers[0].start()
+    await hand.command(hand.workflow_tasks[0], complete())
+    request = {"run_id": (await get(servers[0])).run_id, "event_seq": 1, "request_id": "r"}
+    store, answers = servers[1].store, []
+    find = store.find_request
+
+    async def find_request(*key):
+        found = await find(*key)
+        if not answers:
+            answers.append(await reset(servers[2], **request))
+            await settle()
+        return found
+
+    monkeypatch.setattr(store, "find_request", find_request)
+    assert [await reset(servers[1], **request)] == answers
+    with pytest.raises(CannotReset):
+        await reset(servers[1], **(request | {"request_id": "other"}))
+    with pytest.raises(CannotReset):
+        await reset(servers[1], **(request | {"request_id": ""}))
+
+
 async def test_a_wait_at_one_server_follows_a_reset_at_another(servers):
     hand = await servers[1].worker(activities=())
     await servers[0].start()

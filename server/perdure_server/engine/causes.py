@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from perdure.v1.explanation_pb2 import Cause, CauseKind
 from perdure.v1.failure_pb2 import Failure
-from perdure.v1.history_pb2 import ActivityScheduled, WorkflowPaused
+from perdure.v1.history_pb2 import ActivityPaused, WorkflowPaused
 from perdure_server.core.frames import parse_frame
 from perdure_server.core.model import (
     Activity,
@@ -50,6 +50,7 @@ EVENT_KINDS: Final = (
     "workflow_cancel_requested",
     "workflow_paused",
     "update_requested",
+    "activity_paused",
 )
 """The events that say what the rows of a run do not."""
 
@@ -74,7 +75,7 @@ def causes_of(state: RunState, story: Story, service: ServiceOf, now_us: int) ->
     found = [
         *_of_code(state, service, now_us),
         *_of_cancellation(state, events),
-        *_of_activities(state, service, now_us),
+        *_of_activities(state, events, service, now_us),
         *_of_children(state),
         *_of_signals(state, events),
         *_of_timers(state),
@@ -97,20 +98,24 @@ def closed_cause(state: str, at_us: int | None) -> Cause:
 
 def _paused(pause: WorkflowPaused, events: Iterable[EventRow]) -> Cause:
     since_us = max((row.at_us for row in events if row.kind == "workflow_paused"), default=None)
-    text = "the run was paused"
+    return _cause(
+        CauseKind.CAUSE_KIND_PAUSED,
+        _pause_text("the run", pause, since_us),
+        since_us=since_us,
+        reason=pause.reason,
+        identity=pause.identity,
+    )
+
+
+def _pause_text(what: str, pause: WorkflowPaused | ActivityPaused, since_us: int | None) -> str:
+    text = f"{what} was paused"
     if pause.identity:
         text += f" by {pause.identity!r}"
     if since_us is not None:
         text += f" at {_when(since_us)}"
     if pause.reason:
         text += f" ({pause.reason})"
-    return _cause(
-        CauseKind.CAUSE_KIND_PAUSED,
-        f"{text}; unpause it to go on",
-        since_us=since_us,
-        reason=pause.reason,
-        identity=pause.identity,
-    )
+    return f"{text}; unpause it to go on"
 
 
 def _of_code(state: RunState, service: ServiceOf, now_us: int) -> Iterator[Cause]:
@@ -182,21 +187,40 @@ def _of_cancellation(state: RunState, events: Iterable[EventRow]) -> Iterator[Ca
     )
 
 
-def _of_activities(state: RunState, service: ServiceOf, now_us: int) -> Iterator[Cause]:
+def _of_activities(
+    state: RunState, events: Iterable[EventRow], service: ServiceOf, now_us: int
+) -> Iterator[Cause]:
     # Those of the code by number, then those from outside by theirs, which are negative inside.
     for seq in sorted(state.activities, key=lambda seq: (seq < 0, abs(seq))):
-        task = state.tasks.get((TaskKind.ACTIVITY, seq))
-        yield _of_activity(state.activities[seq], task, service, now_us)
+        task = state.tasks[TaskKind.ACTIVITY, seq]
+        if task.is_held_back:
+            yield _paused_activity(state.activities[seq], task, events)
+        else:
+            yield _of_activity(state.activities[seq], task, service, now_us)
 
 
-def _of_activity(activity: Activity, task: Task | None, service: ServiceOf, now_us: int) -> Cause:
+def _paused_activity(activity: Activity, task: Task, events: Iterable[EventRow]) -> Cause:
+    pause, since_us = ActivityPaused(), None
+    for row in events:
+        if row.kind == "activity_paused":
+            found = parse_frame(row.frame).activity_paused
+            if found.activity_seq == activity.seq:
+                pause, since_us = found, row.at_us
+    seq = abs(activity.seq)
+    return _of_task(
+        CauseKind.CAUSE_KIND_ACTIVITY_PAUSED,
+        _pause_text(f"activity {activity.name!r} ({seq})", pause, since_us),
+        task,
+        seq=seq,
+        since_us=since_us,
+        reason=pause.reason,
+        identity=pause.identity,
+    )
+
+
+def _of_activity(activity: Activity, task: Task, service: ServiceOf, now_us: int) -> Cause:
     seq = abs(activity.seq)
     what = f"activity {activity.name!r} ({seq})"
-    if task is None:
-        queue = ActivityScheduled.FromString(activity.scheduled).task_queue
-        kind = CauseKind.CAUSE_KIND_ACTIVITY_PAUSED
-        text = f"{what} is paused; unpause it to go on"
-        return _cause(kind, text, name=activity.name, seq=seq, task_queue=queue)
     if task.session_id is not None:
         return _running(what, activity, task)
     if task.ready_at_us <= now_us:

@@ -69,8 +69,9 @@ class Explanations:
         """Returns what the history says beyond the rows, ascending, as of the state."""
         run = state.run
         is_unseen = run.seen_seq < run.history_length
+        has_paused = any(activity.paused for activity in state.activities.values())
         said = run.wait_seq_max or run.cancel_requested or run.pause or state.updates or is_unseen
-        if not said:
+        if not (said or has_paused):
             return []
         found = await self._store.find_events(
             run.run_id, EVENT_KINDS, limit=limits.EXPLAIN_EVENTS_MAX

@@ -21,6 +21,7 @@ from perdure_server.core.errors import (
     StaleVersion,
     WorkflowAlreadyExists,
     WorkflowClosed,
+    WorkflowNotFailed,
 )
 from perdure_server.core.model import EventRow, Run
 from perdure_server.core.reset import Reset, reset_of, reset_open, reset_run, retry_of
@@ -96,16 +97,28 @@ class Resets:
 
     async def _serve(self, wanted: _Wanted, kind: type[M]) -> M:
         for _ in range(limits.STALE_RETRIES_MAX):
-            if wanted.key is not None:
-                recorded = await recorded_answer(self._store, wanted.key)
-                if recorded is not None:
-                    return kind.FromString(recorded)
+            recorded = await self._recorded(wanted, kind)
+            if recorded is not None:
+                return recorded
             try:
                 answer: M = answer_as(kind, await self._attempt(wanted))
             except (StaleVersion, RequestRecorded, WorkflowAlreadyExists, WorkflowClosed):
                 continue
+            except (CannotReset, WorkflowNotFailed):
+                # What is in the way may be what the same request has just made at another server.
+                recorded = await self._recorded(wanted, kind)
+                if recorded is None:
+                    raise
+                return recorded
             return answer
         raise contended(wanted.request)
+
+    async def _recorded(self, wanted: _Wanted, kind: type[M]) -> M | None:
+        """Returns what the request was answered before, or None."""
+        if wanted.key is None:
+            return None
+        recorded = await recorded_answer(self._store, wanted.key)
+        return None if recorded is None else kind.FromString(recorded)
 
     async def _attempt(self, wanted: _Wanted) -> Any:
         request = wanted.request
