@@ -155,6 +155,25 @@ async def test_a_request_that_two_servers_serve_at_once_is_answered_once(servers
         await reset(servers[1], **(request | {"request_id": ""}))
 
 
+@pytest.mark.parametrize("is_closed", [False, True])
+async def test_the_number_of_an_activity_from_outside_stays_taken(rig, is_closed):
+    hand = await rig.worker()
+    await rig.start()
+    await hand.command(hand.workflow_tasks[0], wait("go"))
+    asked = pb.ScheduleActivityRequest(workflow_id="w", seq=3, name="A")
+    await rig.engine.workflows.schedule_activity(asked)
+    await settle()
+    if is_closed:
+        await rig.engine.workflows.terminate(pb.TerminateWorkflowRequest(workflow_id="w"))
+    await reset(rig, 3)
+    await settle()
+    await hand.report(hand.activity_tasks[-1], activity_completed={"result": payload("7")})
+    kinds = await rig.kinds()
+    assert kinds[-1] == "activity_completed"
+    again = await rig.engine.workflows.schedule_activity(asked)
+    assert (again.activity.result.data, await rig.kinds()) == (b"7", kinds)
+
+
 async def test_a_wait_at_one_server_follows_a_reset_at_another(servers):
     hand = await servers[1].worker(activities=())
     await servers[0].start()

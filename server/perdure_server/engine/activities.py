@@ -37,6 +37,7 @@ from perdure_server.engine.requests import (
     first_answer,
     in_namespace,
     missing,
+    number_key,
     request_key,
 )
 from perdure_server.engine.roster import Roster
@@ -45,8 +46,6 @@ from perdure_server.engine.stimuli import answer_as
 from perdure_server.store.contract import Store
 
 _RPC = "ScheduleActivity"
-_NUMBER = "ScheduleActivity.seq"
-"""Under this name a number is recorded as taken, in the commit that takes it."""
 
 R = TypeVar("R")
 A = TypeVar("A", bound=Message)
@@ -135,7 +134,7 @@ class Activities:
     async def _schedule(
         self, run_id: str, request: pb.ScheduleActivityRequest, key: RequestKey | None
     ) -> pb.ScheduleActivityResponse:
-        once = _number_key(request.namespace, request.workflow_id, run_id, seq=request.seq)
+        once = [number_key(request.namespace, request.workflow_id, run_id, seq=request.seq)]
 
         def decision(draft: Draft, now_us: int) -> pb.ScheduleActivityResponse:
             row = decide.decide_schedule_activity(draft, request, now_us)
@@ -146,7 +145,7 @@ class Activities:
         try:
             answer: Any = await self._runs.ask(run_id, decision, key, once=once)
         except WorkflowClosed:
-            answer = await first_answer(self._store, [key, once] if key else [once])
+            answer = await first_answer(self._store, [key, *once] if key else once)
             if answer is None:
                 raise
         response: pb.ScheduleActivityResponse = answer_as(pb.ScheduleActivityResponse, answer)
@@ -220,13 +219,8 @@ class Activities:
         """Whether a run has had an activity of this number, without reading its history."""
         if seq >= 0:
             return 0 < seq <= run.activity_seq_max
-        key = _number_key(run.namespace, run.workflow_id, run.run_id, seq=-seq)
+        key = number_key(run.namespace, run.workflow_id, run.run_id, seq=-seq)
         return await first_answer(self._store, [key]) is not None
-
-
-def _number_key(namespace: str, workflow_id: str, run_id: str, *, seq: int) -> RequestKey:
-    """Returns the key that the number of an activity from outside is taken under."""
-    return RequestKey(namespace, workflow_id, _NUMBER, f"{run_id}:{seq}", fingerprint=b"")
 
 
 def _not_known_yet(_task: Task) -> str:

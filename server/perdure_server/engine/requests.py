@@ -18,6 +18,9 @@ from perdure_server.core.limits import NAMESPACE_DEFAULT
 from perdure_server.core.model import RequestRecord
 from perdure_server.store.contract import Store
 
+_NUMBER = "ScheduleActivity.seq"
+"""Under this name a number is recorded as taken, in the commit that takes it."""
+
 R = TypeVar("R")
 
 
@@ -89,6 +92,11 @@ def resource_key(rpc: str, request: Message) -> RequestKey | None:
     content = request.SerializeToString(deterministic=True)
     fingerprint = hashlib.blake2b(content, digest_size=16).digest()
     return RequestKey(named.namespace, named.name, rpc, named.request_id, fingerprint)
+
+
+def number_key(namespace: str, workflow_id: str, run_id: str, *, seq: int) -> RequestKey:
+    """Returns the key that the number of an activity from outside is taken under."""
+    return RequestKey(namespace, workflow_id, _NUMBER, f"{run_id}:{seq}", fingerprint=b"")
 
 
 def missing(request: Any) -> WorkflowNotFound:

@@ -6,6 +6,7 @@ all done again.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -14,6 +15,7 @@ from google.protobuf.message import Message
 
 from perdure.v1 import workflow_service_pb2 as pb
 from perdure_server.core import limits
+from perdure_server.core.changeset import Changeset
 from perdure_server.core.draft import Draft
 from perdure_server.core.errors import (
     CannotReset,
@@ -23,6 +25,7 @@ from perdure_server.core.errors import (
     WorkflowClosed,
     WorkflowNotFailed,
 )
+from perdure_server.core.frames import parse_frame
 from perdure_server.core.model import EventRow, Run
 from perdure_server.core.reset import Reset, reset_of, reset_open, reset_run, retry_of
 from perdure_server.engine.histories import history_pages
@@ -33,11 +36,12 @@ from perdure_server.engine.requests import (
     contended,
     in_namespace,
     missing,
+    number_key,
     recorded_answer,
     request_key,
 )
 from perdure_server.engine.runs import Runs
-from perdure_server.engine.stimuli import answer_as
+from perdure_server.engine.stimuli import answer_as, stimulus_of
 from perdure_server.store.contract import Store
 
 M = TypeVar("M", bound=Message)
@@ -131,6 +135,7 @@ class Resets:
             )
         rows = [row async for page in history_pages(self._store, run.run_id) for row in page]
         reset, new = wanted.plan(run, rows), self._runs.next_run()
+        numbers = _numbers_taken(run, rows[: reset.event_seq], new.run_id)
         if run.status.is_closed:
             draft = reset_run(
                 run,
@@ -140,15 +145,19 @@ class Resets:
                 generation=latest.generation + 1,
                 now_us=self._clock.now_us(),
             )
-            return await self._runs.create_and_wait(
-                draft, lambda created, _now_us: wanted.answer(created.run, reset), wanted.key
+            future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+            stimulus = stimulus_of(
+                future, lambda created, _now_us: wanted.answer(created.run, reset), wanted.key
             )
+            taken = [number.record(None, self._clock.now_us()) for number in numbers]
+            self._runs.create(draft, stimulus, Changeset(requests=taken))
+            return await future
 
         def decision(draft: Draft, now_us: int) -> Message:
             opened = reset_open(draft, rows, reset, new=new, now_us=now_us)
             return wanted.answer(opened.run, reset)
 
-        return await self._runs.ask(run.run_id, decision, wanted.key)
+        return await self._runs.ask(run.run_id, decision, wanted.key, once=numbers)
 
     async def _run(self, request: Any, run_id: str | None) -> Run:
         """Returns a run of the workflow; the latest with None. Raises WorkflowNotFound."""
@@ -157,3 +166,13 @@ class Resets:
         if summary is None:
             raise missing(request)
         return summary.run
+
+
+def _numbers_taken(run: Run, rows: Sequence[EventRow], run_id: str) -> list[RequestKey]:
+    """Returns the numbers of activities from outside that a new run takes over with events."""
+    seqs = (
+        parse_frame(row.frame).activity_scheduled.activity_seq
+        for row in rows
+        if row.kind == "activity_scheduled"
+    )
+    return [number_key(run.namespace, run.workflow_id, run_id, seq=-seq) for seq in seqs if seq < 0]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from perdure_server.core import limits
@@ -108,7 +108,7 @@ class Runs:
         decide: Decide,
         request: RequestKey | None = None,
         *,
-        once: RequestKey | None = None,
+        once: Sequence[RequestKey] = (),
     ) -> Any:
         """Stimulates a run and waits for the answer."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()

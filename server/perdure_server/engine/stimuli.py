@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -42,10 +42,10 @@ class Stimulus:
 
     A repetition resolves with the encoded first answer.
     """
-    once: RequestKey | None = None
-    """A key that is taken besides, for what happens only once whoever asks.
+    once: Sequence[RequestKey] = ()
+    """Keys that are taken besides, for what happens only once whoever asks.
 
-    When it is taken already, the stimulus resolves with `b""`.
+    When one is taken already, the stimulus resolves with `b""`.
     """
     message: MessageKey | None = None
     """The message that the decision records. When it was recorded before, nothing is decided."""
@@ -57,7 +57,7 @@ class Stimulus:
     @property
     def keys(self) -> list[RequestKey]:
         """What the store must not know yet."""
-        return [key for key in (self.request, self.once) if key is not None]
+        return [*(() if self.request is None else (self.request,)), *self.once]
 
 
 def stimulus_of(
@@ -103,9 +103,9 @@ def decide_one(
         if key in records:
             key.check(records[key])
             return records[key].response
-    answer, request, once = stimulus.decide(draft, now_us), stimulus.request, stimulus.once
-    if once is not None:
-        records[once] = once.record(None, now_us)
+    answer, request = stimulus.decide(draft, now_us), stimulus.request
+    for key in stimulus.once:
+        records[key] = key.record(None, now_us)
     if request is None:
         return answer
     records[request] = request.record(answer, now_us)
