@@ -28,6 +28,7 @@ from tests.bench import (
     postgres,
     queries,
     rest,
+    retention,
     scenarios,
     schedules,
     year,
@@ -79,6 +80,8 @@ BARS: tuple[tuple[str, str, str, float], ...] = (
     ),
     ("schedules-sqlite/10000", "seconds", "<=", 5.0),
     ("schedules-postgres/10000", "seconds", "<=", 5.0),
+    ("retention-sqlite/100000", "ratio", "<=", 2.0),
+    ("retention-postgres/100000", "ratio", "<=", 2.0),
     ("postgres-idle", "statements_per_s", "<=", 5.0),
     ("rest/one/32", "share", ">=", 0.7),
     ("sse/20000", "events", ">=", 20_000),
@@ -148,6 +151,8 @@ def plan() -> dict[str, Callable[[], Awaitable[Figures]]]:
     jobs["lists-postgres/1000000"] = _bound(lists.on_postgres, 1_000_000)
     jobs["schedules-sqlite/10000"] = _bound(schedules.on_sqlite, 10_000)
     jobs["schedules-postgres/10000"] = _bound(schedules.on_postgres, 10_000)
+    jobs["retention-sqlite/100000"] = _bound(retention.on_sqlite, 100_000)
+    jobs["retention-postgres/100000"] = _bound(retention.on_postgres, 100_000)
     jobs["postgres-idle"] = _bound(postgres.idle, 10.0)
     jobs["rest/one/32"] = _bound(rest.against_unary, 32)
     jobs["rest-hop"] = _bound(rest.hop, 1_000)

@@ -8,7 +8,7 @@ from perdure.v1 import namespace_service_pb2 as pb
 from perdure.v1 import workflow_service_pb2 as workflow
 from perdure.v1.watch_service_pb2 import WatchRequest
 from perdure_server.core.errors import CursorExpired, StoreUnavailable
-from perdure_server.core.limits import DELETE_RUNS_MAX
+from perdure_server.core.limits import DELETE_RUNS_MAX, RETENTION_RUNS_MIN, RETENTION_STEP_US
 from tests.engine.rig import running, settle
 from tests.support.model_store import ModelStore
 
@@ -96,6 +96,23 @@ async def test_many_go_in_steps_with_pauses(rig, store):
     assert [step for step in store.steps if step] == [DELETE_RUNS_MAX]
     await wait(rig, 60)
     assert [step for step in store.steps if step] == [DELETE_RUNS_MAX, DELETE_RUNS_MAX, 1]
+    assert left(rig) == []
+
+
+async def test_steps_that_take_long_become_small_and_grow_again(rig, store):
+    await keep(rig, 60)
+    await close(rig, *(f"w{number}" for number in range(400)))
+    delete = store.delete_closed_runs
+
+    async def slow(namespace, **bounds):
+        if sum(map(bool, store.steps)) < 6:
+            rig.clock.advance(2 * RETENTION_STEP_US)
+        return await delete(namespace, **bounds)
+
+    store.delete_closed_runs = slow
+    await wait(rig, 600)
+    steps = [step for step in store.steps if step]
+    assert steps[:10] == [100, 50, 25, 12, 6, RETENTION_RUNS_MIN, RETENTION_RUNS_MIN, 10, 20, 40]
     assert left(rig) == []
 
 

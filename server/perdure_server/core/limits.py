@@ -135,6 +135,12 @@ DELETE_SCHEDULES_MAX: Final = 1_000
 RETENTION_INTERVAL_US: Final = 60 * SECOND_US
 """How often a namespace is looked at for runs that are too old, and for how long one server has it:
 a minute more is nothing to who counts in days."""
+RETENTION_STEP_US: Final = 5 * MILLISECOND_US
+"""About how long a step may take: commits that come meanwhile wait for it."""
+RETENTION_RUNS_MIN: Final = 5
+"""Closed runs that go in a step however long it takes."""
+RETENTION_FORGET_US: Final = SECOND_US
+"""How often runs in memory are compared with what was deleted: all of them are looked at."""
 RETENTION_PAUSE_US: Final = 50 * MILLISECOND_US
 """The pause between two steps, so that others' commits hardly notice."""
 END_OF_TIME_US: Final = 2**62

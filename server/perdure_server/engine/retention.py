@@ -29,6 +29,8 @@ class Retention:
         self._clock = clock
         self._background = background
         self._alarm: Alarm | None = None
+        self._limit = limits.DELETE_RUNS_MAX
+        """How many runs go in the next step."""
 
     def start(self) -> None:
         """Looks for the first time after a while."""
@@ -60,18 +62,27 @@ class Retention:
     async def _sweep_one(self, namespace: Namespace) -> None:
         """Deletes step by step, as long as the claim stands: others may be waiting then."""
         assert namespace.retention_us is not None
-        while self._clock.now_us() < namespace.sweep_at_us:
-            deleted = await self._store.delete_closed_runs(
-                namespace.name,
-                before_us=self._clock.now_us() - namespace.retention_us,
-                limit=limits.DELETE_RUNS_MAX,
-                max_events=limits.DELETE_EVENTS_MAX,
-                max_bytes=limits.DELETE_BYTES_MAX,
-            )
-            if not deleted:
-                return
+        forgotten_us = self._clock.monotonic_us()
+        try:
+            while self._clock.now_us() < namespace.sweep_at_us:
+                began_us = self._clock.monotonic_us()
+                deleted = await self._store.delete_closed_runs(
+                    namespace.name,
+                    before_us=self._clock.now_us() - namespace.retention_us,
+                    limit=self._limit,
+                    max_events=limits.DELETE_EVENTS_MAX,
+                    max_bytes=limits.DELETE_BYTES_MAX,
+                )
+                if not deleted:
+                    return
+                ended_us = self._clock.monotonic_us()
+                self._limit = _next_limit(self._limit, ended_us - began_us)
+                if ended_us - forgotten_us >= limits.RETENTION_FORGET_US:
+                    self._runs.forget_closed(namespace.name)
+                    forgotten_us = ended_us
+                await self._pause()
+        finally:
             self._runs.forget_closed(namespace.name)
-            await self._pause()
 
     async def _pause(self) -> None:
         over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -85,3 +96,12 @@ class Retention:
             await over
         finally:
             alarm.cancel()
+
+
+def _next_limit(limit: int, took_us: int) -> int:
+    """Returns how many runs may go in a step after one that took so long."""
+    if took_us > limits.RETENTION_STEP_US:
+        return max(limit // 2, limits.RETENTION_RUNS_MIN)
+    if took_us < limits.RETENTION_STEP_US // 2:
+        return min(2 * limit, limits.DELETE_RUNS_MAX)
+    return limit
