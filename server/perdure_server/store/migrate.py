@@ -17,7 +17,7 @@ from typing import Final
 
 from perdure_server.core.errors import SchemaTooNew
 
-SCHEMA_VERSION: Final = 7
+SCHEMA_VERSION: Final = 8
 """The newest schema that this server knows, on every backend."""
 
 _ROW: Final = re.compile(
