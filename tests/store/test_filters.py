@@ -100,6 +100,28 @@ async def test_every_backend_finds_what_the_model_finds(store: Store, few: None,
         assert groups == await model.count_groups(where, by, limit=limit), (where, by)
 
 
+async def test_children_are_found_by_their_parent(store: Store, few: None) -> None:
+    for number in range(1, 9):
+        parent = f"parent-{number % 2}" if number < 7 else ""
+        namespace = "other" if number == 5 else "default"
+        run = a_run(number, parent_run_id=parent, namespace=namespace)
+        await store.commit([alone(starting(run))])
+
+    async def found(text: str) -> list[str]:
+        condition, order = read_filter(text, now_us=START_US)
+        where = ListFilter("default", condition=condition, order=order)
+        rows = await store.list_runs(where, after=None, limit=9)
+        assert await store.count_matching(where) == len(rows)
+        return [row.run.run_id for row in rows]
+
+    ids = [a_run(number).run_id for number in range(9)]
+    assert await found("parent_run_id = 'parent-1'") == [ids[3], ids[1]]
+    assert await found("parent_run_id = 'parent-1' ORDER BY run_id") == [ids[1], ids[3]]
+    assert await found("parent_run_id = 'parent-1' AND id = 'nobody'") == []
+    assert await found("parent_run_id = ''") == [ids[8], ids[7]]
+    assert await found("parent_run_id = 'nobody'") == []
+
+
 async def test_an_attribute_is_found_until_it_changes(store: Store) -> None:
     run = a_run(1)
     first = attributed(starting(run), having(team="a", amount=3))

@@ -29,6 +29,8 @@ WALKS = {
     "status = 'FAILED'": "runs_by_status",
     "team = 'a'": "search_attributes_by_value",
     "team = 'a' AND amount > 5 AND status = 'FAILED'": "search_attributes_by_value",
+    "parent_run_id = 'run-7'": "runs_by_parent",
+    "parent_run_id = ''": "runs_by_namespace",
     "amount > 5": "runs_by_namespace",
     "NOT team = 'a' OR amount > 5": "runs_by_namespace",
     "created_at > now() - 1h": "runs_by_namespace",
@@ -47,6 +49,7 @@ SOURCES = {
     "created_at BETWEEN now() - 1h AND now()": "runs_by_creation",
     "completed_at > now() - 1h": "runs_by_closing",
     "id = 'order-1'": "runs_by_workflow",
+    "parent_run_id = 'run-7'": "runs_by_parent",
 }
 """The index that finds few runs."""
 

@@ -140,6 +140,8 @@ class Listing:
                     else:
                         sql = make("source_by_range", namespace, name, low, high)
                         yield _Source(sql, in_order=False)
+                case Compared(Field(name="parent_run_id"), Operator.EQUAL, str(run_id)) if run_id:
+                    yield _Source(make("source_by_parent", namespace, run_id), in_order=True)
                 case Compared(field, operator) if _is_indexed(field, operator):
                     fields[field.name].append(part)
         for parts in fields.values():

@@ -83,6 +83,11 @@ SELECT run_id FROM search_attributes WHERE namespace = $1 AND name = $2 AND valu
 SELECT run_id FROM search_attributes
 WHERE namespace = $1 AND name = $2 AND value >= $3 AND value < $4;
 
+-- name: source_by_parent
+-- The second condition on the parent is that of the index.
+SELECT run_id FROM runs
+WHERE namespace = $1 AND parent_run_id = $2 AND parent_run_id <> '';
+
 -- name: source_by_field
 SELECT run_id FROM runs WHERE namespace = $1 AND {condition};
 
