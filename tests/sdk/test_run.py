@@ -77,6 +77,16 @@ async def test_at_a_server(address):
 SAID = {
     "basket": ["with a pen: True", "Ada paid 200 for a book, a pen"],
     "codecs": ["60000 characters", "signed/hmac-sha256, under 1000 bytes: True"],
+    "operators": [
+        "attempt 2 waits: the bank is closed",
+        "charged o-1, attempt 1",
+        "['activity_options_updated', 'activity_reset', 'activity_unpaused']",
+    ],
+    "progress": [
+        "pages 3 to 9 in attempt 2",
+        "stopped waiting: CANCEL_REQUESTED",
+        "cancelled",
+    ],
     "effects": [
         "the same token: True",
         "1 token was made for dear ada",
