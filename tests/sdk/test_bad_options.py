@@ -125,10 +125,37 @@ def test_a_worker_a_client_and_an_error():
         WorkerOptions("q", drain_timeout=5)
     with pytest.raises(TypeError, match="workflow_task_timeout is a timedelta"):
         WorkerOptions("q", workflow_task_timeout=5)
+    for name, value in (
+        ("workflows", checkout),
+        ("activities", charge),
+        ("max_activities", "3"),
+        ("max_cached_runs", 1.5),
+        ("identity", 5),
+        ("task_queue", 5),
+    ):
+        with pytest.raises(TypeError, match=name):
+            WorkerOptions(**{"task_queue": "q", name: value})
+    with pytest.raises(ValueError, match="max_activities must not be negative"):
+        WorkerOptions("q", max_activities=-1)
     with pytest.raises(TypeError, match="patience is a timedelta"):
         Client.connect(patience=5)
     with pytest.raises(TypeError, match="next_retry_delay is a timedelta"):
         ApplicationError("no", next_retry_delay=5)
+
+
+@pytest.mark.parametrize("span", ["5", True, None])
+async def test_what_workflow_code_waits_for(span):
+    @workflow
+    async def waits() -> str:
+        try:
+            await workflow.sleep(span)
+        except TypeError as error:
+            return str(error)
+        return "slept"
+
+    async with Environment([waits]) as env:
+        said = await env.client.execute(waits)
+    assert said == f"a span is a timedelta or a number of seconds, got {span!r}"
 
 
 def test_what_is_left_out_is_no_bad_option():

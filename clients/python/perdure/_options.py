@@ -206,9 +206,29 @@ _TYPES: Final[Mapping[str, tuple[type, ...]]] = MappingProxyType(
             (timedelta,),
         ),
         **dict.fromkeys(("start_at", "end_at"), (datetime,)),
-        **dict.fromkeys(("max_attempts", "priority", "remaining_runs"), (int,)),
         **dict.fromkeys(
-            ("id", "task_queue", "request_id", "summary", "details", "cron", "timezone"), (str,)
+            (
+                "max_attempts",
+                "priority",
+                "remaining_runs",
+                "max_workflow_tasks",
+                "max_activities",
+                "max_cached_runs",
+            ),
+            (int,),
+        ),
+        **dict.fromkeys(
+            (
+                "id",
+                "task_queue",
+                "request_id",
+                "summary",
+                "details",
+                "cron",
+                "timezone",
+                "identity",
+            ),
+            (str,),
         ),
         "backoff_coefficient": (int, float),
         "retry": (RetryPolicy,),

@@ -27,5 +27,7 @@ def current_run(refusal: str) -> Run:
 
 
 def micros(span: timedelta | float) -> int:
-    """Microseconds of a span; a number is seconds."""
+    """Microseconds of a span; a number is seconds. TypeError for anything else."""
+    if isinstance(span, bool) or not isinstance(span, timedelta | int | float):
+        raise TypeError(f"a span is a timedelta or a number of seconds, got {span!r}")
     return round((span.total_seconds() if isinstance(span, timedelta) else span) * 1e6)

@@ -27,6 +27,7 @@ from perdure._connection import CALL_TIMEOUT_S, Connection
 from perdure._definition import registry
 from perdure._inject import missing
 from perdure._link import Link
+from perdure._options import require_types
 from perdure._times import require_span
 from perdure._workflow import AnyWorkflow, Workflow, workflow_of
 from perdure._workflow_runner import WorkflowRunner, WorkflowSurroundings
@@ -99,7 +100,16 @@ class WorkerOptions:
     lifespan: Lifespan | None = None
 
     def __post_init__(self) -> None:
-        """Raises TypeError for a value of a wrong type, where it is written."""
+        """Raises TypeError for a value of a wrong type, ValueError for a negative count."""
+        require_types({"task_queue": self.task_queue, "identity": self.identity})
+        for name in ("workflows", "activities", "interceptors"):
+            if not isinstance(getattr(self, name), Sequence):
+                raise TypeError(f"{name} is a list, got {getattr(self, name)!r}")
+        for name in ("max_workflow_tasks", "max_activities", "max_cached_runs"):
+            count = getattr(self, name)
+            require_types({name: count})
+            if count < 0:
+                raise ValueError(f"{name} must not be negative, got {count}")
         require_span("workflow_task_timeout", self.workflow_task_timeout)
         require_span("drain_timeout", self.drain_timeout)
 
