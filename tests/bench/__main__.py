@@ -47,6 +47,7 @@ BARS: tuple[tuple[str, str, str, float], ...] = (
     ("long/1000", "seconds", "<=", 4.0),
     ("long/1000", "task_bytes", "<=", 1_000_000),
     ("year/10000", "seconds", "<=", 2.0),
+    ("steps/1000", "seconds", "<=", 1.5),
     ("idle", "cpu_percent", "<=", 1.0),
     ("idle", "statements_per_s", "<=", 0.0),
     ("idle", "rss_mb", "<=", 100.0),
@@ -129,6 +130,7 @@ def plan() -> dict[str, Callable[[], Awaitable[Figures]]]:
     jobs["messages/one/1"] = _bound(scenarios.messages, "one", 1)
     jobs["long/100"] = _bound(scenarios.long_workflow, 100)
     jobs["long/1000"] = _bound(scenarios.long_workflow, 1_000)
+    jobs["steps/1000"] = _bound(scenarios.steps, 1_000)
     jobs["fan-out/1000"] = _bound(scenarios.fan_out, 1_000)
     jobs["fan-out/10000"] = _bound(fan_out.activities, 1_000, 10_000)
     jobs["children/10000"] = _bound(fan_out.children, 1_000, 10_000)

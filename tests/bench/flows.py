@@ -33,6 +33,20 @@ async def sequential(count: int) -> int:
     return value
 
 
+async def next_number(value: int) -> int:
+    """Returns the next number."""
+    return value + 1
+
+
+@workflow
+async def stepping(count: int) -> int:
+    """Runs steps one after another."""
+    value = 0
+    for _ in range(count):
+        value = await workflow.step(next_number, value)
+    return value
+
+
 @workflow
 async def parallel(count: int) -> int:
     """Runs activities at once."""
@@ -111,5 +125,5 @@ async def naps(plan: Naps) -> None:
         await asyncio.sleep(plan.seconds)
 
 
-WORKFLOWS = (one, sequential, parallel, leaf, family, fan_in, echo, Asked, nap, naps)
+WORKFLOWS = (one, sequential, stepping, parallel, leaf, family, fan_in, echo, Asked, nap, naps)
 ACTIVITIES = (add_one,)

@@ -81,6 +81,26 @@ async def long_workflow(count: int) -> Figures:
     return {"seconds": round(seconds, 3), "task_bytes": sent}
 
 
+async def steps(count: int) -> Figures:
+    """Measures one workflow of many steps one after another: seconds, and commits for each."""
+    with rig(counting=True) as processes:
+        async with Client.connect(processes.address) as client:
+            await client.execute(flows.stepping, 2, id="warm-up", task_queue=flows.QUEUE)
+            before = processes.counted()
+            began = time.perf_counter()
+            total = await client.execute(flows.stepping, count, id="long", task_queue=flows.QUEUE)
+            seconds = time.perf_counter() - began
+            counted = processes.counted()
+        if total != count:
+            raise BenchError(f"{count} steps made {total}")
+        _check(processes, 2)
+    return {
+        "seconds": round(seconds, 3),
+        "commits_per_step": round((counted["commits"] - before["commits"]) / count, 3),
+        "messages_per_step": round((counted["messages"] - before["messages"]) / count, 3),
+    }
+
+
 async def fan_out(width: int) -> Figures:
     """Measures one workflow of many parallel activities."""
     with rig() as processes:

@@ -21,6 +21,7 @@ from perdure.v1.command_pb2 import (
     FailWorkflow,
     RecordSideEffect,
     RecordSnapshot,
+    RecordStep,
     RejectUpdate,
     ScheduleActivity,
     ScheduleTimer,
@@ -184,6 +185,28 @@ class Life:
             if kinds and {command.WhichOneof("command") for command in commands} <= mute:
                 self.steps.append((TASK_WANTED, self.run.history_length, 0))
 
+    def keep(self, token: TaskToken, *commands: Command) -> None:
+        """Reports commands of a workflow task that its worker keeps."""
+        before = self.run.copy()
+        self.decide(
+            lambda draft: decide.decide_kept_commands(
+                draft,
+                token,
+                commands,
+                next_run=NEXT,
+                new_runs=[NextRun(f"child-{self.run.version}-{n}", n) for n in range(9)],
+                now_us=self.now_us,
+            )
+        )
+        if self.run.seen_seq != before.seen_seq:
+            shown = (TASK_ACCEPTED, before.seen_seq, 0)
+            self.steps.insert(len(self.steps) - len(self.draft.events), shown)
+            self.steps.append((TASK_ACCEPTED, token.seen_seq, 0))
+
+    def kept_token(self, token: TaskToken) -> TaskToken:
+        """The token that the answer to a report gives: everything so far is seen."""
+        return replace(token, seen_seq=self.run.history_length)
+
     def fail_task(self, token: TaskToken, failure: Failure) -> None:
         self.decide(
             lambda draft: decide.decide_workflow_task_failed(draft, token, failure, self.now_us)
@@ -346,6 +369,10 @@ def await_signal(seq: int = 0, name: str = "go", timer_seq: int = 0) -> Command:
 def side_effect(seq: int = 1, name: str = "dice", **fields: object) -> Command:
     effect = RecordSideEffect(seq=seq, name=name, **fields)  # type: ignore[arg-type]
     return Command(record_side_effect=effect)
+
+
+def step(seq: int = 1, name: str = "fetch", **fields: Any) -> Command:
+    return Command(record_step=RecordStep(seq=seq, name=name, **fields))
 
 
 def upsert(seq: int, patch: SearchAttributes) -> Command:

@@ -39,6 +39,7 @@ from tests.core.life import (
     send_signal,
     side_effect,
     start_child,
+    step,
     timer,
     upsert,
 )
@@ -159,6 +160,14 @@ def with_side_effect() -> Life:
     return life
 
 
+def with_steps() -> Life:
+    life = Life()
+    token = life.lease(TaskKind.WORKFLOW)
+    life.keep(token, step(1))
+    life.report(life.kept_token(token), step(2))
+    return life
+
+
 def flooded() -> Life:
     life = Life()
     while not life.run.status.is_closed:
@@ -224,6 +233,7 @@ def paused() -> Life:
         await_signal(1),
         upsert(1, SearchAttributes()),
         side_effect(),
+        step(),
         *[start_child(seq, f"c-{seq}") for seq in (1, 2)],
         *[send_signal(seq) for seq in (1, 2)],
         *[send_cancel(seq) for seq in (1, 2)],
@@ -328,6 +338,7 @@ SCENARIOS: list[Callable[[], Life]] = [
     lambda: timed_out(seen=True),
     found_by_others,
     with_side_effect,
+    with_steps,
     flooded,
     children,
     messages,

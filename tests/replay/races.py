@@ -10,6 +10,7 @@ from tests.replay.beginnings import BEGINNING_RACES
 from tests.replay.changes import CHANGE_RACES
 from tests.replay.family import FAMILY_RACES
 from tests.replay.rig import Rig
+from tests.replay.stepping import STEP_RACES
 
 
 def played(definition: object, value: object) -> Rig:
@@ -283,6 +284,7 @@ RACES: dict[str, Callable[[], Rig]] = {
         *BEGINNING_RACES,
         *FAMILY_RACES,
         *CHANGE_RACES,
+        *STEP_RACES,
         activity_completed,
         timer_fired,
         timer_cancelled,

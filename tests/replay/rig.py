@@ -36,6 +36,7 @@ from perdure.v1.history_pb2 import (
     SignalWorkflowDelivered,
     SignalWorkflowFailed,
     SignalWorkflowInitiated,
+    StepCompleted,
     TimerCancelled,
     TimerFired,
     TimerScheduled,
@@ -90,6 +91,8 @@ class Rig:
         self.children: dict[int, tuple[str, str]] = {}
         self.taken: set[str] = set()
         """Workflow ids that are in use."""
+        self.steps: dict[int, str] = {}
+        """The steps that the code has begun, by number, also those that have ended."""
         self.closed = False
         self.commands: list[Command] = []
         first = {
@@ -220,6 +223,24 @@ class Rig:
             self.add(cancel_workflow_delivered=CancelWorkflowDelivered(cancel_seq=seq))
         return self
 
+    def step_ended(self, seq: int = 1, value: Any = None) -> Rig:
+        result = CONVERTER.encode(value)
+        self.add(
+            step_completed=StepCompleted(
+                step_seq=seq, name=self.steps[seq], result=result, attempt=1
+            )
+        )
+        return self
+
+    def step_failed(self, seq: int = 1, message: str = "no", **failure: Any) -> Rig:
+        what = Failure(message=message, **failure)
+        self.add(
+            step_completed=StepCompleted(
+                step_seq=seq, name=self.steps[seq], failure=what, attempt=1
+            )
+        )
+        return self
+
     def begin_again(self, event_seq: int, **reset: Any) -> Rig:
         """Returns another run that begins with the first events of this one; nothing is at hand."""
         again = Rig(self.definition, self.value, self.now_us)
@@ -239,6 +260,7 @@ class Rig:
         events = self.events[self.machine.last_seq :]
         self.tasks.append(len(self.events))
         self.commands += self.machine.run_task(events)
+        self.steps.update({step.seq: step.name for step in self.machine.take_steps()})
         return self.commands
 
     def record(self) -> Rig:

@@ -11,6 +11,7 @@ from perdure._workflow import workflow_of
 from tests.replay.beginnings import BEGINNINGS
 from tests.replay.changes import CHANGES
 from tests.replay.family import FAMILY
+from tests.replay.stepping import STEPPING
 
 approvals = signal("approvals", str)
 STAGE = SearchAttributeKey.keyword("stage")
@@ -202,6 +203,7 @@ ALL = [
     *BEGINNINGS,
     *FAMILY,
     *CHANGES,
+    *STEPPING,
     one_activity,
     timer_or_signal,
     impatient,

@@ -68,6 +68,48 @@ WORK = (
         given=given.leased,
     ),
     Case(
+        "record steps",
+        COMMANDS,
+        {
+            **ME,
+            "commands": [
+                {"record_step": {"seq": 1, "name": "fetch", "result": value("4.50"), "attempt": 2}},
+                {
+                    "record_step": {
+                        "seq": 2,
+                        "step_seq": 3,
+                        "failure": {"message": "no", "type": "ValueError"},
+                    }
+                },
+            ],
+        },
+        '{"worker_id":"me","commands":[{"type":"RecordStep","seq":1,"name":"fetch","result":4.50,'
+        '"attempt":2},{"type":"RecordStep","seq":2,"step_seq":3,'
+        '"failure":{"message":"no","type":"ValueError"}}]}',
+        given=given.leased,
+    ),
+    Case(
+        "keep a task",
+        COMMANDS,
+        {
+            **ME,
+            **TOKEN,
+            "commands": [{"record_step": {"seq": 1, "result": value("[4]")}}],
+            "keep_task": True,
+        },
+        '{"worker_id":"me","task_token":"{token}","keep_task":true,'
+        '"commands":[{"type":"RecordStep","seq":1,"result":[4]}]}',
+        given=given.leased,
+    ),
+    Case(
+        "keep a task without its token",
+        COMMANDS,
+        {**ME, "commands": [], "keep_task": True},
+        '{"worker_id":"me","commands":[],"keep_task":true}',
+        given=given.leased,
+        refused="INVALID_REQUEST",
+    ),
+    Case(
         "record a side effect",
         COMMANDS,
         {

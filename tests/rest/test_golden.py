@@ -37,6 +37,14 @@ ANSWER = (
     '{"worker_id":"w","commands":[{"type":"CompleteUpdate","requested_seq":2,"result":'
     '{"total":1.50}}]}'
 )
+KEPT_STEP = (
+    '{"worker_id":"w","task_token":"TOKEN","keep_task":true,"commands":[{"type":"RecordStep",'
+    '"seq":1,"step_seq":2,"name":"fetch","result":{"total":1.50},"attempt":2}]}'
+)
+FAILED_STEP = (
+    '{"worker_id":"w","commands":[{"type":"RecordStep","seq":2,"step_seq":1,"name":"pay",'
+    '"failure":{"message":"no","type":"ValueError"}}]}'
+)
 FOUND = (
     '{"workflow_type":"order","workflow_id":"o-3","search_attributes":{"team":"a","amount":12,'
     '"share":1.0,"due":"2026-03-29T01:00:00Z","tags":["x","y"]},"memo":{"by":"ann"}}'
@@ -163,6 +171,11 @@ CALLS = (
     ("query", "POST /workflows/s-1/query/total", '{"mode":"snapshot"}'),
     ("query", "POST /workflows/s-1/query/total", '{"mode":"eager"}'),
     ("query", "POST /workflows/nobody/query/listed", None),
+    ("start", "POST /workflows", '{"workflow_type":"t","workflow_id":"k-1","task_queue":"k"}'),
+    ("poll_workflow", "POST /workflow-tasks/poll", '{"queue":"k","worker_id":"w"}'),
+    ("commands", "POST /workflow-tasks/k-1/commands", KEPT_STEP),
+    ("commands", "POST /workflow-tasks/k-1/commands", FAILED_STEP),
+    ("history", "GET /workflows/k-1/events", None),
 )
 PATHS = {f"{route.verb} {route.path}" for route in routes()} - {"GET /api/v1/openapi.json"}
 
@@ -202,11 +215,14 @@ async def _events(reader, *, whole):
 
 async def converse(address):
     """Makes all calls; returns the text of each file."""
-    files, known = {}, {"activity": "", "key": ""}
-    for name, line, body in CALLS:
+    files, known = {}, {"activity": "", "key": "", "task": ""}
+    for name, line, given in CALLS:
+        body = given and given.replace("TOKEN", known["task"])
         answer = await exchange(address, line.format(**known) if "{" in line else line, body)
         if name == "poll_activity" and (found := re.search(r'"id":"([^"]+)"', answer)):
             known["activity"] = found[1]
+        if name == "poll_workflow" and (found := re.search(r'"task_token":"([^"]+)"', answer)):
+            known["task"] = found[1]
         if name == "create_key" and (found := re.search(r'"prefix":"([^"]+)"', answer)):
             known["key"] = found[1]
         files.setdefault(name, []).append("\n".join(filter(None, [line, body])) + "\n\n" + answer)

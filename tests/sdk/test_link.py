@@ -16,6 +16,7 @@ from perdure.v1.worker_service_pb2 import (
     ActivityCompletion,
     ActivityHeartbeat,
     CachedRun,
+    KeptTask,
     ReportResult,
     TaskReport,
     WorkflowTaskCompletion,
@@ -31,7 +32,8 @@ AWAY = from_reason("", "the server is away", "UNAVAILABLE")
 class Workflows:
     def __init__(self):
         self.taken, self.lost, self.dropped = [], [], []
-        self.held, self.cached = [], []
+        self.held, self.cached, self.said = [], [], []
+        self.kept = self
 
     def take(self, tasks):
         self.taken += [task.task_token for task in tasks]
@@ -47,6 +49,18 @@ class Workflows:
 
     def lose(self, task_token):
         self.lost.append(task_token)
+
+    def told(self, kept):
+        self.said.append(("told", kept.task_token))
+
+    def answered(self, run_id, report, kept):
+        self.said.append((run_id, report.task_token, kept and kept.task_token))
+
+    def refused(self, run_id):
+        self.said.append(("refused", run_id))
+
+    def reconnected(self):
+        self.said.append("reconnected")
 
 
 class Activities:
@@ -189,6 +203,41 @@ async def test_a_stale_report_drops_the_cached_run(link, stream, workflows):
 
     await settled(lambda: workflows.dropped)
     assert workflows.dropped == ["r"]
+
+
+def kept(token="k"):
+    completion = WorkflowTaskCompletion(keep_task=True)
+    return TaskReport(task_token=token, workflow_task_completed=completion)
+
+
+async def test_a_task_that_is_kept_goes_on_with_each_answer(link, stream, workflows):
+    for token in ("a", "b"):
+        link.report(kept(token), run_id="r")
+    await stream.request_with("reports")
+    goes_on = ReportResult(report_id=1, kept=KeptTask(task_token="a2", run_id="r"))
+    pushed = KeptTask(task_token="c", run_id="r")
+    stream.say(WorkResponse(results=[goes_on, ReportResult(report_id=2)], kept_tasks=[pushed]))
+    await settled(lambda: len(workflows.said) == 4)
+    assert workflows.said == ["reconnected", ("r", "a", "a2"), ("r", "b", None), ("told", "c")]
+
+
+@pytest.mark.parametrize("reason", ["STALE_TASK", "INVALID_COMMAND"])
+async def test_one_that_is_refused_has_ended(link, stream, workflows, reason):
+    link.report(kept(), run_id="r")
+    await stream.request_with("reports")
+    stream.say(WorkResponse(results=[ReportResult(report_id=1, reason=reason)]))
+    await settled(lambda: workflows.dropped)
+    assert (workflows.said[-1], workflows.dropped) == (("refused", "r"), ["r"])
+
+
+async def test_a_run_that_has_closed_is_dropped_while_its_task_is_kept(link, stream, workflows):
+    notices = [
+        ActivityCancelNotice(task_token="asked", reason="CANCEL_REQUESTED"),
+        ActivityCancelNotice(task_token="closed", reason="WORKFLOW_CLOSED"),
+    ]
+    stream.say(WorkResponse(cancels=notices))
+    await settled(lambda: workflows.lost)
+    assert workflows.lost == ["closed"]
 
 
 async def test_a_refused_report_becomes_a_failure(link, stream):

@@ -134,6 +134,7 @@ SAID = {
     "pages": ["PAUSED", "6"],
     "resources": ["2 lines, closing the book", "['42.00 EUR', '0.99 EUR']"],
     "script": ["loading page 1", "loading page 2", "loading page 3", "60"],
+    "steps": ["cup.label", "plate.label", "not insured, ValueError"],
     "tenants": [
         "bill begins for ada",
         "archive begins for ada",

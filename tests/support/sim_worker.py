@@ -50,7 +50,7 @@ class InlineRunner(WorkflowRunner):
 class _InlineThread:
     """Takes work like a queue and does it like a thread, in order, a moment later."""
 
-    def __init__(self, finished: Callable[[Job, TaskReport], None]) -> None:
+    def __init__(self, finished: Callable[[Job, TaskReport | None], None]) -> None:
         self.job: Job | None = None
         self._finished = finished
         self._work: deque[Job | Callable[[], None]] = deque()

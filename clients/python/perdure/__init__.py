@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from perdure.errors import RpcError as RpcError
     from perdure.errors import RunClosedError as RunClosedError
     from perdure.errors import SnapshotNotFoundError as SnapshotNotFoundError
+    from perdure.errors import StepError as StepError
     from perdure.errors import UnavailableError as UnavailableError
     from perdure.errors import UpdateRejectedError as UpdateRejectedError
     from perdure.errors import WorkflowAlreadyExistsError as WorkflowAlreadyExistsError
@@ -111,6 +112,7 @@ _HOMES = {
             "RunClosedError",
             "SnapshotNotFoundError",
             "UnavailableError",
+            "StepError",
             "UpdateRejectedError",
             "WorkflowAlreadyExistsError",
             "WorkflowCancelledError",

@@ -10,7 +10,7 @@ from perdure._runtime import current_run
 
 T = TypeVar("T")
 
-_OUTSIDE: Final = "this word belongs to workflow code; no workflow is running here"
+OUTSIDE: Final = "this word belongs to workflow code; no workflow is running here"
 
 
 class EffectWords:
@@ -24,9 +24,9 @@ class EffectWords:
         called more than once before a value is recorded. What takes time or can fail belongs into
         an activity. The value has the type that `fn` says it returns.
         """
-        run = current_run(_OUTSIDE)
+        run = current_run(OUTSIDE)
         value = run.effects.make(fn, name, caller_line(2))
-        result: T = run.converter.decode(value, _return_type(fn))
+        result: T = run.converter.decode(value, return_type(fn))
         return result
 
     @staticmethod
@@ -35,7 +35,7 @@ class EffectWords:
 
         The run records that it has the change, and answers the same for all of its life.
         """
-        return current_run(_OUTSIDE).effects.patched(patch, caller_line(2))
+        return current_run(OUTSIDE).effects.patched(patch, caller_line(2))
 
     @staticmethod
     def deprecate_patch(patch: str) -> None:
@@ -43,10 +43,11 @@ class EffectWords:
 
         It can be removed when no run is left that was begun before it stood here.
         """
-        current_run(_OUTSIDE).effects.patched(patch, caller_line(2), deprecated=True)
+        current_run(OUTSIDE).effects.patched(patch, caller_line(2), deprecated=True)
 
 
-def _return_type(fn: Callable[[], Any]) -> Any:
+def return_type(fn: Callable[..., Any]) -> Any:
+    """The type that a function says it returns; Any when it does not say."""
     try:
         return get_type_hints(fn).get("return", Any)
     except (NameError, TypeError):

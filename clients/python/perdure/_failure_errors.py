@@ -60,6 +60,22 @@ class ActivityCancelledError(ActivityError):
     """The activity ended by cancellation that this code did not ask for."""
 
 
+class StepError(FailureError):
+    """A step failed for good.
+
+    Attributes:
+        step: The step's name.
+        attempt: How often it was run.
+    """
+
+    def __init__(
+        self, message: str, *, failure: Failure, details: Any = None, step: str, attempt: int
+    ) -> None:
+        super().__init__(message, failure=failure, details=details)
+        self.step = step
+        self.attempt = attempt
+
+
 class ChildWorkflowError(FailureError):
     """A child ended without a result: it failed, was cancelled or terminated, or ran out of time.
 

@@ -22,6 +22,7 @@ from perdure.errors import (
     ExternalWorkflowError,
     FailureError,
     PayloadError,
+    StepError,
     WorkflowCancelledError,
     WorkflowError,
     WorkflowFailedError,
@@ -82,6 +83,19 @@ def activity_error(
         failure=failure,
         details=_decode_details(failure, converter),
         activity=activity,
+        attempt=attempt,
+    )
+    _chain(error, failure, converter)
+    return error
+
+
+def step_error(failure: Failure, converter: Converter, *, step: str, attempt: int) -> StepError:
+    """Makes the exception that the await of a failed step raises."""
+    error = StepError(
+        f"step {step} failed on attempt {attempt}: {_text(failure)}",
+        failure=failure,
+        details=_decode_details(failure, converter),
+        step=step,
         attempt=attempt,
     )
     _chain(error, failure, converter)

@@ -24,6 +24,7 @@ from perdure.v1.task_pb2 import ActivityTask, QueryTask, WorkflowTask
 from perdure.v1.worker_service_pb2 import (
     ActivityFailure,
     CachedRun,
+    KeptTask,
     QueryAnswer,
     ReportResult,
     TaskReport,
@@ -31,6 +32,7 @@ from perdure.v1.worker_service_pb2 import (
     WorkHello,
     WorkRequest,
     WorkResponse,
+    WorkWelcome,
 )
 
 _ACK_DELAY_S: Final = 0.005
@@ -49,8 +51,33 @@ QUERY_BYTES_MAX: Final = 2 * PAYLOAD_BYTES_MAX
 _log = logging.getLogger("perdure.worker")
 
 
+class KeptSide(Protocol):
+    """What keeps workflow tasks while steps run."""
+
+    def told(self, kept: KeptTask) -> None:
+        """Applies what is new in a run whose task is kept."""
+        ...
+
+    def answered(self, run_id: str, report: TaskReport, kept: KeptTask | None) -> None:
+        """Goes on after a report that keeps its task; without `kept` the task has ended."""
+        ...
+
+    def refused(self, run_id: str) -> None:
+        """Forgets the kept task of a run whose report was refused, and its run."""
+        ...
+
+    def reconnected(self) -> None:
+        """Tells a server that may not know of it which tasks are kept."""
+        ...
+
+
 class WorkflowSide(Protocol):
     """What runs workflow tasks."""
+
+    @property
+    def kept(self) -> KeptSide:
+        """Those of them that are kept while steps run."""
+        ...
 
     def take(self, tasks: Sequence[WorkflowTask]) -> None:
         """Begins tasks."""
@@ -170,6 +197,7 @@ class Link:
         if size > MESSAGE_BYTES_MAX:
             refusal = f"the report has {size} bytes; at most {MESSAGE_BYTES_MAX} are accepted"
             report = _instead_of(report, "LIMIT_EXCEEDED", refusal)
+            self._workflows.kept.refused(run_id)
             self._workflows.drop_runs((run_id,))
         if report.HasField("workflow_task_failed"):
             self.task_failure = report.workflow_task_failed.failure
@@ -259,10 +287,7 @@ class Link:
         if self._drain_ping and response.pong >= self._drain_ping:
             self._drained = True
         if response.HasField("welcome"):
-            self.away = False
-            for token in response.welcome.lost_task_tokens:
-                self._workflows.lose(token)
-                self._activities.cancel(token, "LEASE_LOST")
+            self._welcomed(response.welcome)
         self._begin(response)
         if response.draining:
             self._conversation.reconnect()
@@ -275,13 +300,24 @@ class Link:
             self.away = True
             _log.warning("the worker lost its server and will connect again: %s", error)
 
+    def _welcomed(self, welcome: WorkWelcome) -> None:
+        self.away = False
+        for token in welcome.lost_task_tokens:
+            self._workflows.lose(token)
+            self._activities.cancel(token, "LEASE_LOST")
+        self._workflows.kept.reconnected()
+
     def _begin(self, response: WorkResponse) -> None:
         for notice in response.cancels:
             self._activities.cancel(notice.task_token, notice.reason)
+            if notice.reason != "CANCEL_REQUESTED":
+                self._workflows.lose(notice.task_token)
         if response.evict_run_ids:
             self._workflows.drop_runs(response.evict_run_ids)
         if response.workflow_tasks:
             self._workflows.take(response.workflow_tasks)
+        for kept in response.kept_tasks:
+            self._workflows.kept.told(kept)
         if response.activity_tasks:
             self._activities.take(response.activity_tasks)
         if response.queries:
@@ -308,8 +344,14 @@ class Link:
             del self._heartbeats[token]
         if result.cancel_requested:
             self._activities.cancel(token, "CANCEL_REQUESTED")
+        keeps = unanswered.report.workflow_task_completed.keep_task
         if not result.reason:
+            if keeps:
+                kept = result.kept if result.HasField("kept") else None
+                self._workflows.kept.answered(unanswered.run_id, unanswered.report, kept)
             return
+        if keeps:
+            self._workflows.kept.refused(unanswered.run_id)
         self._workflows.drop_runs((unanswered.run_id,))
         if result.reason in _STALE_REASONS:
             self._activities.cancel(token, "LEASE_LOST")

@@ -29,7 +29,6 @@ from typing import (
 from perdure import _child as child
 from perdure._asking import QueryFunction, QueryMethod, UpdateFunction, UpdateMethod
 from perdure._definition import Runs, RunsAlone, Signature, attach, definition_of
-from perdure._effects import EffectWords
 from perdure._methods import methods_of
 from perdure._options import ChildOptions
 from perdure._replay.continuation import NOTHING, ContinueAsNew
@@ -38,6 +37,7 @@ from perdure._runtime import current_run, micros, running_run
 from perdure._scope import CancelScope
 from perdure._search import SearchAttributes, from_search_attributes, to_search_attributes
 from perdure._signal import SignalMethod
+from perdure._step import StepWords
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -229,7 +229,7 @@ class ClassWorkflow(Workflow[P, R]):
         return Signature(fn, of_method=True)
 
 
-class WorkflowWords(EffectWords):
+class WorkflowWords(StepWords):
     """`workflow`: the decorator, and the words of workflow code as its methods."""
 
     logger: Final = _log

@@ -16,6 +16,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from perdure._failures import to_failure
 from perdure._home import Hop
+from perdure._keeper import Keeper
 from perdure._link import Link
 from perdure._query_runner import QueryRunner, ReadHistory
 from perdure._replay.machine import Machine
@@ -54,6 +55,10 @@ class WorkflowSurroundings:
     user_loop: asyncio.AbstractEventLoop
     codecs: Codecs = field(default_factory=Codecs)
     interceptors: tuple[WorkflowInterceptor, ...] = ()
+    steps_max: int = 100
+    """How many steps that are not async run at once."""
+    steps_wait: bool = True
+    """Whether a step that failed waits before it is tried again."""
 
 
 class WorkflowRunner:
@@ -87,6 +92,12 @@ class WorkflowRunner:
         self._stuck: tuple[AnyJob | None, int] = (None, 0)
         self._asked: set[QueryJob] = set()
         self._queries = QueryRunner(self, read_history, self._answer)
+        self.kept: Final = Keeper(
+            self,
+            user_loop=self._around.user_loop,
+            threads_max=self._around.steps_max,
+            waits=self._around.steps_wait,
+        )
 
     def start(self, link: Link) -> None:
         """Starts the thread; reports go to `link`."""
@@ -95,6 +106,7 @@ class WorkflowRunner:
 
     def stop(self) -> None:
         """Forgets everything and ends the thread when it is free."""
+        self.kept.stop()
         for fetch in self._fetches:
             fetch.cancel()
         if self._tick is not None:
@@ -124,7 +136,7 @@ class WorkflowRunner:
         """Begins queries."""
         self._queries.take(tasks)
 
-    # What queries need.
+    # What queries and kept tasks need.
 
     @property
     def codecs(self) -> Codecs:
@@ -146,6 +158,33 @@ class WorkflowRunner:
         self._queue.put(job)
         self._watch_over()
 
+    def is_current(self, job: Job) -> bool:
+        """Whether a task is in work, and was neither lost nor abandoned."""
+        return self._jobs.get(job.task.task_token) is job
+
+    def enqueue(self, job: Job) -> None:
+        """Has the thread apply the events of a job."""
+        job.busy = True
+        job.received_seq = max(job.received_seq, job.events[-1].seq if job.events else 0)
+        self._queue.put(job)
+
+    def report(self, job: Job, report: TaskReport) -> None:
+        """Sends a report of a task that goes on."""
+        self._link.report(report, job.task.run_id)
+
+    def end(self, job: Job, report: TaskReport) -> None:
+        """Ends a job with its last report."""
+        if self._codecs:
+            job.reporting = report
+            self.spawn(self._encode_and_tell(job, report))
+        else:
+            self._tell(job, report)
+
+    def forget(self, job: Job) -> None:
+        """Notes that a task is not in work any more."""
+        self._jobs.pop(job.task.task_token, None)
+        self.kept.forget(job)
+
     # What the session needs.
 
     def held_tokens(self) -> Iterable[str]:
@@ -162,6 +201,7 @@ class WorkflowRunner:
     def drop_runs(self, run_ids: Iterable[str]) -> None:
         """Forgets cached runs."""
         for run_id in run_ids:
+            self._give_up(self.kept.drop(run_id))
             machine = self._machines.pop(run_id, None)
             if machine is not None:
                 # Closing runs `finally` blocks of user code: that is the thread's business.
@@ -169,14 +209,19 @@ class WorkflowRunner:
 
     def lose(self, task_token: str) -> None:
         """Forgets a task whose lease is gone, and its run; ignores an unknown token."""
-        job = self._jobs.pop(task_token, None)
+        job = self._jobs.get(task_token) or self.kept.of_token(task_token)
         if job is not None:
+            self.forget(job)
             self.drop_runs((job.task.run_id,))
 
     def _begin(self, task: WorkflowTask) -> None:
         if task.workflow_type not in self._workflows:
             self._link.report(_unknown(task))
             return
+        if (before := self.kept.of_run(task.run_id)) is not None:
+            # Its lease has ended, which was not heard of; what it asked for may be lost.
+            self.forget(before)
+            self.drop_runs((task.run_id,))
         machine = self._machines.get(task.run_id)
         if machine is None or machine.last_seq != task.previous_seq:
             self.drop_runs((task.run_id,))
@@ -191,7 +236,7 @@ class WorkflowRunner:
         if task.next_page_token or self._codecs:
             self.spawn(self._prepare(job))
         else:
-            self._queue.put(job)
+            self.enqueue(job)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Does something beside, until the worker ends."""
@@ -203,6 +248,12 @@ class WorkflowRunner:
         """Asks for a task again, with the whole history."""
         miss = WorkflowTaskCacheMiss()
         self._link.report(TaskReport(task_token=task.task_token, workflow_task_cache_miss=miss))
+
+    def _give_up(self, job: Job | None) -> None:
+        """Gives up a task that was kept while its run goes from memory, to begin it anew."""
+        if job is not None:
+            self.forget(job)
+            self._miss(job.task)
 
     def new_machine(self, task: WorkflowTask | QueryTask) -> Machine | None:
         """A run that has applied nothing; None for a workflow type that the worker has not."""
@@ -224,18 +275,18 @@ class WorkflowRunner:
         try:
             job.events = await self._whole_history(job)
             if self._codecs:
-                await self.on_user_loop(self._decode(job.events))
+                await self.on_user_loop(self.decode(job.events))
         except (RpcError, PayloadError) as error:
             self._tell(job, job.failed(to_failure(error, self._converter)))
             return
-        if self._jobs.get(job.task.task_token) is not job:
+        if not self.is_current(job):
             return
         if self._machines.get(job.task.run_id) is not job.machine:
             # It was dropped meanwhile, and so closed: it would ask for nothing any more.
             del self._jobs[job.task.task_token]
             self._miss(job.task)
             return
-        self._queue.put(job)
+        self.enqueue(job)
 
     async def _whole_history(self, job: Job) -> list[HistoryEvent]:
         events = list(job.task.history.events)
@@ -249,7 +300,8 @@ class WorkflowRunner:
             page_token = page.next_page_token
         return events
 
-    async def _decode(self, events: Sequence[HistoryEvent]) -> None:
+    async def decode(self, events: Sequence[HistoryEvent]) -> None:
+        """Passes events through the codecs."""
         for event in events:
             await self._codecs.decode(event)
 
@@ -268,13 +320,18 @@ class WorkflowRunner:
         self._thread.start()
 
     def _finished(self, job: AnyJob, report: Any) -> None:
+        """Takes a job back from the thread; a task has a report only if it could not be run."""
         if isinstance(job, QueryJob):
             self._asked.discard(job)
             self._queries.finished(job, report)
-        elif self._codecs:
-            self.spawn(self._encode_and_tell(job, report))
+            return
+        job.busy = False
+        if not self.is_current(job):
+            return  # lost or abandoned meanwhile
+        if report is None:
+            self.kept.blocked(job)
         else:
-            self._tell(job, report)
+            self.end(job, report)
 
     async def _encode_and_tell(self, job: Job, report: TaskReport) -> None:
         try:
@@ -284,9 +341,9 @@ class WorkflowRunner:
         self._tell(job, report)
 
     def _tell(self, job: Job, report: TaskReport) -> None:
-        if self._jobs.get(job.task.task_token) is not job:
+        if not self.is_current(job):
             return  # lost or abandoned meanwhile
-        del self._jobs[job.task.task_token]
+        self.forget(job)
         run_id = job.task.run_id
         if job.machine.closed or report.HasField("workflow_task_failed"):
             self.drop_runs((run_id,))
@@ -344,6 +401,8 @@ class WorkflowRunner:
         if self._machines.get(job.task.run_id) is job.machine:
             del self._machines[job.task.run_id]
             self._link.evicted(job.task.run_id)
+            kept = self.kept.drop(job.task.run_id)
+            self._give_up(None if kept is job else kept)
         self._queue = _without(self._queue, job.machine.close)
         self._start_thread()
         return stack

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import logging
 import sys
@@ -14,6 +15,7 @@ from typing import Any, Final, TypeAlias
 from perdure._failures import STACK_BYTES_MAX, to_failure
 from perdure._replay.commands import CLOSING_COMMANDS
 from perdure._replay.machine import Machine
+from perdure._replay.steps import LocalStep
 from perdure.converter import Converter
 from perdure.v1.command_pb2 import Command, RecordSnapshot
 from perdure.v1.failure_pb2 import Failure
@@ -21,6 +23,7 @@ from perdure.v1.history_pb2 import HistoryEvent
 from perdure.v1.interaction_pb2 import QueryOutcome
 from perdure.v1.task_pb2 import QueryTask, WorkflowTask
 from perdure.v1.worker_service_pb2 import (
+    KeptTask,
     TaskReport,
     WorkflowTaskCacheMiss,
     WorkflowTaskCompletion,
@@ -31,41 +34,81 @@ _log = logging.getLogger("perdure.worker")
 
 
 class Job:
-    """One workflow task in work: the events to apply to a machine."""
+    """One workflow task in work: the events to apply to a machine.
+
+    One that is kept, because steps run, goes through the thread again with each batch of events.
+    The home loop has it while it is not `busy`.
+    """
 
     def __init__(self, task: WorkflowTask, machine: Machine, converter: Converter) -> None:
         self.task: Final = task
         self.machine: Final = machine
         self.events: Sequence[HistoryEvent] = task.history.events
+        self.busy = True
+        """Whether it waits for the thread, or is in it."""
+        self.begun: list[LocalStep] = []
+        """Steps that the code has begun and that are still to be run."""
+        self.token = task.task_token
+        """The token of the next report."""
+        self.token_seq = 0
+        """The last event that the token says is known."""
+        self.received_seq = 0
+        """The last event that was received, applied or not."""
+        self.unsent: list[Command] = []
+        self.snapshot: Command | None = None
+        self.inbox: list[HistoryEvent] = []
+        """Events to be applied that came while the task was kept."""
+        self.reporting: TaskReport | None = None
+        """The report that keeps the task and is unanswered."""
+        self.announced = False
+        """Whether the server knows that the task is kept, and so tells what is new."""
+        self.announcement: asyncio.TimerHandle | None = None
         self._converter = converter
 
-    def run(self) -> TaskReport:
-        """Runs the code until it is blocked and returns the report; whatever it raises is one."""
+    def run(self) -> TaskReport | None:
+        """Runs the code until it is blocked; returns the report when it could not be run."""
         if self.machine.dropped:
             # A query did not return, and took the run with it.
             miss = WorkflowTaskCacheMiss()
             return TaskReport(task_token=self.task.task_token, workflow_task_cache_miss=miss)
         try:
-            commands = self.machine.run_task(self.events)
+            self.unsent += self.machine.run_task(self.events)
             state = self.machine.snapshot()
+            self.begun = self.machine.take_steps()
         except _InterruptedError:
             raise
         except BaseException as error:  # noqa: BLE001  # SystemExit in user code is a failure too
             return self.failed(to_failure(error, self._converter))
         if state is not None:
+            self.snapshot = Command(record_snapshot=RecordSnapshot(state=state))
+        return None
+
+    def receive(self, kept: KeptTask) -> None:
+        """Takes in the events that are new, with the token that goes with them."""
+        events = [event for event in kept.history.events if event.seq > self.received_seq]
+        if events and events[0].seq != self.received_seq + 1:
+            return  # what lies between comes with the answer to the next report
+        self.inbox += events
+        covered = kept.history.events[-1].seq if kept.history.events else self.token_seq
+        self.received_seq = max(self.received_seq, covered)
+        if covered >= self.token_seq:
+            self.token, self.token_seq = kept.task_token, covered
+
+    def report(self, records: Sequence[Command] = (), *, keep: bool = False) -> TaskReport:
+        """Returns the report of what the code has asked for since the last one."""
+        commands = [*self.unsent, *records]
+        if self.snapshot is not None:
             # Nothing may stand behind a command that closes the run.
             ends = bool(commands) and commands[-1].WhichOneof("command") in CLOSING_COMMANDS
-            snapshot = Command(record_snapshot=RecordSnapshot(state=state))
-            commands.insert(len(commands) - ends, snapshot)
-        return TaskReport(
-            task_token=self.task.task_token,
-            workflow_task_completed=WorkflowTaskCompletion(commands=commands),
-        )
+            commands.insert(len(commands) - ends, self.snapshot)
+        self.unsent, self.snapshot = [], None
+        completion = WorkflowTaskCompletion(commands=commands, keep_task=keep)
+        return TaskReport(task_token=self.token, workflow_task_completed=completion)
 
     def failed(self, failure: Failure) -> TaskReport:
         """Returns the report that the code could not be run."""
         return TaskReport(
-            task_token=self.task.task_token,
+            task_token=self.token,
             workflow_task_failed=WorkflowTaskFailure(failure=failure),
         )
 

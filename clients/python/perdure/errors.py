@@ -10,7 +10,8 @@
     │   │   └── ActivityCancelledError
     │   ├── ChildWorkflowError        raised at the await of a child
     │   │   └── ChildAlreadyExistsError
-    │   └── ExternalWorkflowError     a signal or a cancellation found nobody
+    │   ├── ExternalWorkflowError     a signal or a cancellation found nobody
+    │   └── StepError                 raised at the await of a step
     ├── ApplicationError              raised by authors to say more than a plain exception can
     ├── PayloadError                  a value cannot be encoded or decoded
     ├── ForbiddenCallError            workflow code touched the outside world
@@ -39,6 +40,7 @@ from perdure._failure_errors import ChildWorkflowError as ChildWorkflowError
 from perdure._failure_errors import ExternalWorkflowError as ExternalWorkflowError
 from perdure._failure_errors import FailureError as FailureError
 from perdure._failure_errors import PerdureError as PerdureError
+from perdure._failure_errors import StepError as StepError
 from perdure._times import require_span
 from perdure.v1.failure_pb2 import Failure
 

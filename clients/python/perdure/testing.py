@@ -117,6 +117,8 @@ class Environment:
             )
             for queue in sorted({*queues_of(workflows, served), "default"})
         ]
+        for worker in self._workers:
+            worker.steps_wait = False
         self._open = AsyncExitStack()
 
     async def __aenter__(self) -> Self:

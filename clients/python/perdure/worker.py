@@ -149,6 +149,7 @@ class Worker:
 
     Attributes:
         state: What the lifespan gave; None without one.
+        steps_wait: Whether a step that failed waits before it is tried again; tests do not.
     """
 
     def __init__(
@@ -160,6 +161,7 @@ class Worker:
         **settings: Unpack[WorkerSettings],
     ) -> None:
         self.state: Any = None
+        self.steps_wait = True
         self._life = contextlib.AsyncExitStack()
         self._connection: Final = client.connection
         self._options: Final = WorkerOptions(task_queue, workflows, activities, **settings)
@@ -258,6 +260,8 @@ class Worker:
                 user_loop=loop,
                 codecs=codecs,
                 interceptors=of_kind(interceptors, WorkflowInterceptor),
+                steps_max=self._options.max_activities,
+                steps_wait=self.steps_wait,
             ),
             Surroundings(
                 converter=converter,
@@ -383,6 +387,7 @@ class Shift:
         """Finishes what is in work, stops what takes too long, and disconnects."""
         try:
             self._link.drain()
+            self._workflows.kept.leave()
             await self._wait(self._drain_s)
             self._activities.stop()
             await self._wait(_FLUSH_S)

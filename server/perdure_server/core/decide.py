@@ -37,6 +37,7 @@ from perdure_server.core import (
     side_effect,
     signal,
     snapshot,
+    step,
     timer,
     update,
     workflow_task,
@@ -72,6 +73,7 @@ __all__ = [
     "decide_commands",
     "decide_continue_as_new",
     "decide_heartbeat",
+    "decide_kept_commands",
     "decide_lease_expired",
     "decide_message",
     "decide_message_returned",
@@ -99,6 +101,7 @@ _COMMANDS: Final[dict[str, Callable[[CommandBatch, Any], None]]] = {
     "upsert_search_attributes": attributes.upsert,
     "record_snapshot": snapshot.record,
     "record_side_effect": side_effect.record,
+    "record_step": step.record,
     "start_child_workflow": child.start,
     "cancel_child": messages.send_cancel,
     "signal_workflow": messages.send_signal,
@@ -227,17 +230,54 @@ def decide_commands(
     task = _workflow_task(draft, token, failed=False)
     if task is None:
         return
-    fields.check_count("commands", len(commands), COMMANDS_MAX)
     workflow_task.accept(draft, task, token.seen_seq, now_us)
     batch = CommandBatch(draft, next_run, now_us, iter(new_runs), frames or {})
-    for index, command in enumerate(commands):
-        _apply_command(batch, command, index)
+    _apply_commands(batch, commands)
     kinds = [command.WhichOneof("command") for command in commands]
     if (batch.upserted and _MUTE.issuperset(kinds)) or (
         batch.side_effects and side_effect.stall(kinds)
     ):
         # Nothing else would run the code again: who waits for the record goes on.
         workflow_task.want(draft, now_us)
+
+
+def decide_kept_commands(
+    draft: Draft,
+    token: TaskToken,
+    commands: Sequence[Command],
+    *,
+    next_run: NextRun,
+    new_runs: Sequence[NextRun] = (),
+    now_us: int,
+) -> None:
+    """Applies the commands of a workflow task that its worker keeps, because it runs steps.
+
+    The report accepted last, sent again with its token, changes nothing. The task of a run that is
+    paused is not kept.
+
+    Raises `StaleTask` when the lease is not current, or a later report was accepted, and
+    `InvalidCommand` for the first command that is malformed, or would close the run.
+    """
+    task = _workflow_task(draft, token, failed=False)
+    if task is None:
+        return
+    run = draft.run
+    if token.seen_seq < run.seen_seq:
+        raise _stale(token)
+    if token.seen_seq == run.seen_seq:
+        return
+    if run.status is RunStatus.PAUSED:
+        decide_commands(draft, token, commands, next_run=next_run, new_runs=new_runs, now_us=now_us)
+        return
+    before = run.history_length
+    workflow_task.go_on(draft, task, now_us)
+    batch = CommandBatch(draft, next_run, now_us, iter(new_runs))
+    _apply_commands(batch, commands)
+    if run.status.is_closed:
+        kind = commands[-1].WhichOneof("command") or ""
+        raise InvalidCommand(len(commands) - 1, kind, "closes the run; its task cannot be kept")
+    if run.history_length > before:
+        workflow_task.note_seen(draft, token.seen_seq, now_us)
 
 
 def decide_workflow_task_failed(
@@ -351,6 +391,12 @@ def decide_timer_due(draft: Draft, due: Timer, *, next_run: NextRun, now_us: int
             closing.terminate(draft, cancellation.deadline_reason(draft), now_us)
         case whole_run:
             closing.time_out(draft, _TIMEOUTS[whole_run], next_run=next_run, now_us=now_us)
+
+
+def _apply_commands(batch: CommandBatch, commands: Sequence[Command]) -> None:
+    fields.check_count("commands", len(commands), COMMANDS_MAX)
+    for index, command in enumerate(commands):
+        _apply_command(batch, command, index)
 
 
 def _apply_command(batch: CommandBatch, command: Command, index: int) -> None:

@@ -129,6 +129,10 @@ def _side_effect(pending: Pending, event: Any) -> None:
     pending.run.side_effect_seq_max = event.side_effect_seq
 
 
+def _step(pending: Pending, _event: Any) -> None:
+    pending.run.step_seq_max += 1
+
+
 def _upserted(pending: Pending, event: Any) -> None:
     run = pending.run
     after = SearchAttributes.FromString(run.attributes)
@@ -226,6 +230,7 @@ _READERS: Final[dict[str, Callable[[Pending, Any], None]]] = {
     "workflow_awaiting_signal": _waiting,
     "search_attributes_upserted": _upserted,
     "side_effect_recorded": _side_effect,
+    "step_completed": _step,
     "child_workflow_started": _child_started,
     "child_workflow_completed": _child_ended,
     "child_workflow_failed": _child_ended,

@@ -54,6 +54,7 @@ _RESOLUTIONS: Final = (
     "signal_workflow_failed",
     "cancel_workflow_delivered",
     "cancel_workflow_failed",
+    "step_completed",
 )
 _OPERATIONS: Final = (
     "activity_options_updated",

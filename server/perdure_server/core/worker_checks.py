@@ -101,6 +101,8 @@ def check_complete_workflow_task(request: CompleteWorkflowTaskRequest) -> None:
     check_count("commands", len(request.commands), COMMANDS_MAX)
     if not request.task_token and not (request.workflow_id and request.worker_id):
         raise InvalidRequest("is required, or else workflow_id and worker_id", "task_token")
+    if request.keep_task and not request.task_token:
+        raise InvalidRequest("is required to keep the task: it tells what was seen", "task_token")
 
 
 def check_get_workflow_task_history(request: GetWorkflowTaskHistoryRequest) -> None:

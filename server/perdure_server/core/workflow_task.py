@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from perdure_server.core.limits import TASK_LOSSES_BEFORE_BACKOFF
+from perdure_server.core.limits import TASK_LOSSES_BEFORE_BACKOFF, WORKFLOW_TASK_POLL_LEASE_US
 from perdure_server.core.model import Task, TaskKind
 from perdure_server.core.retry import task_backoff_us
 from perdure_server.core.run import TASK_ACCEPTED, TASK_WANTED, apply
@@ -21,10 +21,27 @@ if TYPE_CHECKING:
 def accept(draft: Draft, task: Task, seen_seq: int, now_us: int) -> None:
     """Removes a task whose report is accepted, and notes what the code has seen."""
     run = draft.run
-    apply(run, TASK_ACCEPTED, seen_seq, at_us=now_us)
+    # A token without the answers to reports that kept the task may be older than what they show.
+    note_seen(draft, max(seen_seq, run.seen_seq), now_us)
     run.accepted_lease = run.task_lease = task.lease
     run.task_failure = b""
     draft.drop_task(TaskKind.WORKFLOW, 0)
+
+
+def go_on(draft: Draft, task: Task, now_us: int) -> None:
+    """Keeps a task whose worker reports while it works on; a lease by time begins anew."""
+    run = draft.run
+    note_seen(draft, run.seen_seq, now_us)
+    if run.task_failure:
+        run.task_failure, run.accepted_lease = b"", 0
+    if task.lease_until_us is not None:
+        until_us = now_us + WORKFLOW_TASK_POLL_LEASE_US
+        draft.put_task(replace(task, lease_until_us=until_us))
+
+
+def note_seen(draft: Draft, seen_seq: int, now_us: int) -> None:
+    """Notes what the code has seen, which shows that it was run."""
+    apply(draft.run, TASK_ACCEPTED, seen_seq, at_us=now_us)
 
 
 def want(draft: Draft, now_us: int) -> None:

@@ -16,6 +16,7 @@ from perdure_server.core.model import Message, Run, TaskKind, TimerKind
 from perdure_server.core.state import RunState
 from perdure_server.engine.alarms import Alarms
 from perdure_server.engine.dispatch import Dispatcher, Match
+from perdure_server.engine.kept import tell
 from perdure_server.engine.outcomes import Outcomes
 from perdure_server.engine.results import Results
 from perdure_server.engine.session import TaskKey
@@ -97,6 +98,8 @@ class Aftermath:
         for run_id, notice in notices:
             self._notify(run_id, notice)
         for change in changeset.changes:
+            if change.events and not change.closes:
+                tell(self._dispatcher, by_run[change.run.run_id])
             if change.messages:
                 self._send(change.messages)
             if change.put_updates:

@@ -25,6 +25,7 @@ from perdure_server.engine.background import Background
 from perdure_server.engine.dispatch import Dispatcher
 from perdure_server.engine.feeder import Feeder
 from perdure_server.engine.inbox import Inbox
+from perdure_server.engine.kept import kept_runs, tell
 from perdure_server.engine.keys import Keys
 from perdure_server.engine.outcomes import Outcomes
 from perdure_server.engine.peers import Peers
@@ -208,6 +209,8 @@ class Cluster(Peers):
         # What is under way may end with a task being pushed whose lease has ended already.
         for run_id in dict.fromkeys([*held, *parts.runs.under_way(concerned)]):
             parts.runs.visit(run_id, partial(self._recheck, run_id))
+        for run_id in kept_runs(parts.dispatcher, runs):
+            parts.runs.visit(run_id, partial(tell, parts.dispatcher))
         for run_id in parts.results.awaited(None if hint.everything else hint.closed):
             self._look_for_end(run_id)
         parts.scheduler.foreign(None if hint.everything else hint.closed)

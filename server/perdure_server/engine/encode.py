@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from perdure.v1.history_pb2 import ActivityScheduled
+from perdure.v1.history_pb2 import ActivityScheduled, History
 from perdure.v1.payload_pb2 import Payload
 from perdure.v1.task_pb2 import ActivityTask, WorkflowTask
+from perdure.v1.worker_service_pb2 import KeptTask
 from perdure_server.core import limits
 from perdure_server.core.frames import field
 from perdure_server.core.model import Activity, EventRow, Run, Task, TaskKind
@@ -26,7 +27,7 @@ def workflow_task(
 
     More than 1 MiB of history is cut and continued by page token, unless `whole` is set.
     """
-    sent = list(events) if whole else _first_mebibyte(events)
+    sent = list(events) if whole else first_mebibyte(events)
     token = TaskToken(
         run_id=run.run_id,
         kind=TaskKind.WORKFLOW,
@@ -81,7 +82,22 @@ def activity_task(run: Run, activity: Activity, task: Task) -> tuple[str, bytes]
     return token, message.SerializeToString()
 
 
-def _first_mebibyte(events: Sequence[EventRow]) -> list[EventRow]:
+def kept_task(task: Task, events: Sequence[EventRow], *, seen_seq: int) -> KeptTask:
+    """Returns how a workflow task goes on that its worker keeps, and has seen up to `seen_seq`."""
+    token = TaskToken(
+        run_id=task.run_id,
+        kind=task.kind,
+        seq=task.seq,
+        attempt=task.attempt,
+        lease=task.lease,
+        seen_seq=seen_seq,
+    )
+    history = History.FromString(b"".join([event.frame for event in events]))
+    return KeptTask(task_token=token.encode(), run_id=task.run_id, history=history)
+
+
+def first_mebibyte(events: Sequence[EventRow]) -> list[EventRow]:
+    """Returns so many of the first events as one message carries; at least one, if there is."""
     size = 0
     for count, event in enumerate(events):
         size += len(event.frame)

@@ -40,6 +40,9 @@ class _PollSink:
     def cancel(self, token: str, reason: str) -> None:
         """Does nothing: the answer to the next heartbeat tells."""
 
+    def go_on(self, kept: bytes) -> None:
+        """Does nothing: the answer to the next report tells."""
+
     def end(self, error: DomainError | None) -> None:
         """Answers the poll with nothing."""
         if self._future.done():

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from perdure.v1.worker_service_pb2 import ReportResult, TaskReport
+from perdure.v1.worker_service_pb2 import KeptTask, ReportResult, TaskReport
 from perdure_server.core import decide
 from perdure_server.core.activity import FAILURE_ENDINGS, RESULT_ENDINGS, was_accepted
-from perdure_server.core.draft import Draft
+from perdure_server.core.draft import Draft, NextRun
 from perdure_server.core.errors import DomainError, InvalidRequest, StaleTask, WorkflowNotFound
 from perdure_server.core.state import RunState
 from perdure_server.core.token import TaskToken
@@ -16,6 +16,7 @@ from perdure_server.engine.background import Background
 from perdure_server.engine.dispatch import Dispatcher
 from perdure_server.engine.heartbeats import Heartbeats
 from perdure_server.engine.histories import history_pages
+from perdure_server.engine.kept import KeptTasks
 from perdure_server.engine.runs import Runs
 from perdure_server.engine.session import Session
 from perdure_server.engine.stimuli import Stimulus
@@ -46,6 +47,7 @@ class Reports:
         self._store = store
         self._heartbeats = heartbeats
         self._background = background
+        self.kept = KeptTasks(runs, dispatcher)
 
     def report(self, session: Session | None, report: TaskReport, answer: Answer) -> None:
         """Handles one report of a stream.
@@ -63,6 +65,9 @@ class Reports:
 
         try:
             token = TaskToken.decode(report.task_token)
+            if report.workflow_task_completed.keep_task:
+                self._keep(token, report, session=session, answer=answer, reject=reject)
+                return
             self._handle(token, report, session=session, resolve=resolve, reject=reject)
         except DomainError as error:
             reject(error)
@@ -130,6 +135,26 @@ class Reports:
             stimulus = Stimulus(self._decision(token, report), resolve, reject)
             self.submit(token, stimulus, endings)
 
+    def _keep(
+        self,
+        token: TaskToken,
+        report: TaskReport,
+        *,
+        session: Session | None,
+        answer: Answer,
+        reject: Reject,
+    ) -> None:
+        """Handles a report that keeps its workflow task."""
+
+        def resolve(kept: KeptTask | None) -> None:
+            answer(ReportResult(report_id=report.report_id, kept=kept))
+
+        if session is not None:
+            self._dispatcher.stick(session, token.run_id, token.seen_seq)
+            reject = self._unsticking(session, token, reject)
+        decision = self.kept_commands(token, report.workflow_task_completed.commands)
+        self.kept.report(token, decision, resolve, reject)
+
     def _unsticking(self, session: Session, token: TaskToken, reject: Reject) -> Reject:
         def unstick(error: Exception) -> None:
             self._dispatcher.unstick(session, token.run_id)
@@ -194,9 +219,7 @@ class Reports:
 
         `frames` are the stored signals that the commands name.
         """
-        next_run = self._runs.next_run()
-        children = sum(each.HasField("start_child_workflow") for each in commands)
-        new_runs = [self._runs.next_run() for _ in range(children)]
+        next_run, new_runs = self._new_runs(commands)
         return lambda draft, now_us: decide.decide_commands(
             draft,
             token,
@@ -206,6 +229,18 @@ class Reports:
             frames=frames,
             now_us=now_us,
         )
+
+    def kept_commands(self, token: TaskToken, commands: Any) -> Callable[[Draft, int], Any]:
+        """Returns the decision that applies the commands of a workflow task that is kept."""
+        next_run, new_runs = self._new_runs(commands)
+        return lambda draft, now_us: decide.decide_kept_commands(
+            draft, token, commands, next_run=next_run, new_runs=new_runs, now_us=now_us
+        )
+
+    def _new_runs(self, commands: Any) -> tuple[NextRun, list[NextRun]]:
+        """Makes ids for the run that may follow, and for each child that commands start."""
+        children = sum(each.HasField("start_child_workflow") for each in commands)
+        return self._runs.next_run(), [self._runs.next_run() for _ in range(children)]
 
     def _resend(self, session: Session | None, token: TaskToken, resolve: Resolve) -> None:
         def visit(state: RunState | None) -> None:

@@ -33,6 +33,10 @@ class Held:
     delivered: bool = False
     counted: bool = True
     batch: int = 0
+    told_seq: int = 0
+    """The last event told to a worker that keeps its workflow task; 0 when it has not said so."""
+    reporting: bool = False
+    """Whether a report that keeps the task is under way, whose answer tells what is new."""
 
 
 class Sink(Protocol):
@@ -43,6 +47,9 @@ class Sink(Protocol):
 
     def cancel(self, token: str, reason: str) -> None:
         """Tells the worker to stop an activity."""
+
+    def go_on(self, kept: bytes) -> None:
+        """Tells the worker, one that caches runs, what is new in a workflow task that it keeps."""
 
     def end(self, error: DomainError | None) -> None:
         """Ends the stream."""

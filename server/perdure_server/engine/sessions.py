@@ -189,7 +189,7 @@ class Sessions:
         held = session.held.get(key) if session is not None else None
         if session is None or held is None or held.lease != notice.lease:
             return
-        if session.sink is not None and notice.kind is TaskKind.ACTIVITY:
+        if session.sink is not None and (notice.kind is TaskKind.ACTIVITY or held.told_seq):
             session.sink.cancel(held.token, notice.reason)
         if notice.reason != "CANCEL_REQUESTED":
             self._dispatcher.finished(key, notice.lease)

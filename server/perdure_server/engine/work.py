@@ -64,6 +64,10 @@ class StreamSink:
         notice = ActivityCancelNotice(task_token=token, reason=reason)
         self._outbox.put(field(self._cancels, notice.SerializeToString()))
 
+    def go_on(self, kept: bytes) -> None:
+        """Tells the worker what is new in a workflow task that it keeps."""
+        self._outbox.put(field(WorkResponse.KEPT_TASKS_FIELD_NUMBER, kept))
+
     def end(self, error: DomainError | None) -> None:
         """Ends the stream."""
         self._outbox.end(error)

@@ -139,9 +139,22 @@ class Workers:
     ) -> pb.CompleteWorkflowTaskResponse:
         """Applies the commands of a workflow task, found by token or by workflow and worker."""
         token = await self._token_of(request)
+        if request.keep_task:
+            return await self._go_on(token, request)
         frames = await self._reports.named_signals(token, request.commands)
         await self._submit(token, self._reports.commands(token, request.commands, frames))
         return pb.CompleteWorkflowTaskResponse()
+
+    async def _go_on(
+        self, token: TaskToken, request: pb.CompleteWorkflowTaskRequest
+    ) -> pb.CompleteWorkflowTaskResponse:
+        """Applies commands of a workflow task that is kept, and answers what is new in its run."""
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._heard_of(token)
+        decision = self._reports.kept_commands(token, request.commands)
+        waiter = stimulus_of(future, decision)
+        self._reports.kept.report(token, decision, waiter.resolve, waiter.reject)
+        return pb.CompleteWorkflowTaskResponse(kept=await future)
 
     async def fail_workflow_task(
         self, request: pb.FailWorkflowTaskRequest

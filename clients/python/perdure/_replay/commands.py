@@ -89,20 +89,12 @@ NOTE: Final[Table] = {
 """Cancellations and the closing command, which are never undone."""
 
 
-class Request(ABC):
-    """Something that workflow code asked for; `source` is the line that asked."""
+class Machinery(ABC):
+    """Something that workflow code asked for, by its table; `source` is the line that asked."""
 
     __slots__ = ("seq", "source", "state")
 
-    KIND: ClassVar[str]
-    """The field of `Command`."""
-    EVENT: ClassVar[str]
-    """The field of `HistoryEvent` that records it."""
-    REFUSAL: ClassVar[str] = ""
-    """The field that records instead that it could not be done, if there is one."""
     TABLE: ClassVar[Table]
-    NUMBERED: ClassVar[bool] = True
-    """Whether it takes a number of its own kind when it is issued."""
 
     def __init__(self, source: str) -> None:
         self.state: State = State.CREATED
@@ -120,7 +112,22 @@ class Request(ABC):
 
     @abstractmethod
     def describe(self) -> str:
-        """The command in words."""
+        """What was asked for in words."""
+
+
+class Request(Machinery):
+    """Something that workflow code asked for by a command."""
+
+    __slots__ = ()
+
+    KIND: ClassVar[str]
+    """The field of `Command`."""
+    EVENT: ClassVar[str]
+    """The field of `HistoryEvent` that records it."""
+    REFUSAL: ClassVar[str] = ""
+    """The field that records instead that it could not be done, if there is one."""
+    NUMBERED: ClassVar[bool] = True
+    """Whether it takes a number of its own kind when it is issued."""
 
     @abstractmethod
     def fits(self, recorded: Any) -> bool:

@@ -92,7 +92,8 @@ class Effects:
             return self._patches[patch]
         name = _PATCH + patch
         known = any(recorded.name == name for recorded in self._recorded.values())
-        is_new = not self._run.replaying or self._run.journal.caught_up
+        run = self._run
+        is_new = not run.replaying or (run.journal.caught_up and run.steps.caught_up)
         answer = self._patches[patch] = known or is_new
         if answer:
             value = Payload(data=_DEPRECATED if deprecated else _MADE)

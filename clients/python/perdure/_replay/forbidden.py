@@ -49,6 +49,7 @@ OUTSIDE: Final = frozenset(
 """Audit events of the interpreter that workflow code must not cause."""
 
 _STDLIB: Final = sysconfig.get_path("stdlib")
+_EXEMPTING: Final = frozenset({"side_effect", "step"})
 _CALLABLES: Final = (BuiltinFunctionType, FunctionType, MethodType)
 
 _log = logging.getLogger("perdure.replay")
@@ -75,9 +76,9 @@ def _scan(fn: FunctionType, code: CodeType, seen: set[CodeType]) -> Iterator[str
     target: Any = None
     exempt = False
     for instruction in dis.get_instructions(code):
-        # What is given to workflow.side_effect may do all that.
+        # What is given to workflow.side_effect and workflow.step may do all that.
         exempt = not instruction.opname.startswith("CALL") and (
-            exempt or instruction.argval == "side_effect"
+            exempt or instruction.argval in _EXEMPTING
         )
         if exempt:
             if isinstance(instruction.argval, CodeType):

@@ -25,6 +25,7 @@ _NUMBERS: Final = (
     "cancel_seq",
     "requested_seq",
     "side_effect_seq",
+    "step_seq",
     "seq",
 )
 _NAMES: Final = ("name", "workflow_type", "child_workflow_id", "signal_name", "workflow_id")
@@ -81,11 +82,15 @@ class Journal:
 
     def ask(self, request: Request) -> None:
         """Takes a command from the code; until the code blocks it can be withdrawn."""
+        self.require_open(request.describe)
+        self._asked.append(request)
+
+    def require_open(self, describe: Callable[[], str]) -> None:
+        """RuntimeError while code runs that may ask for nothing."""
         if self._closed:
             raise RuntimeError(
-                f"queries and checks of updates only look; this one asks: {request.describe()}"
+                f"queries and checks of updates only look; this one asks: {describe()}"
             )
-        self._asked.append(request)
 
     def issue(self) -> None:
         """Makes final what the code asked for and did not withdraw, and numbers it."""

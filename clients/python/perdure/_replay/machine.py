@@ -29,6 +29,7 @@ from perdure._replay.relations import MESSAGE_ENDS
 from perdure._replay.run import Identity, Run
 from perdure._replay.signals import Letter
 from perdure._replay.source import await_line, await_lines
+from perdure._replay.steps import LocalStep
 from perdure.converter import Converter
 from perdure.errors import HistoryError, PayloadError
 from perdure.interceptors import (
@@ -199,11 +200,24 @@ class Machine:
         run = self._run
         run.effects.look_ahead(events)
         run.journal.look_ahead(sum(map(_is_bound, events)))
+        run.steps.look_ahead(events)
         with run.loop.running():
             for event in events:
                 run.replaying = event.seq <= replayed_until
                 self._apply(event)
         return run.journal.take_unsent()
+
+    def take_steps(self) -> list[LocalStep]:
+        """The steps to run that the code has begun since it was asked last.
+
+        Those of the events applied so far without a record, so ask at the end of a history.
+        """
+        return [] if self.closed else self._run.steps.take_new()
+
+    @property
+    def steps_recorded(self) -> int:
+        """How many records of steps were applied."""
+        return self._run.steps.recorded
 
     def snapshot(self) -> Payload | None:
         """What the queries say after the events applied; None when that is known already."""
@@ -289,6 +303,8 @@ class Machine:
             self._run.relations.end_child(getattr(event, kind))
         elif kind in MESSAGE_ENDS:
             self._run.relations.end_message(kind, getattr(event, kind))
+        elif kind == "step_completed":
+            self._run.steps.end(event, self._waits_at)
         elif kind == "timer_fired":
             self._run.end_timer(event.timer_fired.timer_seq)
         elif kind == "workflow_started":
@@ -334,6 +350,7 @@ class Machine:
             # asyncio lets these two through from a task beside the main one.
             run.ask_close(self._failed(error))
         run.journal.issue()
+        run.steps.issue()
 
     async def _run_main(self) -> None:
         run = self._run
@@ -424,12 +441,19 @@ class Machine:
         return kind in ENGINE_CLOSINGS
 
     def _replayed_until(self, events: Sequence[HistoryEvent]) -> int:
-        # Code ran on every event before a recorded command; what follows the last one may be new.
+        # Code ran on every event before a recorded command or step; what follows the last one may
+        # be new.
         # A run that was in memory gets new events only.
         if not self._fresh:
             return 0
         self._fresh = False
-        return next((event.seq for event in reversed(events) if _is_bound(event)), 0)
+        for event in reversed(events):
+            if _is_bound(event):
+                return event.seq
+            if event.HasField("step_completed"):
+                # The code had begun the step, and may not have gone on after it.
+                return event.seq - 1
+        return 0
 
     def _line(self) -> str:
         code = getattr(self._definition.fn, "__code__", None)

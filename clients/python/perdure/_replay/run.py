@@ -35,6 +35,7 @@ from perdure._replay.loop import WorkflowLoop
 from perdure._replay.relations import Relations
 from perdure._replay.signals import Letter, Mailbox
 from perdure._replay.source import caller_line
+from perdure._replay.steps import Steps
 from perdure.converter import Converter
 from perdure.errors import HistoryError
 from perdure.interceptors import WorkflowInterceptor
@@ -70,6 +71,7 @@ class Run:
         self.relations = Relations(self)
         self.desk = Desk(self)
         self.effects = Effects(self)
+        self.steps = Steps(self)
         self.started = WorkflowStarted()
         self.attributes = SearchAttributes()
         """What the run is found by, as its code left it."""
@@ -226,6 +228,7 @@ class Run:
         self._activities.clear()
         self._timers.clear()
         self.relations.clear()
+        self.steps.clear()
         self._kept.clear()
 
     def _undo(self, request: R, cancel: Callable[[R, str], Request]) -> None:

@@ -33,7 +33,7 @@ from perdure.v1 import search_attributes_pb2 as perdure_dot_v1_dot_search__attri
 from perdure.v1 import workflow_pb2 as perdure_dot_v1_dot_workflow__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18perdure/v1/command.proto\x12\nperdure.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x19perdure/v1/activity.proto\x1a\x18perdure/v1/failure.proto\x1a\x18perdure/v1/history.proto\x1a\x18perdure/v1/payload.proto\x1a\x15perdure/v1/rest.proto\x1a\x1dperdure/v1/retry_policy.proto\x1a\"perdure/v1/search_attributes.proto\x1a\x19perdure/v1/workflow.proto\"\xe6\x07\n\x07\x43ommand\x12\x39\n\x11schedule_activity\x18\x01 \x01(\x0b\x32\x1c.perdure.v1.ScheduleActivityH\x00\x12\x35\n\x0f\x63\x61ncel_activity\x18\x02 \x01(\x0b\x32\x1a.perdure.v1.CancelActivityH\x00\x12\x33\n\x0eschedule_timer\x18\x03 \x01(\x0b\x32\x19.perdure.v1.ScheduleTimerH\x00\x12/\n\x0c\x63\x61ncel_timer\x18\x04 \x01(\x0b\x32\x17.perdure.v1.CancelTimerH\x00\x12\x34\n\x0fwait_for_signal\x18\x05 \x01(\x0b\x32\x19.perdure.v1.WaitForSignalH\x00\x12\x46\n\x18upsert_search_attributes\x18\x0c \x01(\x0b\x32\".perdure.v1.UpsertSearchAttributesH\x00\x12\x35\n\x0frecord_snapshot\x18\x0b \x01(\x0b\x32\x1a.perdure.v1.RecordSnapshotH\x00\x12>\n\x14start_child_workflow\x18\x06 \x01(\x0b\x32\x1e.perdure.v1.StartChildWorkflowH\x00\x12:\n\x12record_side_effect\x18\t \x01(\x0b\x32\x1c.perdure.v1.RecordSideEffectH\x00\x12/\n\x0c\x63\x61ncel_child\x18\x07 \x01(\x0b\x32\x17.perdure.v1.CancelChildH\x00\x12\x35\n\x0fsignal_workflow\x18\x08 \x01(\x0b\x32\x1a.perdure.v1.SignalWorkflowH\x00\x12\x35\n\x0f\x63omplete_update\x18\r \x01(\x0b\x32\x1a.perdure.v1.CompleteUpdateH\x00\x12\x31\n\rreject_update\x18\x0e \x01(\x0b\x32\x18.perdure.v1.RejectUpdateH\x00\x12\x39\n\x11\x63omplete_workflow\x18\x14 \x01(\x0b\x32\x1c.perdure.v1.CompleteWorkflowH\x00\x12\x31\n\rfail_workflow\x18\x15 \x01(\x0b\x32\x18.perdure.v1.FailWorkflowH\x00\x12\x35\n\x0f\x63\x61ncel_workflow\x18\x16 \x01(\x0b\x32\x1a.perdure.v1.CancelWorkflowH\x00\x12\x34\n\x0f\x63ontinue_as_new\x18\x17 \x01(\x0b\x32\x19.perdure.v1.ContinueAsNewH\x00\x12\x0e\n\x06source\x18\x64 \x01(\tB\x15\n\x07\x63ommand\x12\n\xca\xf3\x18\x06\n\x04type\"\xd2\x01\n\x10ScheduleActivity\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\ntask_queue\x18\x03 \x01(\t\x12\"\n\x05input\x18\x04 \x01(\x0b\x32\x13.perdure.v1.Payload\x12\x34\n\x07options\x18\x05 \x01(\x0b\x32\x1b.perdure.v1.ActivityOptionsB\x06\xca\xf3\x18\x02\x10\x01\x12\x10\n\x08priority\x18\x06 \x01(\x05\x12#\n\x07headers\x18\x07 \x03(\x0b\x32\x12.perdure.v1.Header\"\x1d\n\x0e\x43\x61ncelActivity\x12\x0b\n\x03seq\x18\x01 \x01(\x03\"I\n\rScheduleTimer\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12+\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x1a\n\x0b\x43\x61ncelTimer\x12\x0b\n\x03seq\x18\x01 \x01(\x03\"P\n\rWaitForSignal\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\x1f\n\x0bsignal_name\x18\x02 \x01(\tB\n\xca\xf3\x18\x06\n\x04name\x12\x11\n\ttimer_seq\x18\x03 \x01(\x03\"Z\n\x16UpsertSearchAttributes\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\x33\n\x05patch\x18\x02 \x01(\x0b\x32\x1c.perdure.v1.SearchAttributesB\x06\xca\xf3\x18\x02 \x01\"<\n\x0eRecordSnapshot\x12*\n\x05state\x18\x01 \x01(\x0b\x32\x13.perdure.v1.PayloadB\x06\xca\xf3\x18\x02 \x01\"\xba\x04\n\x12StartChildWorkflow\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\x15\n\rworkflow_type\x18\x02 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x03 \x01(\t\x12\x12\n\ntask_queue\x18\x04 \x01(\t\x12\"\n\x05input\x18\x05 \x01(\x0b\x32\x13.perdure.v1.Payload\x12:\n\x13parent_close_policy\x18\x06 \x01(\x0e\x32\x1d.perdure.v1.ParentClosePolicy\x12-\n\x0creuse_policy\x18\x07 \x01(\x0e\x32\x17.perdure.v1.ReusePolicy\x12-\n\x0cretry_policy\x18\x08 \x01(\x0b\x32\x17.perdure.v1.RetryPolicy\x12\x34\n\x11\x65xecution_timeout\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0brun_timeout\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x10\n\x08priority\x18\x0b \x01(\x05\x12#\n\x07headers\x18\x0c \x03(\x0b\x32\x12.perdure.v1.Header\x12!\n\x04memo\x18\r \x01(\x0b\x32\x13.perdure.v1.Payload\x12\x37\n\x11search_attributes\x18\x0e \x01(\x0b\x32\x1c.perdure.v1.SearchAttributes\x12\x0f\n\x07summary\x18\x0f \x01(\t\x12\x0f\n\x07\x64\x65tails\x18\x10 \x01(\t\"Q\n\x10RecordSideEffect\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\"\n\x05value\x18\x03 \x01(\x0b\x32\x13.perdure.v1.Payload\"O\n\x0b\x43\x61ncelChild\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\x89\x01\n\x0eSignalWorkflow\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x1f\n\x0bsignal_name\x18\x04 \x01(\tB\n\xca\xf3\x18\x06\n\x04name\x12$\n\x07payload\x18\x05 \x01(\x0b\x32\x13.perdure.v1.Payload\"L\n\x0e\x43ompleteUpdate\x12\x15\n\rrequested_seq\x18\x01 \x01(\x03\x12#\n\x06result\x18\x02 \x01(\x0b\x32\x13.perdure.v1.Payload\"S\n\x0cRejectUpdate\x12\x15\n\rrequested_seq\x18\x01 \x01(\x03\x12,\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x13.perdure.v1.FailureB\x06\xca\xf3\x18\x02\x30\x01\"p\n\x10\x43ompleteWorkflow\x12#\n\x06result\x18\x01 \x01(\x0b\x32\x13.perdure.v1.Payload\x12\x37\n\x12unconsumed_signals\x18\x02 \x03(\x0b\x32\x1b.perdure.v1.UnhandledSignal\"u\n\x0c\x46\x61ilWorkflow\x12,\n\x07\x66\x61ilure\x18\x01 \x01(\x0b\x32\x13.perdure.v1.FailureB\x06\xca\xf3\x18\x02\x30\x01\x12\x37\n\x12unconsumed_signals\x18\x02 \x03(\x0b\x32\x1b.perdure.v1.UnhandledSignal\"I\n\x0e\x43\x61ncelWorkflow\x12\x37\n\x12unconsumed_signals\x18\x01 \x03(\x0b\x32\x1b.perdure.v1.UnhandledSignal\"\x97\x01\n\rContinueAsNew\x12\"\n\x05input\x18\x01 \x01(\x0b\x32\x13.perdure.v1.Payload\x12\x15\n\rworkflow_type\x18\x02 \x01(\t\x12\x12\n\ntask_queue\x18\x03 \x01(\t\x12\x37\n\x12unconsumed_signals\x18\x04 \x03(\x0b\x32\x1b.perdure.v1.UnhandledSignalb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18perdure/v1/command.proto\x12\nperdure.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x19perdure/v1/activity.proto\x1a\x18perdure/v1/failure.proto\x1a\x18perdure/v1/history.proto\x1a\x18perdure/v1/payload.proto\x1a\x15perdure/v1/rest.proto\x1a\x1dperdure/v1/retry_policy.proto\x1a\"perdure/v1/search_attributes.proto\x1a\x19perdure/v1/workflow.proto\"\x95\x08\n\x07\x43ommand\x12\x39\n\x11schedule_activity\x18\x01 \x01(\x0b\x32\x1c.perdure.v1.ScheduleActivityH\x00\x12\x35\n\x0f\x63\x61ncel_activity\x18\x02 \x01(\x0b\x32\x1a.perdure.v1.CancelActivityH\x00\x12\x33\n\x0eschedule_timer\x18\x03 \x01(\x0b\x32\x19.perdure.v1.ScheduleTimerH\x00\x12/\n\x0c\x63\x61ncel_timer\x18\x04 \x01(\x0b\x32\x17.perdure.v1.CancelTimerH\x00\x12\x34\n\x0fwait_for_signal\x18\x05 \x01(\x0b\x32\x19.perdure.v1.WaitForSignalH\x00\x12\x46\n\x18upsert_search_attributes\x18\x0c \x01(\x0b\x32\".perdure.v1.UpsertSearchAttributesH\x00\x12\x35\n\x0frecord_snapshot\x18\x0b \x01(\x0b\x32\x1a.perdure.v1.RecordSnapshotH\x00\x12>\n\x14start_child_workflow\x18\x06 \x01(\x0b\x32\x1e.perdure.v1.StartChildWorkflowH\x00\x12:\n\x12record_side_effect\x18\t \x01(\x0b\x32\x1c.perdure.v1.RecordSideEffectH\x00\x12-\n\x0brecord_step\x18\n \x01(\x0b\x32\x16.perdure.v1.RecordStepH\x00\x12/\n\x0c\x63\x61ncel_child\x18\x07 \x01(\x0b\x32\x17.perdure.v1.CancelChildH\x00\x12\x35\n\x0fsignal_workflow\x18\x08 \x01(\x0b\x32\x1a.perdure.v1.SignalWorkflowH\x00\x12\x35\n\x0f\x63omplete_update\x18\r \x01(\x0b\x32\x1a.perdure.v1.CompleteUpdateH\x00\x12\x31\n\rreject_update\x18\x0e \x01(\x0b\x32\x18.perdure.v1.RejectUpdateH\x00\x12\x39\n\x11\x63omplete_workflow\x18\x14 \x01(\x0b\x32\x1c.perdure.v1.CompleteWorkflowH\x00\x12\x31\n\rfail_workflow\x18\x15 \x01(\x0b\x32\x18.perdure.v1.FailWorkflowH\x00\x12\x35\n\x0f\x63\x61ncel_workflow\x18\x16 \x01(\x0b\x32\x1a.perdure.v1.CancelWorkflowH\x00\x12\x34\n\x0f\x63ontinue_as_new\x18\x17 \x01(\x0b\x32\x19.perdure.v1.ContinueAsNewH\x00\x12\x0e\n\x06source\x18\x64 \x01(\tB\x15\n\x07\x63ommand\x12\n\xca\xf3\x18\x06\n\x04type\"\xd2\x01\n\x10ScheduleActivity\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\ntask_queue\x18\x03 \x01(\t\x12\"\n\x05input\x18\x04 \x01(\x0b\x32\x13.perdure.v1.Payload\x12\x34\n\x07options\x18\x05 \x01(\x0b\x32\x1b.perdure.v1.ActivityOptionsB\x06\xca\xf3\x18\x02\x10\x01\x12\x10\n\x08priority\x18\x06 \x01(\x05\x12#\n\x07headers\x18\x07 \x03(\x0b\x32\x12.perdure.v1.Header\"\x1d\n\x0e\x43\x61ncelActivity\x12\x0b\n\x03seq\x18\x01 \x01(\x03\"I\n\rScheduleTimer\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12+\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x1a\n\x0b\x43\x61ncelTimer\x12\x0b\n\x03seq\x18\x01 \x01(\x03\"P\n\rWaitForSignal\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\x1f\n\x0bsignal_name\x18\x02 \x01(\tB\n\xca\xf3\x18\x06\n\x04name\x12\x11\n\ttimer_seq\x18\x03 \x01(\x03\"Z\n\x16UpsertSearchAttributes\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\x33\n\x05patch\x18\x02 \x01(\x0b\x32\x1c.perdure.v1.SearchAttributesB\x06\xca\xf3\x18\x02 \x01\"<\n\x0eRecordSnapshot\x12*\n\x05state\x18\x01 \x01(\x0b\x32\x13.perdure.v1.PayloadB\x06\xca\xf3\x18\x02 \x01\"\xba\x04\n\x12StartChildWorkflow\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\x15\n\rworkflow_type\x18\x02 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x03 \x01(\t\x12\x12\n\ntask_queue\x18\x04 \x01(\t\x12\"\n\x05input\x18\x05 \x01(\x0b\x32\x13.perdure.v1.Payload\x12:\n\x13parent_close_policy\x18\x06 \x01(\x0e\x32\x1d.perdure.v1.ParentClosePolicy\x12-\n\x0creuse_policy\x18\x07 \x01(\x0e\x32\x17.perdure.v1.ReusePolicy\x12-\n\x0cretry_policy\x18\x08 \x01(\x0b\x32\x17.perdure.v1.RetryPolicy\x12\x34\n\x11\x65xecution_timeout\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0brun_timeout\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x10\n\x08priority\x18\x0b \x01(\x05\x12#\n\x07headers\x18\x0c \x03(\x0b\x32\x12.perdure.v1.Header\x12!\n\x04memo\x18\r \x01(\x0b\x32\x13.perdure.v1.Payload\x12\x37\n\x11search_attributes\x18\x0e \x01(\x0b\x32\x1c.perdure.v1.SearchAttributes\x12\x0f\n\x07summary\x18\x0f \x01(\t\x12\x0f\n\x07\x64\x65tails\x18\x10 \x01(\t\"Q\n\x10RecordSideEffect\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\"\n\x05value\x18\x03 \x01(\x0b\x32\x13.perdure.v1.Payload\"\x9d\x01\n\nRecordStep\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\x10\n\x08step_seq\x18\x02 \x01(\x03\x12\x0c\n\x04name\x18\x03 \x01(\t\x12#\n\x06result\x18\x04 \x01(\x0b\x32\x13.perdure.v1.Payload\x12,\n\x07\x66\x61ilure\x18\x05 \x01(\x0b\x32\x13.perdure.v1.FailureB\x06\xca\xf3\x18\x02\x30\x01\x12\x0f\n\x07\x61ttempt\x18\x06 \x01(\x05\"O\n\x0b\x43\x61ncelChild\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\x89\x01\n\x0eSignalWorkflow\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\x13\n\x0bworkflow_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x1f\n\x0bsignal_name\x18\x04 \x01(\tB\n\xca\xf3\x18\x06\n\x04name\x12$\n\x07payload\x18\x05 \x01(\x0b\x32\x13.perdure.v1.Payload\"L\n\x0e\x43ompleteUpdate\x12\x15\n\rrequested_seq\x18\x01 \x01(\x03\x12#\n\x06result\x18\x02 \x01(\x0b\x32\x13.perdure.v1.Payload\"S\n\x0cRejectUpdate\x12\x15\n\rrequested_seq\x18\x01 \x01(\x03\x12,\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x13.perdure.v1.FailureB\x06\xca\xf3\x18\x02\x30\x01\"p\n\x10\x43ompleteWorkflow\x12#\n\x06result\x18\x01 \x01(\x0b\x32\x13.perdure.v1.Payload\x12\x37\n\x12unconsumed_signals\x18\x02 \x03(\x0b\x32\x1b.perdure.v1.UnhandledSignal\"u\n\x0c\x46\x61ilWorkflow\x12,\n\x07\x66\x61ilure\x18\x01 \x01(\x0b\x32\x13.perdure.v1.FailureB\x06\xca\xf3\x18\x02\x30\x01\x12\x37\n\x12unconsumed_signals\x18\x02 \x03(\x0b\x32\x1b.perdure.v1.UnhandledSignal\"I\n\x0e\x43\x61ncelWorkflow\x12\x37\n\x12unconsumed_signals\x18\x01 \x03(\x0b\x32\x1b.perdure.v1.UnhandledSignal\"\x97\x01\n\rContinueAsNew\x12\"\n\x05input\x18\x01 \x01(\x0b\x32\x13.perdure.v1.Payload\x12\x15\n\rworkflow_type\x18\x02 \x01(\t\x12\x12\n\ntask_queue\x18\x03 \x01(\t\x12\x37\n\x12unconsumed_signals\x18\x04 \x03(\x0b\x32\x1b.perdure.v1.UnhandledSignalb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,6 +50,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPSERTSEARCHATTRIBUTES'].fields_by_name['patch']._serialized_options = b'\312\363\030\002 \001'
   _globals['_RECORDSNAPSHOT'].fields_by_name['state']._loaded_options = None
   _globals['_RECORDSNAPSHOT'].fields_by_name['state']._serialized_options = b'\312\363\030\002 \001'
+  _globals['_RECORDSTEP'].fields_by_name['failure']._loaded_options = None
+  _globals['_RECORDSTEP'].fields_by_name['failure']._serialized_options = b'\312\363\030\0020\001'
   _globals['_SIGNALWORKFLOW'].fields_by_name['signal_name']._loaded_options = None
   _globals['_SIGNALWORKFLOW'].fields_by_name['signal_name']._serialized_options = b'\312\363\030\006\n\004name'
   _globals['_REJECTUPDATE'].fields_by_name['failure']._loaded_options = None
@@ -57,39 +59,41 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FAILWORKFLOW'].fields_by_name['failure']._loaded_options = None
   _globals['_FAILWORKFLOW'].fields_by_name['failure']._serialized_options = b'\312\363\030\0020\001'
   _globals['_COMMAND']._serialized_start=295
-  _globals['_COMMAND']._serialized_end=1293
-  _globals['_SCHEDULEACTIVITY']._serialized_start=1296
-  _globals['_SCHEDULEACTIVITY']._serialized_end=1506
-  _globals['_CANCELACTIVITY']._serialized_start=1508
-  _globals['_CANCELACTIVITY']._serialized_end=1537
-  _globals['_SCHEDULETIMER']._serialized_start=1539
-  _globals['_SCHEDULETIMER']._serialized_end=1612
-  _globals['_CANCELTIMER']._serialized_start=1614
-  _globals['_CANCELTIMER']._serialized_end=1640
-  _globals['_WAITFORSIGNAL']._serialized_start=1642
-  _globals['_WAITFORSIGNAL']._serialized_end=1722
-  _globals['_UPSERTSEARCHATTRIBUTES']._serialized_start=1724
-  _globals['_UPSERTSEARCHATTRIBUTES']._serialized_end=1814
-  _globals['_RECORDSNAPSHOT']._serialized_start=1816
-  _globals['_RECORDSNAPSHOT']._serialized_end=1876
-  _globals['_STARTCHILDWORKFLOW']._serialized_start=1879
-  _globals['_STARTCHILDWORKFLOW']._serialized_end=2449
-  _globals['_RECORDSIDEEFFECT']._serialized_start=2451
-  _globals['_RECORDSIDEEFFECT']._serialized_end=2532
-  _globals['_CANCELCHILD']._serialized_start=2534
-  _globals['_CANCELCHILD']._serialized_end=2613
-  _globals['_SIGNALWORKFLOW']._serialized_start=2616
-  _globals['_SIGNALWORKFLOW']._serialized_end=2753
-  _globals['_COMPLETEUPDATE']._serialized_start=2755
-  _globals['_COMPLETEUPDATE']._serialized_end=2831
-  _globals['_REJECTUPDATE']._serialized_start=2833
-  _globals['_REJECTUPDATE']._serialized_end=2916
-  _globals['_COMPLETEWORKFLOW']._serialized_start=2918
-  _globals['_COMPLETEWORKFLOW']._serialized_end=3030
-  _globals['_FAILWORKFLOW']._serialized_start=3032
-  _globals['_FAILWORKFLOW']._serialized_end=3149
-  _globals['_CANCELWORKFLOW']._serialized_start=3151
-  _globals['_CANCELWORKFLOW']._serialized_end=3224
-  _globals['_CONTINUEASNEW']._serialized_start=3227
-  _globals['_CONTINUEASNEW']._serialized_end=3378
+  _globals['_COMMAND']._serialized_end=1340
+  _globals['_SCHEDULEACTIVITY']._serialized_start=1343
+  _globals['_SCHEDULEACTIVITY']._serialized_end=1553
+  _globals['_CANCELACTIVITY']._serialized_start=1555
+  _globals['_CANCELACTIVITY']._serialized_end=1584
+  _globals['_SCHEDULETIMER']._serialized_start=1586
+  _globals['_SCHEDULETIMER']._serialized_end=1659
+  _globals['_CANCELTIMER']._serialized_start=1661
+  _globals['_CANCELTIMER']._serialized_end=1687
+  _globals['_WAITFORSIGNAL']._serialized_start=1689
+  _globals['_WAITFORSIGNAL']._serialized_end=1769
+  _globals['_UPSERTSEARCHATTRIBUTES']._serialized_start=1771
+  _globals['_UPSERTSEARCHATTRIBUTES']._serialized_end=1861
+  _globals['_RECORDSNAPSHOT']._serialized_start=1863
+  _globals['_RECORDSNAPSHOT']._serialized_end=1923
+  _globals['_STARTCHILDWORKFLOW']._serialized_start=1926
+  _globals['_STARTCHILDWORKFLOW']._serialized_end=2496
+  _globals['_RECORDSIDEEFFECT']._serialized_start=2498
+  _globals['_RECORDSIDEEFFECT']._serialized_end=2579
+  _globals['_RECORDSTEP']._serialized_start=2582
+  _globals['_RECORDSTEP']._serialized_end=2739
+  _globals['_CANCELCHILD']._serialized_start=2741
+  _globals['_CANCELCHILD']._serialized_end=2820
+  _globals['_SIGNALWORKFLOW']._serialized_start=2823
+  _globals['_SIGNALWORKFLOW']._serialized_end=2960
+  _globals['_COMPLETEUPDATE']._serialized_start=2962
+  _globals['_COMPLETEUPDATE']._serialized_end=3038
+  _globals['_REJECTUPDATE']._serialized_start=3040
+  _globals['_REJECTUPDATE']._serialized_end=3123
+  _globals['_COMPLETEWORKFLOW']._serialized_start=3125
+  _globals['_COMPLETEWORKFLOW']._serialized_end=3237
+  _globals['_FAILWORKFLOW']._serialized_start=3239
+  _globals['_FAILWORKFLOW']._serialized_end=3356
+  _globals['_CANCELWORKFLOW']._serialized_start=3358
+  _globals['_CANCELWORKFLOW']._serialized_end=3431
+  _globals['_CONTINUEASNEW']._serialized_start=3434
+  _globals['_CONTINUEASNEW']._serialized_end=3585
 # @@protoc_insertion_point(module_scope)

@@ -18,7 +18,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Command(_message.Message):
-    __slots__ = ("schedule_activity", "cancel_activity", "schedule_timer", "cancel_timer", "wait_for_signal", "upsert_search_attributes", "record_snapshot", "start_child_workflow", "record_side_effect", "cancel_child", "signal_workflow", "complete_update", "reject_update", "complete_workflow", "fail_workflow", "cancel_workflow", "continue_as_new", "source")
+    __slots__ = ("schedule_activity", "cancel_activity", "schedule_timer", "cancel_timer", "wait_for_signal", "upsert_search_attributes", "record_snapshot", "start_child_workflow", "record_side_effect", "record_step", "cancel_child", "signal_workflow", "complete_update", "reject_update", "complete_workflow", "fail_workflow", "cancel_workflow", "continue_as_new", "source")
     SCHEDULE_ACTIVITY_FIELD_NUMBER: _ClassVar[int]
     CANCEL_ACTIVITY_FIELD_NUMBER: _ClassVar[int]
     SCHEDULE_TIMER_FIELD_NUMBER: _ClassVar[int]
@@ -28,6 +28,7 @@ class Command(_message.Message):
     RECORD_SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
     START_CHILD_WORKFLOW_FIELD_NUMBER: _ClassVar[int]
     RECORD_SIDE_EFFECT_FIELD_NUMBER: _ClassVar[int]
+    RECORD_STEP_FIELD_NUMBER: _ClassVar[int]
     CANCEL_CHILD_FIELD_NUMBER: _ClassVar[int]
     SIGNAL_WORKFLOW_FIELD_NUMBER: _ClassVar[int]
     COMPLETE_UPDATE_FIELD_NUMBER: _ClassVar[int]
@@ -46,6 +47,7 @@ class Command(_message.Message):
     record_snapshot: RecordSnapshot
     start_child_workflow: StartChildWorkflow
     record_side_effect: RecordSideEffect
+    record_step: RecordStep
     cancel_child: CancelChild
     signal_workflow: SignalWorkflow
     complete_update: CompleteUpdate
@@ -55,7 +57,7 @@ class Command(_message.Message):
     cancel_workflow: CancelWorkflow
     continue_as_new: ContinueAsNew
     source: str
-    def __init__(self, schedule_activity: _Optional[_Union[ScheduleActivity, _Mapping]] = ..., cancel_activity: _Optional[_Union[CancelActivity, _Mapping]] = ..., schedule_timer: _Optional[_Union[ScheduleTimer, _Mapping]] = ..., cancel_timer: _Optional[_Union[CancelTimer, _Mapping]] = ..., wait_for_signal: _Optional[_Union[WaitForSignal, _Mapping]] = ..., upsert_search_attributes: _Optional[_Union[UpsertSearchAttributes, _Mapping]] = ..., record_snapshot: _Optional[_Union[RecordSnapshot, _Mapping]] = ..., start_child_workflow: _Optional[_Union[StartChildWorkflow, _Mapping]] = ..., record_side_effect: _Optional[_Union[RecordSideEffect, _Mapping]] = ..., cancel_child: _Optional[_Union[CancelChild, _Mapping]] = ..., signal_workflow: _Optional[_Union[SignalWorkflow, _Mapping]] = ..., complete_update: _Optional[_Union[CompleteUpdate, _Mapping]] = ..., reject_update: _Optional[_Union[RejectUpdate, _Mapping]] = ..., complete_workflow: _Optional[_Union[CompleteWorkflow, _Mapping]] = ..., fail_workflow: _Optional[_Union[FailWorkflow, _Mapping]] = ..., cancel_workflow: _Optional[_Union[CancelWorkflow, _Mapping]] = ..., continue_as_new: _Optional[_Union[ContinueAsNew, _Mapping]] = ..., source: _Optional[str] = ...) -> None: ...
+    def __init__(self, schedule_activity: _Optional[_Union[ScheduleActivity, _Mapping]] = ..., cancel_activity: _Optional[_Union[CancelActivity, _Mapping]] = ..., schedule_timer: _Optional[_Union[ScheduleTimer, _Mapping]] = ..., cancel_timer: _Optional[_Union[CancelTimer, _Mapping]] = ..., wait_for_signal: _Optional[_Union[WaitForSignal, _Mapping]] = ..., upsert_search_attributes: _Optional[_Union[UpsertSearchAttributes, _Mapping]] = ..., record_snapshot: _Optional[_Union[RecordSnapshot, _Mapping]] = ..., start_child_workflow: _Optional[_Union[StartChildWorkflow, _Mapping]] = ..., record_side_effect: _Optional[_Union[RecordSideEffect, _Mapping]] = ..., record_step: _Optional[_Union[RecordStep, _Mapping]] = ..., cancel_child: _Optional[_Union[CancelChild, _Mapping]] = ..., signal_workflow: _Optional[_Union[SignalWorkflow, _Mapping]] = ..., complete_update: _Optional[_Union[CompleteUpdate, _Mapping]] = ..., reject_update: _Optional[_Union[RejectUpdate, _Mapping]] = ..., complete_workflow: _Optional[_Union[CompleteWorkflow, _Mapping]] = ..., fail_workflow: _Optional[_Union[FailWorkflow, _Mapping]] = ..., cancel_workflow: _Optional[_Union[CancelWorkflow, _Mapping]] = ..., continue_as_new: _Optional[_Union[ContinueAsNew, _Mapping]] = ..., source: _Optional[str] = ...) -> None: ...
 
 class ScheduleActivity(_message.Message):
     __slots__ = ("seq", "name", "task_queue", "input", "options", "priority", "headers")
@@ -164,6 +166,22 @@ class RecordSideEffect(_message.Message):
     name: str
     value: _payload_pb2.Payload
     def __init__(self, seq: _Optional[int] = ..., name: _Optional[str] = ..., value: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ...) -> None: ...
+
+class RecordStep(_message.Message):
+    __slots__ = ("seq", "step_seq", "name", "result", "failure", "attempt")
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    STEP_SEQ_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    seq: int
+    step_seq: int
+    name: str
+    result: _payload_pb2.Payload
+    failure: _failure_pb2.Failure
+    attempt: int
+    def __init__(self, seq: _Optional[int] = ..., step_seq: _Optional[int] = ..., name: _Optional[str] = ..., result: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., failure: _Optional[_Union[_failure_pb2.Failure, _Mapping]] = ..., attempt: _Optional[int] = ...) -> None: ...
 
 class CancelChild(_message.Message):
     __slots__ = ("seq", "workflow_id", "run_id", "reason")

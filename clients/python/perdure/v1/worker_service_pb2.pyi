@@ -109,10 +109,12 @@ class TaskReport(_message.Message):
     def __init__(self, report_id: _Optional[int] = ..., task_token: _Optional[str] = ..., workflow_task_completed: _Optional[_Union[WorkflowTaskCompletion, _Mapping]] = ..., workflow_task_failed: _Optional[_Union[WorkflowTaskFailure, _Mapping]] = ..., workflow_task_cache_miss: _Optional[_Union[WorkflowTaskCacheMiss, _Mapping]] = ..., activity_completed: _Optional[_Union[ActivityCompletion, _Mapping]] = ..., activity_failed: _Optional[_Union[ActivityFailure, _Mapping]] = ..., activity_heartbeat: _Optional[_Union[ActivityHeartbeat, _Mapping]] = ..., activity_detached: _Optional[_Union[ActivityDetached, _Mapping]] = ...) -> None: ...
 
 class WorkflowTaskCompletion(_message.Message):
-    __slots__ = ("commands",)
+    __slots__ = ("commands", "keep_task")
     COMMANDS_FIELD_NUMBER: _ClassVar[int]
+    KEEP_TASK_FIELD_NUMBER: _ClassVar[int]
     commands: _containers.RepeatedCompositeFieldContainer[_command_pb2.Command]
-    def __init__(self, commands: _Optional[_Iterable[_Union[_command_pb2.Command, _Mapping]]] = ...) -> None: ...
+    keep_task: bool
+    def __init__(self, commands: _Optional[_Iterable[_Union[_command_pb2.Command, _Mapping]]] = ..., keep_task: _Optional[bool] = ...) -> None: ...
 
 class WorkflowTaskFailure(_message.Message):
     __slots__ = ("failure",)
@@ -147,19 +149,21 @@ class ActivityDetached(_message.Message):
     def __init__(self) -> None: ...
 
 class ReportResult(_message.Message):
-    __slots__ = ("report_id", "reason", "message", "cancel_requested")
+    __slots__ = ("report_id", "reason", "message", "cancel_requested", "kept")
     REPORT_ID_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CANCEL_REQUESTED_FIELD_NUMBER: _ClassVar[int]
+    KEPT_FIELD_NUMBER: _ClassVar[int]
     report_id: int
     reason: str
     message: str
     cancel_requested: bool
-    def __init__(self, report_id: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., cancel_requested: _Optional[bool] = ...) -> None: ...
+    kept: KeptTask
+    def __init__(self, report_id: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., cancel_requested: _Optional[bool] = ..., kept: _Optional[_Union[KeptTask, _Mapping]] = ...) -> None: ...
 
 class WorkResponse(_message.Message):
-    __slots__ = ("welcome", "batch", "workflow_tasks", "activity_tasks", "results", "cancels", "pong", "evict_run_ids", "draining", "queries")
+    __slots__ = ("welcome", "batch", "workflow_tasks", "activity_tasks", "results", "cancels", "pong", "evict_run_ids", "draining", "queries", "kept_tasks")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     BATCH_FIELD_NUMBER: _ClassVar[int]
     WORKFLOW_TASKS_FIELD_NUMBER: _ClassVar[int]
@@ -170,6 +174,7 @@ class WorkResponse(_message.Message):
     EVICT_RUN_IDS_FIELD_NUMBER: _ClassVar[int]
     DRAINING_FIELD_NUMBER: _ClassVar[int]
     QUERIES_FIELD_NUMBER: _ClassVar[int]
+    KEPT_TASKS_FIELD_NUMBER: _ClassVar[int]
     welcome: WorkWelcome
     batch: int
     workflow_tasks: _containers.RepeatedCompositeFieldContainer[_task_pb2.WorkflowTask]
@@ -180,7 +185,18 @@ class WorkResponse(_message.Message):
     evict_run_ids: _containers.RepeatedScalarFieldContainer[str]
     draining: bool
     queries: _containers.RepeatedCompositeFieldContainer[_task_pb2.QueryTask]
-    def __init__(self, welcome: _Optional[_Union[WorkWelcome, _Mapping]] = ..., batch: _Optional[int] = ..., workflow_tasks: _Optional[_Iterable[_Union[_task_pb2.WorkflowTask, _Mapping]]] = ..., activity_tasks: _Optional[_Iterable[_Union[_task_pb2.ActivityTask, _Mapping]]] = ..., results: _Optional[_Iterable[_Union[ReportResult, _Mapping]]] = ..., cancels: _Optional[_Iterable[_Union[ActivityCancelNotice, _Mapping]]] = ..., pong: _Optional[int] = ..., evict_run_ids: _Optional[_Iterable[str]] = ..., draining: _Optional[bool] = ..., queries: _Optional[_Iterable[_Union[_task_pb2.QueryTask, _Mapping]]] = ...) -> None: ...
+    kept_tasks: _containers.RepeatedCompositeFieldContainer[KeptTask]
+    def __init__(self, welcome: _Optional[_Union[WorkWelcome, _Mapping]] = ..., batch: _Optional[int] = ..., workflow_tasks: _Optional[_Iterable[_Union[_task_pb2.WorkflowTask, _Mapping]]] = ..., activity_tasks: _Optional[_Iterable[_Union[_task_pb2.ActivityTask, _Mapping]]] = ..., results: _Optional[_Iterable[_Union[ReportResult, _Mapping]]] = ..., cancels: _Optional[_Iterable[_Union[ActivityCancelNotice, _Mapping]]] = ..., pong: _Optional[int] = ..., evict_run_ids: _Optional[_Iterable[str]] = ..., draining: _Optional[bool] = ..., queries: _Optional[_Iterable[_Union[_task_pb2.QueryTask, _Mapping]]] = ..., kept_tasks: _Optional[_Iterable[_Union[KeptTask, _Mapping]]] = ...) -> None: ...
+
+class KeptTask(_message.Message):
+    __slots__ = ("task_token", "run_id", "history")
+    TASK_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
+    task_token: str
+    run_id: str
+    history: _history_pb2.History
+    def __init__(self, task_token: _Optional[str] = ..., run_id: _Optional[str] = ..., history: _Optional[_Union[_history_pb2.History, _Mapping]] = ...) -> None: ...
 
 class WorkWelcome(_message.Message):
     __slots__ = ("lost_task_tokens", "server_id")
@@ -277,22 +293,26 @@ class PollWorkflowTaskResponse(_message.Message):
     def __init__(self, task: _Optional[_Union[_task_pb2.WorkflowTask, _Mapping]] = ...) -> None: ...
 
 class CompleteWorkflowTaskRequest(_message.Message):
-    __slots__ = ("namespace", "workflow_id", "worker_id", "task_token", "commands")
+    __slots__ = ("namespace", "workflow_id", "worker_id", "task_token", "commands", "keep_task")
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     WORKFLOW_ID_FIELD_NUMBER: _ClassVar[int]
     WORKER_ID_FIELD_NUMBER: _ClassVar[int]
     TASK_TOKEN_FIELD_NUMBER: _ClassVar[int]
     COMMANDS_FIELD_NUMBER: _ClassVar[int]
+    KEEP_TASK_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     workflow_id: str
     worker_id: str
     task_token: str
     commands: _containers.RepeatedCompositeFieldContainer[_command_pb2.Command]
-    def __init__(self, namespace: _Optional[str] = ..., workflow_id: _Optional[str] = ..., worker_id: _Optional[str] = ..., task_token: _Optional[str] = ..., commands: _Optional[_Iterable[_Union[_command_pb2.Command, _Mapping]]] = ...) -> None: ...
+    keep_task: bool
+    def __init__(self, namespace: _Optional[str] = ..., workflow_id: _Optional[str] = ..., worker_id: _Optional[str] = ..., task_token: _Optional[str] = ..., commands: _Optional[_Iterable[_Union[_command_pb2.Command, _Mapping]]] = ..., keep_task: _Optional[bool] = ...) -> None: ...
 
 class CompleteWorkflowTaskResponse(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("kept",)
+    KEPT_FIELD_NUMBER: _ClassVar[int]
+    kept: KeptTask
+    def __init__(self, kept: _Optional[_Union[KeptTask, _Mapping]] = ...) -> None: ...
 
 class FailWorkflowTaskRequest(_message.Message):
     __slots__ = ("task_token", "failure")

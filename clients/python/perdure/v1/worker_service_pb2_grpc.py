@@ -172,7 +172,7 @@ class WorkerServiceServicer:
     def CompleteWorkflowTask(self, request, context):
         """Reports the commands of a workflow task: all of them are applied, or none.
 
-        Writes the event of each command. Errors: FAILED_PRECONDITION / STALE_TASK, INVALID_ARGUMENT / INVALID_COMMAND,
+        Writes the event of each command. With `keep_task` the task goes on, and its lease lasts another 30 seconds. Errors: FAILED_PRECONDITION / STALE_TASK, INVALID_ARGUMENT / INVALID_COMMAND,
         INVALID_ARGUMENT / INVALID_TASK_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
