@@ -124,10 +124,15 @@ class Accountant:
     """A client that asks an account to enter one number after another."""
 
     def __init__(
-        self, random: Random, clients: Sequence[SimClient], start: StartWorkflowRequest
+        self,
+        random: Random,
+        clients: Sequence[SimClient],
+        contents: Contents,
+        start: StartWorkflowRequest,
     ) -> None:
         self._random = random
         self._clients = clients
+        self._contents = contents
         self._start = start
 
     async def work(self) -> None:
@@ -152,7 +157,7 @@ class Accountant:
             )
             joint.start.request_id = f"book-{number}"
             joint.wait.FromSeconds(10)
-            await client.ask("update_with_start", joint)
+            self._require_on_disk(await client.ask("update_with_start", joint))
             return
         request = UpdateWorkflowRequest(
             workflow_id=self._start.workflow_id,
@@ -164,7 +169,13 @@ class Accountant:
             request.wait.FromSeconds(wait_s)
             asked = UpdateWorkflowRequest()
             asked.CopyFrom(request)
-            await client.ask("update", asked)
+            self._require_on_disk(await client.ask("update", asked))
+
+    def _require_on_disk(self, told: Any) -> None:
+        rows = self._contents.runs[told.run_id].history
+        assert len(rows) >= told.event_seq, "an update was taken and is not on disk"
+        outcome = self._contents.runs[told.run_id].updates[told.event_seq].outcome
+        assert outcome or not told.completed, "an update was answered and is not on disk"
 
 
 def check_updates(stored: StoredRun, events: list[HistoryEvent]) -> None:

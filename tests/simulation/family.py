@@ -12,7 +12,7 @@ from perdure import ChildWorkflowError, ExternalWorkflowError, RetryPolicy, sign
 from perdure.v1.history_pb2 import HistoryEvent
 from perdure.v1.workflow_pb2 import WorkflowStatus
 from perdure_server.core.model import Run
-from tests.simulation.lineage import by_workflow, events_of, own_events
+from tests.simulation.lineage import by_workflow, events_of, own_events, resets
 from tests.support.model_contents import Contents, StoredRun
 
 nudge = signal("nudge", str)
@@ -127,10 +127,18 @@ def check_families(contents: Contents) -> None:
             kind = event.WhichOneof("event")
             if kind == "child_workflow_started":
                 child = contents.runs[event.child_workflow_started.child_run_id].run
-                assert child.parent_run_id == stored.run.run_id, child
+                assert stored.run.run_id in _forebears(child.parent_run_id, contents), child
             elif kind in _ENDS and getattr(event, str(kind)).child_run_id:
                 check_end_of_child(getattr(event, str(kind)), contents)
         check_messages(stored, heard)
+
+
+def _forebears(run_id: str, contents: Contents) -> list[str]:
+    """Names a run and those whose histories it goes on from; their children may be its own."""
+    found = [run_id]
+    while marks := resets(events_of(contents.runs[found[-1]])):
+        found.append(marks[-1].workflow_reset.from_run_id)
+    return found
 
 
 def check_end_of_child(end: Any, contents: Contents) -> None:

@@ -19,7 +19,7 @@ from tests.simulation.accounts import check_accounts, check_attributes, check_up
 from tests.simulation.family import check_children, check_families
 from tests.simulation.flows import WORKFLOWS
 from tests.simulation.lineage import by_workflow, check_lineage, events_of, own_events
-from tests.simulation.operators import check_operations
+from tests.simulation.operators import check_operations, check_pauses
 from tests.simulation.timetable import check_schedules
 from tests.support.histories import is_external
 from tests.support.model_contents import Contents, StoredRun
@@ -86,6 +86,7 @@ def check_run(stored: StoredRun) -> None:
     check_children(run, stored, events)
     check_updates(stored, events)
     check_attributes(stored, events)
+    check_pauses(stored)
     if run.status.is_closed:
         assert [*stored.activities, *stored.tasks, *stored.timers] == [], run
         return

@@ -21,6 +21,8 @@ _LATE = frozenset(
     }
 )
 """What came to the other run later, and is repeated behind the part that was taken over."""
+WITHOUT_SIGNALS = "without signals"
+"""In the reason of a reset that leaves them out."""
 
 
 def events_of(stored: StoredRun) -> list[HistoryEvent]:
@@ -89,6 +91,13 @@ def check_reset(stored: StoredRun, contents: Contents) -> None:
     assert mark.seq == taken + 1, stored.run
     mine = [row.frame for row in stored.history[1:taken]]
     assert mine == [row.frame for row in source.history[1:taken]], stored.run
+    if WITHOUT_SIGNALS not in mark.workflow_reset.reason:
+        late, carried = _signals(events_of(source)[taken:]), _signals(events_of(stored)[taken:])
+        assert carried[: len(late)] == late, (stored.run, late, carried)
+
+
+def _signals(events: list[HistoryEvent]) -> list[bytes]:
+    return [_content(event) for event in events if event.HasField("signal_received")]
 
 
 def _inherited(stored: StoredRun, events: list[HistoryEvent], contents: Contents) -> set[int]:

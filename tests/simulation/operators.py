@@ -21,8 +21,8 @@ from perdure.errors import (
 )
 from perdure.v1 import workflow_service_pb2 as pb
 from perdure.v1.payload_pb2 import Payload
-from tests.simulation.lineage import by_workflow, events_of
-from tests.support.model_contents import Contents
+from tests.simulation.lineage import WITHOUT_SIGNALS, by_workflow, events_of
+from tests.support.model_contents import Contents, StoredRun
 from tests.support.sim_client import Promises, SimClient
 from tests.support.virtual_loop import pause
 
@@ -57,8 +57,14 @@ class Operator:
         request = pb.PauseWorkflowRequest(reason="let me look", identity="ann")
         with suppress(*_CLOSED):
             await self._ask("pause", request)
-            await pause(self._random.uniform(0, 4))
+            for _ in range(4):
+                self._look()
+                await pause(self._random.random())
             await self._ask("unpause", pb.UnpauseWorkflowRequest(identity="ann"))
+
+    def _look(self) -> None:
+        for run in by_workflow(self._contents).get(self._workflow_id, []):
+            check_pauses(self._contents.runs[run.run_id])
 
     async def _reset(self) -> None:
         runs = by_workflow(self._contents).get(self._workflow_id, [])
@@ -68,6 +74,8 @@ class Operator:
             reason="again",
             drop_signals=self._random.random() < 0.2,
         )
+        if request.drop_signals:
+            request.reason += f", {WITHOUT_SIGNALS}"
         with suppress(*_CLOSED, CannotResetError, InvalidRequestError):
             await self._ask("reset", request)
 
@@ -96,6 +104,7 @@ class Operator:
         with suppress(*_CLOSED, ActivityNotFoundError):
             await self._ask(kind, request)
             if kind == "pause_activity":
+                self._look()
                 await pause(self._random.uniform(0, 3))
                 await self._ask("unpause_activity", pb.UnpauseActivityRequest(activity_seq=seq))
 
@@ -119,6 +128,15 @@ async def let_go(client: SimClient, contents: Contents) -> None:
                 request = pb.UnpauseActivityRequest(**names, activity_seq=seq)
                 with suppress(*_CLOSED, ActivityNotFoundError):
                     await client.ask("unpause_activity", request)
+
+
+def check_pauses(stored: StoredRun) -> None:
+    """No worker can take what is paused."""
+    for (kind, seq), task in stored.tasks.items():
+        is_paused = kind == "activity" and stored.activities[seq].paused
+        if is_paused or stored.run.status == "PAUSED":
+            assert task.session_id is not None, (stored.run, task)
+    assert bool(stored.run.pause) == (stored.run.status == "PAUSED") or stored.run.status.is_closed
 
 
 def check_operations(promises: Promises, contents: Contents) -> None:

@@ -103,7 +103,7 @@ class Orders:
         group.create_task(operator.work(), name=f"operator {number}")
         if request.workflow_type == "Account":
             random = Random(f"{self._seed}/accountant{number}")
-            accountant = Accountant(random, self._clients, request)
+            accountant = Accountant(random, self._clients, self._contents, request)
             group.create_task(accountant.work(), name=f"accountant {number}")
 
     async def _begin(

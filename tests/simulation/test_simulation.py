@@ -7,7 +7,7 @@ import pytest
 from tests.simulation.world import simulate
 
 _PER_TEST = 10
-_OF_SEEDS = {"a_wide_world": 5, "a_world_of_several": 10, "a_wide_world_of_several": 20}
+_OF_SEEDS = {"a_wide_world": 8, "a_world_of_several": 10, "a_wide_world_of_several": 20}
 """Of so many seeds one is tried in worlds of other kinds as well."""
 
 

@@ -148,7 +148,8 @@ class World:
             tasks.append(background.create_task(let_go(self.clients[0], self.contents)))
             await self._wait_for_the_end(orders)
             # An alarm armed before a jump of the clock may ring as late as the jump was long.
-            await pause(QUIET_S + self.jumped_s)
+            frozen_s = max(host.frozen_s for host in self.network.hosts)
+            await pause(QUIET_S + self.jumped_s + frozen_s)
             for server in self.servers:
                 invariants.check_engine(server.engine, self.contents)
                 if not server.missed:
@@ -161,6 +162,7 @@ class World:
             await pause(1.0)
             for task in tasks:
                 task.cancel()
+        assert not self.network.leases.doubled, self.network.leases.doubled
         invariants.check_all(self.promises, self.contents)
 
     async def _heal(self, faults: list[asyncio.Task[None]]) -> None:

@@ -19,6 +19,7 @@ from google.protobuf.message import Message
 from perdure.errors import RpcError, from_reason
 from perdure.v1.worker_service_pb2 import TaskReport, WorkRequest, WorkResponse
 from perdure_server.core.errors import DomainError
+from perdure_server.core.token import TaskToken
 from perdure_server.embedded import EmbeddedServer
 from tests.support.virtual_loop import left, pause
 
@@ -139,6 +140,7 @@ class Wire:
         """Whether the server does not hear of it when the client leaves."""
         self._serving: asyncio.Task[None] | None = None
         self._reports: dict[int, TaskReport] = {}
+        self._session_id = ""
 
     def serve(self, server: EmbeddedServer) -> None:
         """Lets the server answer."""
@@ -192,14 +194,38 @@ class Wire:
     async def _note_reports(self) -> AsyncIterator[Message]:
         async for request in self.up.receive():
             if isinstance(request, WorkRequest):
+                self._session_id = request.hello.session_id or self._session_id
                 self._reports.update({report.report_id: report for report in request.reports})
             yield request
 
     def _note_results(self, answer: Message) -> None:
         if isinstance(answer, WorkResponse):
+            tokens = [task.task_token for task in answer.workflow_tasks]
+            tokens += [task.task_token for task in answer.activity_tasks]
+            for token in tokens:
+                self._network.leases.note(token, self._session_id)
             for result in answer.results:
                 if not result.reason:
                     self._network.accepted(self._reports[result.report_id])
+
+
+class Leases:
+    """Which session was given which lease: none is given to two. `doubled` holds those that were.
+
+    A workflow task may be given again under its lease, with more events.
+    """
+
+    def __init__(self) -> None:
+        self.doubled: list[str] = []
+        self._holders: dict[tuple[str, str, int, int], str] = {}
+
+    def note(self, task_token: str, session_id: str) -> None:
+        """Takes note of a task that a session is given."""
+        token = TaskToken.decode(task_token)
+        key = (token.run_id, token.kind, token.seq, token.lease)
+        holder = self._holders.setdefault(key, session_id)
+        if holder != session_id:
+            self.doubled.append(f"{task_token} was given to {holder}, then to {session_id}")
 
 
 class Host:
@@ -258,6 +284,7 @@ class Network:
         self.faults = NetworkFaults()
         self.hosts = [Host(random) for _ in range(hosts)]
         self.accepted = accepted
+        self.leases = Leases()
         self._random = random
 
     @property
