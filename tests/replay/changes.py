@@ -54,6 +54,15 @@ async def change_removed(order: str) -> str:
     return f"{order} {lot} {await go.wait()} True"
 
 
+@workflow
+async def changing_late(order: str) -> str:
+    lot = workflow.side_effect(lambda: 1, name="lot")
+    word = await go.wait()
+    if workflow.patched("late"):
+        word = word.upper()
+    return f"{await charge(order)} {lot} {word}"
+
+
 def lots_drawn() -> Rig:
     rig = Rig(draws_lots, "o-1")
     rig.run()
@@ -82,16 +91,26 @@ def begun_with_the_change_deprecated() -> Rig:
     return _finish(rig)
 
 
+def changed_behind_a_signal() -> Rig:
+    """The signal comes while a worker has the code, so it stands before the first commands."""
+    rig = Rig(changing_late, "o-1")
+    rig.think()
+    rig.signal("go", "on").record().run()
+    rig.after(1).complete(1, "charged").run()
+    return rig
+
+
 def _finish(rig: Rig) -> Rig:
     rig.after(1).complete(1, "charged").run()
     rig.signal("go", "on").run()
     return rig
 
 
-CHANGES = [draws_lots, before_change, changing, change_deprecated]
+CHANGES = [draws_lots, before_change, changing, change_deprecated, changing_late]
 CHANGE_RACES = [
     lots_drawn,
     begun_before_the_change,
     begun_with_the_change,
     begun_with_the_change_deprecated,
+    changed_behind_a_signal,
 ]
