@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
@@ -14,6 +15,7 @@ from perdure.v1 import workflow_service_pb2
 from perdure.v1.schedule_pb2 import OverlapPolicy, ScheduleSpec, StartOutcome
 from perdure_server.core.errors import InvalidSchedule, ScheduleNotFound, StoreUnavailable
 from perdure_server.core.frames import parse_frame
+from perdure_server.core.limits import SCHEDULES_AT_ONCE
 from perdure_server.core.model import RunStatus
 from perdure_server.store.contract import ListFilter
 from tests.engine.rig import SECOND_US, complete, running, settle, wait
@@ -383,6 +385,33 @@ async def test_many_due_at_once_are_all_served():
         for _ in range(10):
             await settle()
         assert len(set(await started(rig))) == 250
+
+
+async def test_two_groups_are_served_at_once_and_no_schedule_in_both():
+    async with scheduling() as rig:
+        for number in range(250):
+            await create(rig, f"s-{number:03}")
+        load, commit = rig.store.load_schedules, rig.store.commit
+        under_way, most = [], []
+
+        async def loaded(keys):
+            under_way.extend(keys)
+            most.append(len(under_way))
+            assert len(set(under_way)) == len(under_way)
+            return await load(keys)
+
+        async def committed(changesets):
+            outcomes = await commit(changesets)
+            await asyncio.sleep(0)
+            for changeset in changesets:
+                for change in changeset.schedules:
+                    under_way.remove(change.row.key)
+            return outcomes
+
+        rig.store.load_schedules, rig.store.commit = loaded, committed
+        await rig.advance(60)
+        assert len(await started(rig)) == 250
+        assert max(most) == 2 * SCHEDULES_AT_ONCE
 
 
 async def test_namespaces_keep_schedules_apart():

@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 from perdure.v1.workflow_service_pb2 import CancelWorkflowRequest
@@ -42,6 +43,8 @@ from perdure_server.store.contract import LatestRun, Store
 _log = logging.getLogger(__name__)
 
 _RETRY_US: Final = limits.SECOND_US
+_LANES_MAX: Final = 2
+"""Groups served at once: one is read and decided while the other is being committed."""
 _BROKEN_US: Final = 60 * limits.SECOND_US
 """How soon a schedule that cannot be understood any more is looked at again."""
 
@@ -80,7 +83,9 @@ class Scheduler:
         """The last schedule of the window; None when the window has all."""
         self._filling = False
         self._ready: dict[ScheduleKey, None] = {}
-        self._serving = False
+        self._serving: set[ScheduleKey] = set()
+        self._lanes = 0
+        """How many groups are being served."""
         self._watched: dict[ScheduleKey, _Watched] = {}
         self._waiting: dict[tuple[str, str], ScheduleKey] = {}
         self._waiting_by_run: dict[str, ScheduleKey] = {}
@@ -103,8 +108,8 @@ class Scheduler:
     def look(self, key: ScheduleKey) -> None:
         """Serves a schedule now, if there is anything to do."""
         self._ready[key] = None
-        if not self._serving:
-            self._serving = True
+        if self._lanes < _LANES_MAX:
+            self._lanes += 1
             self._background.spawn(self._serve_all(), "serve schedules")
 
     def closed(self, run: Run) -> None:
@@ -225,16 +230,22 @@ class Scheduler:
 
     async def _serve_all(self) -> None:
         try:
-            while self._ready:
-                keys = [
-                    key
-                    for key, _ in zip(self._ready, range(limits.SCHEDULES_AT_ONCE), strict=False)
-                ]
-                for key in keys:
-                    del self._ready[key]
-                await self._serve(keys)
+            while keys := self._next_keys():
+                self._serving.update(keys)
+                try:
+                    await self._serve(keys)
+                finally:
+                    self._serving.difference_update(keys)
         finally:
-            self._serving = False
+            self._lanes -= 1
+
+    def _next_keys(self) -> list[ScheduleKey]:
+        """Returns a group to be served; what is being served stays for whoever does that."""
+        free = (key for key in self._ready if key not in self._serving)
+        keys = list(islice(free, limits.SCHEDULES_AT_ONCE))
+        for key in keys:
+            del self._ready[key]
+        return keys
 
     async def _serve(self, keys: Sequence[ScheduleKey]) -> None:
         turns: list[Turn] = []
