@@ -73,3 +73,8 @@ def test_an_exported_history_is_replayed_with_code(cli, name, tmp_path):
     bad.write_text(CODE.format(body="pass").replace("checkout", "other"))
     assert cli("workflow", "replay", str(history), str(good)) == "h.json fits\n"
     cli("workflow", "replay", str(history), str(bad), code=1)
+    (tmp_path / "nap.py").write_text("SECONDS = 60\n")
+    good.write_text("from nap import SECONDS" + CODE.format(body="await workflow.sleep(SECONDS)"))
+    assert cli("workflow", "replay", str(history), str(good)) == "h.json fits\n"
+    cli("workflow", "replay", str(tmp_path / "none.json"), str(good), code=64)
+    cli("workflow", "replay", str(history), str(tmp_path / "none.py"), code=64)

@@ -53,14 +53,24 @@ def export(
 
 
 def replay(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="As `export` writes it.")],
-    code: Annotated[Path, typer.Argument(metavar="CODE", help="The Python file of the workflow.")],
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="As `export` writes it.", exists=True, dir_okay=False),
+    ],
+    code: Annotated[
+        Path,
+        typer.Argument(
+            metavar="CODE", help="The Python file of the workflow.", exists=True, dir_okay=False
+        ),
+    ],
 ) -> None:
     """Replays an exported history with today's code; 1 when it no longer fits."""
     from perdure._definition import definition_of  # noqa: PLC0415 - loads all of the SDK
     from perdure._replay.replayer import replay as play  # noqa: PLC0415
     from perdure._workflow import Workflow  # noqa: PLC0415
 
+    # As `python CODE` finds what the code imports, and as a module of the current folder does.
+    sys.path[:0] = [str(code.resolve().parent), ""]
     found = map(definition_of, runpy.run_path(str(code)).values())
     workflows = [each for each in found if isinstance(each, Workflow)]
     try:
