@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import logging
+from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,6 +15,7 @@ from perdure import (
     ActivityError,
     RetryPolicy,
     WorkflowTimedOutError,
+    _virtual_time,
     activity,
     signal,
     update,
@@ -173,6 +176,30 @@ async def test_queues_named_by_definitions_have_workers():
 
     async with Environment([film], [renders]) as env:
         assert await env.client.execute(film) == "gpu"
+
+
+async def test_queues_that_only_starts_name_can_be_given():
+    async with Environment([sleeps_for_years], task_queues=["shop"]) as env:
+        assert await env.client.execute(sleeps_for_years, 1, task_queue="shop")
+
+
+async def test_who_waits_for_what_never_comes_is_told(monkeypatch):
+    monkeypatch.setattr(_virtual_time, "STUCK_S", 0.0)
+    told: Future[str] = Future()
+
+    class Tell(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            told.set_result(record.getMessage())
+
+    logger, tell = logging.getLogger("perdure._virtual_time"), Tell()
+    logger.addHandler(tell)
+    try:
+        async with Environment([asks_for_a_day]) as env:
+            result = asyncio.create_task(env.client.execute("asks_for_a_day", task_queue="nowhere"))
+            assert "no worker here serves" in await asyncio.wrap_future(told)
+            result.cancel()
+    finally:
+        logger.removeHandler(tell)
 
 
 async def test_a_history_is_replayed_against_todays_code():

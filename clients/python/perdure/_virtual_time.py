@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from heapq import heappop, heappush
@@ -20,6 +21,14 @@ QUIET_TURNS: Final = 20
 _BUSY_TURNS: Final = 20
 """Turns of the loop for which work may go on before it is left alone for a while."""
 _LOOK_S: Final = 0.001
+STUCK_S: Final = 3.0
+"""Of real time, after which a test that waits for nothing that is due is told so."""
+STUCK: Final = (
+    "the test waits for a workflow in which nothing is due: it may wait for a signal that nobody"
+    " sends, be paused, or be of a type or on a task queue that no worker here serves"
+    " (Environment(..., task_queues=[...]) adds queues)"
+)
+_log: Final = logging.getLogger(__name__)
 
 
 class Alarm(Protocol):
@@ -198,17 +207,30 @@ class TimeKeeper:
         self._waiting = waiting
         self._stirred = stirred
         self._held = asyncio.Lock()
+        self._stuck_since: float | None = None
+        self._has_wondered = False
 
     async def skip(self) -> None:
         """Moves time to the next instant, again and again, whenever all that is left is to wait."""
         while True:
             async with self._held:
-                if await self._quiet() and self._waiting():
-                    next_us = self._clock.next_us()
-                    if next_us is not None:
-                        self._clock.move_to(next_us)
-                        continue
+                if not (await self._quiet() and self._waiting()):
+                    self._stuck_since = None
+                elif (next_us := self._clock.next_us()) is not None:
+                    self._stuck_since = None
+                    self._clock.move_to(next_us)
+                    continue
+                else:
+                    self._wonder()
             await self._pause()
+
+    def _wonder(self) -> None:
+        """Says so, once, when the test has waited for long and time cannot help."""
+        now = asyncio.get_running_loop().time()
+        self._stuck_since = self._stuck_since or now
+        if now - self._stuck_since >= STUCK_S and not self._has_wondered:
+            self._has_wondered = True
+            _log.warning(STUCK)
 
     async def advance(self, span_us: int, *, patience_s: float) -> None:
         """Moves time by a span, through all instants on the way.

@@ -66,7 +66,8 @@ class Environment:
 
     `mocks` gives what stands in for activities, or for those of a name: functions, async or not, of
     the same value. `Mock(charge, fake)` among the activities does the same, seen by type checkers.
-    Workers stand at every task queue that the definitions name and at `default`.
+    Workers stand at every task queue that the definitions name, at `default`, and at `task_queues`,
+    which are those that only starts name.
     `max_cached_runs=0` replays each task from the first event, which finds code that does not
     replay.
 
@@ -87,6 +88,7 @@ class Environment:
         codecs: Sequence[Codec] = (),
         interceptors: Sequence[Interceptor] = (),
         lifespan: Lifespan | None = None,
+        task_queues: Sequence[str] = (),
     ) -> None:
         self._clock = VirtualClock((start - _EPOCH) // _MICROSECOND, is_durable=_is_durable)
         self._folder = tempfile.TemporaryDirectory(prefix="perdure-")
@@ -115,7 +117,7 @@ class Environment:
                     lifespan=lifespan,
                 ),
             )
-            for queue in sorted({*queues_of(workflows, served), "default"})
+            for queue in sorted({*queues_of(workflows, served), *task_queues, "default"})
         ]
         for worker in self._workers:
             worker.steps_wait = False
