@@ -157,3 +157,13 @@ def test_one_that_a_caller_may_not_have_seen_goes_on() -> None:
     following = child_of(life)
     assert following.kinds == ["workflow_started", "workflow_cancel_requested"]
     assert not following.state.timers
+
+
+def test_one_that_comes_before_the_code_goes_on_is_for_the_code() -> None:
+    life = Life()
+    life.work(go_on())
+    following = child_of(life)
+    following.cancel("enough")
+    assert following.kinds == ["workflow_started", "workflow_cancel_requested"]
+    following.work(cancelled())
+    assert following.run.status is RunStatus.CANCELLED

@@ -41,6 +41,7 @@ def cancellation_phase(draft: Draft) -> CancellationPhase:
 def request_cancel(draft: Draft, request: CancelWorkflowRequest, now_us: int) -> None:
     """Asks an open run to end. A run whose code has never run ends at once.
 
+    One that goes on from another does not: code that has run there may have something to undo.
     Activities that were scheduled from outside are cancelled with it; those of the code are for the
     code to cancel.
     """
@@ -54,7 +55,7 @@ def request_cancel(draft: Draft, request: CancelWorkflowRequest, now_us: int) ->
             event.deadline.CopyFrom(to_timestamp(due_us))
         draft.append(now_us, workflow_cancel_requested=event)
         draft.run.cancel_reason = request.reason
-    if draft.run.seen_seq == 0:
+    if draft.run.seen_seq == 0 and not _goes_on(draft):
         cancel_unseen(draft, now_us)
         return
     external.cancel_all(draft, now_us)
@@ -66,6 +67,13 @@ def deadline_reason(draft: Draft) -> str:
     """Says why a run is terminated whose cancellation did not end it in time."""
     text, reason = "the deadline of the cancellation passed", draft.run.cancel_reason
     return f"{text}: {reason}" if reason else text
+
+
+def _goes_on(draft: Draft) -> bool:
+    """Whether a run whose code has not run goes on from another; not so one that begins again."""
+    run = draft.run
+    is_reset = any(row.kind == "workflow_reset" for row in draft.recent())
+    return run.attempt == 1 and bool(run.previous_run_id) and not is_reset
 
 
 def _bring_forward(draft: Draft, due_us: int) -> None:

@@ -393,7 +393,8 @@ class WorkflowServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CancelWorkflow(self, request, context):
-        """Asks a workflow to end; its code may compensate first. A run whose code has never run ends at once.
+        """Asks a workflow to end; its code may compensate first. A run whose code has never run ends at once, unless it
+        goes on from another one by ContinueAsNew.
 
         The request is durable when the call returns; a second one changes nothing but an earlier deadline. Pending
         activities that were scheduled from outside are asked to end too. Writes WorkflowCancelRequested, then
