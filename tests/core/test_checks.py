@@ -365,6 +365,16 @@ def test_a_workflow_task_may_be_named_by_its_worker() -> None:
     worker_checks.check_complete_workflow_task(request)
 
 
+def test_one_that_is_kept_is_named_by_its_token() -> None:
+    request = worker_service_pb2.CompleteWorkflowTaskRequest(
+        workflow_id="o", worker_id="w", keep_task=True
+    )
+    with pytest.raises(InvalidRequest, match="task_token: is required to keep the task"):
+        worker_checks.check_complete_workflow_task(request)
+    request.task_token = "t"
+    worker_checks.check_complete_workflow_task(request)
+
+
 def test_many_starts_are_bounded_by_their_bytes() -> None:
     start = START(input=Payload(data=b"x" * PAYLOAD_BYTES_MAX))
     request = workflow_service_pb2.StartWorkflowBatchRequest(starts=[start] * 8)
