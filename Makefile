@@ -122,7 +122,7 @@ sim: setup ## Simulate more seeds: make sim SEEDS=10000
 	$(BIN)/pytest -q tests/simulation --seeds=$(SEEDS) --timeout=0
 
 fuzz: setup ## Try random calls on all backends and requests over REST, for long: make fuzz CASES=500
-	$(BIN)/pytest -q tests/api/test_random_calls.py --cases=$(CASES) --timeout=0
+	$(BIN)/pytest -q tests/api/test_random_calls.py --cases=$(CASES) --timeout=0 -o faulthandler_timeout=0
 	$(BIN)/python -W ignore -m tests.rest.fuzz $(CASES)
 
 crash: setup ## Only the tests that kill the server
