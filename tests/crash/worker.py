@@ -117,6 +117,21 @@ async def compute(number: int) -> int:
     return doubled
 
 
+async def add_noted(total: int, number: int) -> int:
+    note("stairs", number, 1)
+    await asyncio.sleep(0.005)
+    return total + number
+
+
+@workflow(task_queue=QUEUE)
+async def climb(count: int) -> int:
+    """Local steps one after another; the sum of their numbers."""
+    total = 0
+    for number in range(1, count + 1):
+        total = await workflow.step(add_noted, total, number)
+    return total
+
+
 def folder() -> Path:
     """The folder that tests and workers share."""
     return Path(os.environ[FOLDER])
@@ -125,7 +140,12 @@ def folder() -> Path:
 def note_execution() -> None:
     """Notes that an activity begins to run."""
     info = activity.info()
-    line = f"{info.workflow_id} {info.activity_seq} {info.attempt} {os.getpid()}\n"
+    note(info.workflow_id, info.activity_seq, info.attempt)
+
+
+def note(workflow_id: str, number: int, attempt: int) -> None:
+    """Notes that something begins to run in this process."""
+    line = f"{workflow_id} {number} {attempt} {os.getpid()}\n"
     file = os.open(folder() / EXECUTIONS, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.write(file, line.encode())
     os.close(file)
@@ -137,7 +157,7 @@ async def main(address: str) -> None:
         worker = Worker(
             client,
             QUEUE,
-            [journey, gather_at_gates, block_beside_others, compute],
+            [journey, gather_at_gates, block_beside_others, compute, climb],
             [double, double_in_thread, wait_at, wait_in_thread, block_the_loop],
             workflow_task_timeout=timedelta(seconds=1),
         )
