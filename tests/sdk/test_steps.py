@@ -240,7 +240,7 @@ async def test_what_happens_meanwhile_reaches_the_code(gate):
         while "activity_completed" not in await kinds(handle):
             pass
         await handle.signal(go, "on")
-        while (await kinds(handle))[-1] != "signal_received":
+        while "signal_received" not in await kinds(handle):
             pass
         gate.open.set()
         assert (await handle.result()).startswith("charged o-1 on ")
@@ -250,6 +250,8 @@ async def test_a_wait_that_is_given_up_leaves_the_step_alone(gate):
     async with Environment(ALL) as env:
         handle = await env.client.start(bounded, "o-1")
         await gate.begun.wait()
+        while "timer_scheduled" not in await kinds(handle):
+            pass
         await env.advance(timedelta(hours=2))
         while "workflow_awaiting_signal" not in await kinds(handle):
             pass
@@ -265,6 +267,8 @@ async def test_a_run_that_ends_cancels_its_steps(gate):
     async with Environment(ALL) as env:
         handle = await env.client.start(bounded, "o-1")
         await gate.begun.wait()
+        while "timer_scheduled" not in await kinds(handle):
+            pass
         await env.advance(timedelta(hours=2))
         await handle.signal(go, "on")
         assert await handle.result() == "late on"
