@@ -152,15 +152,22 @@ def test_progress_after_a_failure_is_no_failure() -> None:
     assert (life.run.task_failure, life.run.accepted_lease) == (b"", 0)
 
 
-def test_the_task_of_a_paused_run_is_not_kept() -> None:
+@pytest.mark.parametrize("commands", [[step(1)], [schedule(1)], []])
+def test_the_task_of_a_paused_run_is_not_kept_and_not_lost(commands: list[Any]) -> None:
     life = Life()
     token = life.lease(TaskKind.WORKFLOW)
     life.pause()
-    life.keep(token, step(1))
-    assert WORKFLOW not in life.state.tasks
-    life.keep(token, step(1))
+    token = life.kept_token(token)
+    life.keep(token, *commands)
+    assert task(life).is_held_back
+    length = life.run.history_length
+    life.keep(token, *commands)
+    assert life.run.history_length == length
     life.unpause()
     assert task(life).session_id is None
+    again = life.lease(TaskKind.WORKFLOW)
+    assert again.lease > token.lease
+    life.report(again, complete())
 
 
 @pytest.mark.parametrize("commands", [[complete()], [side_effect(1), complete()]])

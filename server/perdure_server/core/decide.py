@@ -253,7 +253,7 @@ def decide_kept_commands(
     """Applies the commands of a workflow task that its worker keeps, because it runs steps.
 
     The report accepted last, sent again with its token, changes nothing. The task of a run that is
-    paused is not kept.
+    paused is not kept: it stands there until the run goes on.
 
     Raises `StaleTask` when the lease is not current, or a later report was accepted, and
     `InvalidCommand` for the first command that is malformed, or would close the run.
@@ -266,9 +266,6 @@ def decide_kept_commands(
         raise _stale(token)
     if token.seen_seq == run.seen_seq:
         return
-    if run.status is RunStatus.PAUSED:
-        decide_commands(draft, token, commands, next_run=next_run, new_runs=new_runs, now_us=now_us)
-        return
     before = run.history_length
     workflow_task.go_on(draft, task, now_us)
     batch = CommandBatch(draft, next_run, now_us, iter(new_runs))
@@ -276,7 +273,10 @@ def decide_kept_commands(
     if run.status.is_closed:
         kind = commands[-1].WhichOneof("command") or ""
         raise InvalidCommand(len(commands) - 1, kind, "closes the run; its task cannot be kept")
-    if run.history_length > before:
+    if run.status is RunStatus.PAUSED:
+        workflow_task.note_seen(draft, token.seen_seq, now_us)
+        workflow_task.put_away(draft, task, now_us)
+    elif run.history_length > before:
         workflow_task.note_seen(draft, token.seen_seq, now_us)
 
 

@@ -61,6 +61,12 @@ def hand_back(draft: Draft, task: Task, now_us: int) -> None:
     draft.put_task(released(task, now_us))
 
 
+def put_away(draft: Draft, task: Task, now_us: int) -> None:
+    """Takes the task of a paused run from its worker, whose report is accepted."""
+    draft.run.accepted_lease = task.lease
+    hand_back(draft, task, now_us)
+
+
 def lose(draft: Draft, task: Task, now_us: int) -> None:
     """Puts a task back whose worker was lost; the first losses, mostly restarts, cost no wait."""
     losses = task.attempt - TASK_LOSSES_BEFORE_BACKOFF + 1
