@@ -94,6 +94,7 @@ def kinds(call):
     return read
 
 
+@pytest.mark.timeout(WAIT_S + 20)
 def test_all_that_workflows_do(call, start, ended, kinds, begin):
     worker = begin()
     name = f"journey-{uuid.uuid4()}"
