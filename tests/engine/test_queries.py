@@ -304,3 +304,26 @@ async def test_a_server_that_stops_gives_questions_of_others_back(servers, datab
     await asked_of(here)
     await answer(here)
     assert (await asked).value.data == b"7"
+
+
+async def test_many_that_wait_look_as_seldom_as_one(servers, database, monkeypatch):
+    looks, look = [], servers[0].store.list_workers
+
+    async def counted(namespace, **named):
+        looks.append(named["queue"])
+        return await look(namespace, **named)
+
+    monkeypatch.setattr(servers[0].store, "list_workers", counted)
+    monkeypatch.setattr(errands, "_FRESH_S", 100.0)
+    monkeypatch.setattr(errands, "_QUEUES_MAX", 1)
+    for workflow_id, queue in (("w", "default"), ("v", "other")):
+        await servers[0].start(workflow_id, task_queue=queue)
+    asked = [query(servers[0]) for _ in range(100)]
+    await settle()
+    assert looks == ["default"]
+    request = asking.QueryWorkflowRequest(workflow_id="v", query_name="listed")
+    other = asyncio.create_task(servers[0].engine.queries.query(request))
+    await settle()
+    assert looks == ["default", "other"]
+    for each in (*asked, other):
+        each.cancel()

@@ -23,9 +23,14 @@ class Play:
         self._caller = caller
         self._workers = {}
         self._saved = {}
+        self._begun = {}
 
     async def take(self, step):
-        if "call" in step:
+        if "later" in step:
+            self._begun[step["later"]] = asyncio.create_task(self._call(step))
+        elif "answer" in step:
+            await self._begun.pop(step["answer"])
+        elif "call" in step:
             await self._call(step)
         elif "hello" in step or "send" in step:
             hello = {"hello": step["hello"]} if "hello" in step else step["send"]

@@ -17,6 +17,7 @@ from perdure import (
     WorkflowTimedOutError,
     _virtual_time,
     activity,
+    query,
     signal,
     update,
     workflow,
@@ -277,3 +278,30 @@ async def test_a_task_that_fails_ends_the_wait_for_an_update():
         handle = await env.client.start(Coin)
         with pytest.raises(RpcError, match="DeterminismError"):
             await handle.update(Coin.flip)
+
+
+@workflow
+class Calendar:
+    """Sleeps for a year, and says since when."""
+
+    def __init__(self) -> None:
+        self.began = ""
+
+    async def run(self) -> str:
+        self.began = workflow.now().isoformat()
+        await workflow.sleep(YEAR)
+        return self.began
+
+    @query
+    def since(self, what: str) -> str:
+        return f"{what} {self.began}"
+
+
+async def test_a_query_does_not_move_time():
+    async with Environment([Calendar]) as env:
+        start = env.now()
+        handle = await env.client.start(Calendar)
+        assert await handle.query(Calendar.since, "since") == f"since {start.isoformat()}"
+        assert env.now() == start
+        assert await handle.result() == start.isoformat()
+        assert await handle.query(Calendar.since, "from") == f"from {start.isoformat()}"

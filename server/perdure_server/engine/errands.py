@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Iterable
 from itertools import count
 from typing import Any, Final
 
@@ -20,12 +21,16 @@ from perdure_server.core.errors import DomainError
 from perdure_server.engine.background import Background
 from perdure_server.engine.peers import Peers
 from perdure_server.engine.questions import Questions, lane_of
+from perdure_server.store.contract import ListedWorker
 from perdure_server.store.shared import SharedStore
 
 _log = logging.getLogger(__name__)
 
 _LOOK_S: Final = 0.25
 """How soon it is looked again for a worker, here or elsewhere."""
+_FRESH_S: Final = 0.1
+"""For so long what was seen of a queue is not looked for again."""
+_QUEUES_MAX: Final = 1_000
 _AGAIN_S: Final = 1.0
 _FORGET_S: Final = 3.5
 """Who has not asked again for so long has got what they wanted, or has left."""
@@ -49,6 +54,10 @@ class Errands:
         self._background = background
         self._numbers = count(1)
         self._sent: dict[int, asyncio.Future[QueryOutcome | None]] = {}
+        self._looking = asyncio.Lock()
+        """However many wait for a worker, one at a time looks for it."""
+        self._seen: dict[tuple[str, str], tuple[float, dict[str, set[str]]]] = {}
+        """By queue, when it was looked and which servers have workers, by workflow type."""
         self._asked: dict[_Key, float] = {}
         """What others want to know, and when they last said so."""
 
@@ -103,14 +112,17 @@ class Errands:
             del self._sent[number]
 
     async def _servers_for(self, task: QueryTask) -> set[str]:
-        """Returns the servers that have a worker of the workflow type."""
-        listed = await self._peers.workers(task.namespace, task.task_queue)
-        return {
-            each.worker.server_id
-            for each in listed
-            if each.worker.server_id
-            and task.workflow_type in WorkerInfo.FromString(each.worker.info).workflow_types
-        }
+        """Returns the servers that have a worker of the workflow type, as of a moment ago."""
+        queue = (task.namespace, task.task_queue)
+        async with self._looking:
+            now = asyncio.get_running_loop().time()
+            seen_at, servers = self._seen.get(queue, (now - 2 * _FRESH_S, {}))
+            if now - seen_at > _FRESH_S:
+                servers = _by_type(await self._peers.workers(*queue))
+                if len(self._seen) >= _QUEUES_MAX:
+                    self._seen.clear()
+                self._seen[queue] = (now, servers)
+        return servers.get(task.workflow_type, set())
 
     def _serve(self, key: _Key, task: QueryTask) -> None:
         is_new = key not in self._asked
@@ -152,6 +164,15 @@ class Errands:
         head = {"kind": kind, "from": self._peers.server_id, "number": number}
         note = json.dumps(head).encode() + b"\n" + body.SerializeToString()
         await self._store.send_note(server_id, note)
+
+
+def _by_type(listed: Iterable[ListedWorker]) -> dict[str, set[str]]:
+    """Returns the servers that workers are connected to, by the workflow types of these."""
+    servers: dict[str, set[str]] = {}
+    for row in (each.worker for each in listed if each.worker.server_id):
+        for name in WorkerInfo.FromString(row.info).workflow_types:
+            servers.setdefault(name, set()).add(row.server_id)
+    return servers
 
 
 def _bounded(outcome: QueryOutcome) -> QueryOutcome:
