@@ -28,7 +28,8 @@ from tests.bench.scenarios import BenchError, Figures
 _RATE = 100
 """Starts per second."""
 _BEFORE_S = 20.0
-_WARM_UP_S = 3.0
+_WARM_UP_S = 20.0
+"""Until the disk has what was loaded; the server looks for old runs after a minute."""
 _LOOK_S = 0.2
 _PATIENCE_S = 1_200.0
 _AGE = (
