@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from contextlib import AsyncExitStack
+from itertools import count
 
 from google.protobuf.duration_pb2 import Duration
 
@@ -18,6 +19,7 @@ from tests.support.ids import SequentialIds
 
 TURNS = 25
 """Loop turns after which nothing moves any more without the store or time."""
+IDS_OF_A_STEP = 10_000
 PATIENCE = Duration(seconds=30)
 """How long a task is waited for that the model has handed out."""
 
@@ -62,6 +64,16 @@ class Counted:
                 turns = 0
 
 
+class SteppedIds(SequentialIds):
+    """Ids that are the same in all three, however many of them a step before has thrown away.
+
+    That depends on what was decided together, which is a matter of time.
+    """
+
+    def step(self, number):
+        self._numbers = count(number * IDS_OF_A_STEP + 1)
+
+
 class Server:
     """One of the three. `disk` makes a store on the same contents each time."""
 
@@ -69,12 +81,12 @@ class Server:
         self.name = name
         self.clock = ManualClock()
         self._disk = disk
-        self._ids = SequentialIds()
+        self.ids = SteppedIds()
         self._stack = AsyncExitStack()
 
     async def open(self):
         self.store = Counted(self._disk())
-        opening = open_on_store(self.store, self.clock, self._ids)
+        opening = open_on_store(self.store, self.clock, self.ids)
         self._door = await self._stack.enter_async_context(opening)
         await self.store.rest()
 
@@ -108,6 +120,7 @@ class Trio:
     def __init__(self, disks):
         self.servers = [Server(name, disk) for name, disk in disks.items()]
         self.model = self.servers[0]
+        self._steps = count(1)
 
     @property
     def now_us(self):
@@ -121,13 +134,21 @@ class Trio:
         for server in self.servers:
             await server.close()
 
+    def step(self):
+        """Lets all draw the same ids from now on."""
+        number = next(self._steps)
+        for server in self.servers:
+            server.ids.step(number)
+
     async def restart(self):
         """Ends all servers; others find what they have left."""
+        self.step()
         await self.close()
         await self.open()
 
     async def call(self, method, request):
         """The model is asked first; the others then say the same."""
+        self.step()
         answer = await self.model.call(method, request)
         if isinstance(answer, tuple):
             return self._same(answer, await self._others(lambda one: one.call(method, request)))
@@ -142,6 +163,7 @@ class Trio:
         return self._same(answer, await self._others(lambda one: question(one.store)))
 
     async def advance(self, span_us):
+        self.step()
         await asyncio.gather(*(server.advance(span_us) for server in self.servers))
 
     async def _others(self, question):
