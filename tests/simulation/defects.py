@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from perdure._workflow_runner import WorkflowRunner
+from perdure_server.core.changeset import Changeset
 from perdure_server.core.model import Task
 from perdure_server.engine.asks import Asked, Asks
+from perdure_server.engine.cluster import Cluster
 from perdure_server.engine.dispatch import Dispatcher
 from perdure_server.engine.lanes import LaneState
 from perdure_server.engine.session import Session
@@ -45,6 +47,10 @@ async def count_once(self: Dispatcher, lane: LaneState) -> None:
 
 async def refuse_what_was_answered(_self: Asks, asked: Asked, refusal: Exception) -> None:
     asked.reject(refusal)
+
+
+def have_no_doubts(_self: Cluster, _changeset: Changeset) -> None:
+    pass
 
 
 def evict_runs_in_work(self: WorkflowRunner) -> None:
@@ -84,4 +90,5 @@ DEFECTS: dict[str, Patch] = {
         "_evict",
         evict_runs_in_work,
     ),
+    "an end is not told whose commit had no answer": (Cluster, "doubt", have_no_doubts),
 }

@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any
 
 from perdure_server.core import limits
+from perdure_server.core.changeset import Changeset
 from perdure_server.core.errors import DomainError, SchemaTooNew, SessionReplaced, StoreError
 from perdure_server.core.model import Task, TaskKind, Worker
 from perdure_server.core.state import RunState
@@ -55,6 +56,8 @@ _AUDIT_BEATS = 5
 _AUDITS_AFTER_GAP = 2
 """After a gap an answer may be missing that a task was leased; two audits end a lease."""
 _LOOKS_AT_ONCE = 16
+_DOUBT_LOOKS = 10
+"""A commit whose answer was lost may still be under way in the database for some seconds."""
 
 SetTime = Callable[[int], None]
 
@@ -108,6 +111,7 @@ class Cluster(Peers):
         self._beaten_us = 0
         self._bury_from_us = 0
         self._suspects: set[tuple[TaskKey, int]] = set()
+        self._doubts: dict[str, int] = {}
         self._ordering = asyncio.Lock()
         self._looking = asyncio.Semaphore(_LOOKS_AT_ONCE)
 
@@ -146,6 +150,13 @@ class Cluster(Peers):
     def seek(self, session: Session) -> None:
         """Like `discover`, at some time soon; what is not found then is found by the sweep."""
         self._background.spawn(self._try(lambda: self.discover(session)), "seek tasks")
+
+    def doubt(self, changeset: Changeset) -> None:
+        """Has those who wait for what a changeset does told of it, should it be on disk.
+
+        Nobody else would: the other servers hear of it, this one hears only of theirs.
+        """
+        self._doubts.update((change.run.run_id, _DOUBT_LOOKS) for change in changeset.changes)
 
     async def workers(self, namespace: str, queue: str | None) -> list[ListedWorker]:
         """Returns the workers of every other server, and those that registered.
@@ -311,6 +322,7 @@ class Cluster(Peers):
         if beat is not None and self._clock.monotonic_us() >= self._bury_from_us:
             for server_id in beat.silent:
                 await self._bury(server_id)
+        self._look_at_doubts()
         await self._parts.presence.listen()
         await self._parts.presence.share(self.server_id)
         await self._sweep()
@@ -318,6 +330,13 @@ class Cluster(Peers):
         if self._audits_due or self._looks % _AUDIT_BEATS == 0:
             self._audits_due = max(0, self._audits_due - 1)
             await self._audit()
+
+    def _look_at_doubts(self) -> None:
+        for run_id in self._parts.results.awaited(self._doubts):
+            self._look_for_end(run_id)
+        for run_id, seq in self._parts.outcomes.awaited(self._doubts):
+            self._look_for_outcome(run_id, seq)
+        self._doubts = {run_id: left - 1 for run_id, left in self._doubts.items() if left > 1}
 
     async def _rejoin(self) -> None:
         """Begins anew: the others took this server for dead and ended what it had."""

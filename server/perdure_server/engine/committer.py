@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from perdure_server.core import limits
 from perdure_server.core.changeset import Changeset
-from perdure_server.core.errors import StoreBusy
+from perdure_server.core.errors import StoreBusy, StoreError
 from perdure_server.store.contract import Committed, Store
 
 _log = logging.getLogger(__name__)
@@ -19,10 +19,14 @@ Done = Callable[[Outcome], None]
 
 
 class Committer:
-    """Hands changesets to the store in groups and tells each its outcome."""
+    """Hands changesets to the store in groups and tells each its outcome.
 
-    def __init__(self, store: Store) -> None:
+    `doubt` hears of those that the store may have committed although it did not say so.
+    """
+
+    def __init__(self, store: Store, doubt: Callable[[Changeset], None]) -> None:
         self._store = store
+        self._doubt = doubt
         self._queue: deque[tuple[Changeset, Done]] = deque()
         self._ready = asyncio.Event()
         self._idle = asyncio.Event()
@@ -63,8 +67,10 @@ class Committer:
             outcomes = await self._store.commit([changeset for changeset, _ in group])
         except Exception as error:  # noqa: BLE001 - the store answers outcomes; anything else hits the whole group
             outcomes = [error] * len(group)
-        for (_, done), outcome in zip(group, outcomes, strict=True):
+        for (changeset, done), outcome in zip(group, outcomes, strict=True):
             try:
+                if isinstance(outcome, StoreError):
+                    self._doubt(changeset)
                 done(outcome)
             except Exception:  # noqa: BLE001 - what follows one commit must not stop all that come after
                 _log.exception("what follows a commit failed")

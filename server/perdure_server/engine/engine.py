@@ -81,7 +81,6 @@ class Engine:
         self._store = store
         self._clock = clock
         self._background = Background()
-        self._committer = Committer(store)
         self._hub = Hub()
         self._results = results = Results()
         self._outcomes = Outcomes()
@@ -98,6 +97,7 @@ class Engine:
                 standing=self.standing,
                 parts=self._parts,
             )
+        self._committer = Committer(store, self._peers.doubt)
         self._leases = Alarms[TaskKey](clock, self._lease_due)
         self._retries = Alarms[Callable[[], None]](clock, lambda again, _due: again())
         self._timers = Timers(store, clock=clock, background=self._background, ring=self._timer_due)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from perdure_server.core.changeset import Changeset
 from perdure_server.core.model import Worker
 from perdure_server.engine.session import Session
 from perdure_server.store.contract import ListedWorker
@@ -33,6 +34,9 @@ class Peers:
 
     def seek(self, session: Session) -> None:
         """Like `discover`, at some time soon."""
+
+    def doubt(self, changeset: Changeset) -> None:
+        """Remembers that nobody said whether a changeset was committed."""
 
     async def workers(self, namespace: str, queue: str | None) -> list[ListedWorker]:  # noqa: ARG002
         """Returns the workers that are known to others. Raises StoreUnavailable."""
