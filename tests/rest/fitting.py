@@ -145,7 +145,8 @@ def fit(case: schemathesis.Case, known: Known) -> None:
     case.query |= {name: text for name, text in SAID.items() if case.query.get(name)}
     case.headers.pop("Last-Event-ID", None)
     if isinstance(case.body, dict):
-        case.body.pop("task_token", None)
+        for name in ("task_token", "keep_task"):  # The second needs the first.
+            case.body.pop(name, None)
         if "event_seq" in case.body:
             case.body["event_seq"] = 1  # Which events there are, no schema says.
         if str(case.body.get("mode")).upper() == "SNAPSHOT":

@@ -3,6 +3,9 @@
 -- A claim walks past the index entries of tasks that were claimed before, until a vacuum takes them
 -- away: by their share of the table that was the later the more tasks wait. Now a few thousand are
 -- enough, whatever the size; the entries go even if they stand on few pages, and nothing slows it.
+--
+-- From this version on a history may hold recorded steps, and the inbox adoptions of children, which
+-- older servers cannot read.
 
 BEGIN;
 
@@ -19,6 +22,6 @@ ALTER TABLE inbox SET (
     autovacuum_vacuum_cost_delay = 0, vacuum_index_cleanup = on
 );
 
-INSERT INTO schema (version, min_server) VALUES (8, 5);
+INSERT INTO schema (version, min_server) VALUES (8, 8);
 
 COMMIT;
