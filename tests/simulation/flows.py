@@ -207,7 +207,9 @@ async def medley(size: int) -> int:
     random = workflow.random()
     done = 0
     for _ in range(size):
-        match random.randrange(4):
+        match random.randrange(5):
+            case 4:
+                done += await _inline(random)
             case 0:
                 done += await relatives(random)
             case 1:
@@ -215,6 +217,24 @@ async def medley(size: int) -> int:
             case _:
                 done += await _part(random, 2)
     return done
+
+
+async def _inline(random: Random) -> int:
+    """Steps of the worker itself, beside one another and beside the rest; one may be left alone."""
+    spans = [round(random.uniform(0.01, 1.5), 3) for _ in range(random.randrange(1, 4))]
+    steps = [workflow.step(_ponder, span) for span in spans]
+    done: int = sum(await asyncio.gather(*steps, _part(random, 1)))
+    try:
+        async with asyncio.timeout(spans[0]):
+            done += await workflow.step(_ponder, round(random.uniform(0.01, 1.5), 3))
+    except TimeoutError:
+        done += 1
+    return done
+
+
+async def _ponder(seconds: float) -> int:
+    await pause(seconds)
+    return 1
 
 
 async def _part(random: Random, depth: int) -> int:
