@@ -9,16 +9,8 @@ from perdure_server.core.frames import parse_frame
 from perdure_server.core.model import Run, RunStatus, TimerKind
 from perdure_server.core.rebuild import repeat
 from perdure_server.store.contract import ListFilter
-from tests.support.histories import a_run
+from tests.support.histories import CLOSINGS, a_run
 
-CLOSINGS = {
-    "workflow_completed",
-    "workflow_failed",
-    "workflow_cancelled",
-    "workflow_terminated",
-    "workflow_timed_out",
-    "workflow_continued_as_new",
-}
 ENDINGS = {
     "activity_completed": "activity",
     "activity_failed": "activity",

@@ -51,7 +51,7 @@ from tests.core.life import (
     timer,
     upsert,
 )
-from tests.support.histories import START_US, a_message, a_run, is_external
+from tests.support.histories import CLOSINGS, START_US, a_message, a_run, is_external
 
 WORKFLOW, ACTIVITY = TaskKind.WORKFLOW, TaskKind.ACTIVITY
 
@@ -366,13 +366,3 @@ def test_what_holds_for_every_run(seed: int, steps: int) -> None:
     elif run.stimulus_seq > run.seen_seq and run.status is not RunStatus.PAUSED:
         assert isinstance(state.tasks[TaskKind.WORKFLOW, 0], Task)
     assert (run.status is RunStatus.PENDING) <= (run.seen_seq == 0)
-
-
-CLOSINGS = {
-    "workflow_completed",
-    "workflow_failed",
-    "workflow_cancelled",
-    "workflow_terminated",
-    "workflow_timed_out",
-    "workflow_continued_as_new",
-}

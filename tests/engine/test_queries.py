@@ -9,9 +9,16 @@ import pytest
 from perdure.v1 import interaction_pb2 as asking
 from perdure.v1 import workflow_service_pb2 as pb
 from perdure_server.core import limits
-from perdure_server.core.errors import LimitExceeded, NoWorker, QueryFailed, ShuttingDown
+from perdure_server.core.errors import (
+    LimitExceeded,
+    NoWorker,
+    QueryFailed,
+    ShuttingDown,
+    StoreUnavailable,
+)
 from perdure_server.engine import errands
-from tests.engine.rig import complete, payload, settle, wait
+from tests.engine.gated import GatedStore
+from tests.engine.rig import complete, payload, running, settle, wait
 
 
 async def signal(rig):
@@ -327,3 +334,18 @@ async def test_many_that_wait_look_as_seldom_as_one(servers, database, monkeypat
     assert looks == ["default", "other"]
     for each in (*asked, other):
         each.cancel()
+
+
+async def test_a_run_that_cannot_be_read_keeps_nobody_waiting(monkeypatch):
+    monkeypatch.setattr(limits, "QUERY_WAIT_US", 1_000)
+    store = GatedStore()
+    await store.open()
+    async with running(store) as rig:
+        hand = await answering(rig)
+        await rig.start()
+        store.refuse_with = StoreUnavailable("away")
+        with pytest.raises(StoreUnavailable):
+            await signal(rig)  # what was in memory may be out of date now
+        with pytest.raises(StoreUnavailable, match="could not be read"):
+            await query(rig)
+        assert not hand.queries

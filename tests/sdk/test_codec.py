@@ -251,10 +251,17 @@ async def test_a_chain_is_undone_in_reverse_and_needs_different_names():
     assert payload == Payload(data=b"abc")
     with pytest.raises(ValueError, match="same encoding"):
         Codecs([Turned(), Turned()])
-    with pytest.raises(NotImplementedError):
-        Codec().encode(b"")
-    with pytest.raises(NotImplementedError):
-        Codec().decode(b"")
+
+
+def test_a_codec_goes_both_ways():
+    class OneWay(Codec):
+        encoding = "one/way"
+
+        def encode(self, data):
+            return data
+
+    with pytest.raises(TypeError, match="decode"):
+        OneWay()
 
 
 async def test_a_payload_must_fit_when_the_codecs_are_done():

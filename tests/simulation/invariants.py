@@ -21,21 +21,13 @@ from tests.simulation.flows import WORKFLOWS
 from tests.simulation.lineage import by_workflow, check_lineage, events_of, own_events
 from tests.simulation.operators import check_operations, check_pauses
 from tests.simulation.timetable import check_schedules
-from tests.support.histories import is_external
+from tests.support.histories import CLOSINGS, is_external
 from tests.support.model_contents import Contents, StoredRun
 from tests.support.sim_client import KINDS, Promises
 from tests.support.sim_network import Network, SimTransport
 from tests.support.sim_worker import SimWorker
 
 _ENDS = {"activity_completed", "activity_failed", "activity_timed_out", "activity_cancelled"}
-_CLOSINGS = {
-    "workflow_completed",
-    "workflow_failed",
-    "workflow_cancelled",
-    "workflow_terminated",
-    "workflow_timed_out",
-    "workflow_continued_as_new",
-}
 _ALWAYS_RUNNING = {"commit", "beat", "tend what others left", "hear other servers", "feed watches"}
 _NOTICES = {"workflow_running", "schedule_triggered"}
 """What a watch tells of that is no event of a history."""
@@ -78,8 +70,8 @@ def check_run(stored: StoredRun) -> None:
     assert kinds == [row.kind for row in stored.history], run
     assert kinds.index("workflow_started") == 0, run
     assert kinds.count("workflow_started") == 1, run
-    assert not set(kinds[:-1]) & _CLOSINGS, run
-    assert run.status.is_closed == (kinds[-1] in _CLOSINGS), run
+    assert not set(kinds[:-1]) & CLOSINGS, run
+    assert run.status.is_closed == (kinds[-1] in CLOSINGS), run
     check_fold(stored)
     open_activities = check_activities(run, events)
     open_timers = check_timers(run, events)

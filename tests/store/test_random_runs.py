@@ -38,7 +38,7 @@ from perdure_server.store.postgres.store import PostgresStore
 from perdure_server.store.sqlite.store import SqliteStore
 from tests.core import life
 from tests.support import postgres
-from tests.support.histories import START_US, a_run, is_external
+from tests.support.histories import CLOSINGS, START_US, a_run, is_external
 from tests.support.model_store import ModelStore
 
 Backend = Callable[[], AbstractContextManager[Store]]
@@ -50,14 +50,6 @@ LANES = [
         (TaskKind.ACTIVITY, "charge"),
     ]
 ]
-CLOSINGS = {
-    "workflow_completed",
-    "workflow_failed",
-    "workflow_cancelled",
-    "workflow_terminated",
-    "workflow_timed_out",
-    "workflow_continued_as_new",
-}
 ENDINGS = {"activity_completed", "activity_failed", "activity_timed_out", "activity_cancelled"}
 MUTE = {"upsert_search_attributes", "record_snapshot"}
 NUMBERS = st.integers(0, 99)

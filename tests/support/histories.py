@@ -21,6 +21,17 @@ from perdure_server.core.model import (
     TimerKind,
 )
 
+CLOSINGS = frozenset(
+    {
+        "workflow_completed",
+        "workflow_failed",
+        "workflow_cancelled",
+        "workflow_terminated",
+        "workflow_timed_out",
+        "workflow_continued_as_new",
+    }
+)
+"""The kinds of events that close a run, as the contract says and not as the code does."""
 START_US = 1_700_000_000_000_000
 """The instant at which histories of tests begin."""
 

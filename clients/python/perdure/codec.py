@@ -23,6 +23,7 @@ to Python is left to `converter.py`.
 from __future__ import annotations
 
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Iterator, Sequence
 from functools import cache
 from inspect import isawaitable
@@ -40,7 +41,7 @@ MessageT = TypeVar("MessageT", bound=Message)
 _PAYLOAD: Final = Payload.DESCRIPTOR.full_name
 
 
-class Codec:
+class Codec(ABC):
     """Turns bytes into others and back. Both methods may be async; both sides must agree.
 
     A payload that another codec, or none, has made is left alone on the way in, so a codec can be
@@ -52,13 +53,13 @@ class Codec:
 
     encoding: ClassVar[str]
 
+    @abstractmethod
     def encode(self, data: bytes) -> bytes | Awaitable[bytes | None] | None:
         """Returns what is sent; None leaves the payload as it is."""
-        raise NotImplementedError
 
+    @abstractmethod
     def decode(self, data: bytes) -> bytes | Awaitable[bytes]:
         """Returns what `encode` was given."""
-        raise NotImplementedError
 
 
 class Compression(Codec):

@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 from perdure_server.core import limits
 from perdure_server.core.draft import Draft
 from perdure_server.core.errors import DomainError, WorkflowClosed, WorkflowNotFound
+from perdure_server.core.state import RunState
 from perdure_server.engine.background import Background
 from perdure_server.engine.requests import (
     RequestKey,
@@ -138,3 +139,18 @@ class Asks:
             asked.reject(refusal)
         else:
             asked.resolve(answer)
+
+
+async def state_now(runs: Runs, run_id: str) -> RunState | None:
+    """Returns a run as it is now, also where other servers change it; None when there is none.
+
+    As long as the store cannot be read it waits.
+    """
+    seen: asyncio.Future[RunState | None] = asyncio.get_running_loop().create_future()
+
+    def visit(state: RunState | None) -> None:
+        if not seen.done():
+            seen.set_result(state)
+
+    runs.look(run_id, visit)
+    return await seen

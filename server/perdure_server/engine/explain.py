@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 from typing import Final
 
@@ -10,6 +9,7 @@ from perdure.v1 import explanation_pb2 as pb
 from perdure_server.core import limits
 from perdure_server.core.model import EventRow, Message, Run
 from perdure_server.core.state import RunState
+from perdure_server.engine.asks import state_now
 from perdure_server.engine.causes import EVENT_KINDS, ServiceOf, Story, causes_of, closed_cause
 from perdure_server.engine.ports import Clock
 from perdure_server.engine.records import status_of
@@ -44,14 +44,7 @@ class Explanations:
         self, summary: RunSummary, service: ServiceOf
     ) -> pb.ExplainWorkflowResponse:
         run_id = summary.run.run_id
-        seen: asyncio.Future[RunState | None] = asyncio.get_running_loop().create_future()
-
-        def visit(state: RunState | None) -> None:
-            if not seen.done():
-                seen.set_result(state)
-
-        self._runs.look(run_id, visit)
-        state = await seen
+        state = await state_now(self._runs, run_id)
         if state is None or state.run.status.is_closed:
             # It ended, and may be deleted, since it was found.
             return _closed(await self._store.summarize_run(run_id) or summary)

@@ -16,10 +16,10 @@ from perdure.v1.interaction_pb2 import (
 )
 from perdure.v1.task_pb2 import QueryTask
 from perdure_server.core import limits
-from perdure_server.core.errors import DomainError, LimitExceeded, NoWorker
+from perdure_server.core.errors import DomainError, LimitExceeded, NoWorker, StoreUnavailable
 from perdure_server.core.query import question, value_of
-from perdure_server.core.state import RunState
 from perdure_server.core.times import from_duration
+from perdure_server.engine.asks import state_now
 from perdure_server.engine.errands import Errands
 from perdure_server.engine.questions import Questions, lane_of
 from perdure_server.engine.requests import in_namespace, missing
@@ -53,7 +53,8 @@ class Queries:
     async def query(self, request: QueryWorkflowRequest) -> QueryWorkflowResponse:
         """Returns what the code answers, within `request.wait`.
 
-        Raises WorkflowNotFound, QueryFailed, NoWorker, SnapshotNotFound and LimitExceeded.
+        Raises WorkflowNotFound, QueryFailed, NoWorker, SnapshotNotFound, LimitExceeded and
+        StoreUnavailable.
         """
         in_namespace(request)
         run_id = await self._find(request)
@@ -77,8 +78,8 @@ class Queries:
             self._bytes -= size
 
     async def _ask(self, request: QueryWorkflowRequest, run_id: str) -> QueryWorkflowResponse:
-        task = await self._task(request, run_id)
         wait_us = from_duration(request.wait) if request.HasField("wait") else limits.QUERY_WAIT_US
+        task = await self._task(request, run_id)
         asked: set[str] = set()
         try:
             async with asyncio.timeout(wait_us / 1e6):
@@ -117,14 +118,12 @@ class Queries:
 
     async def _task(self, request: QueryWorkflowRequest, run_id: str) -> QueryTask:
         """Returns the question, with the run as it is now."""
-        seen: asyncio.Future[RunState | None] = asyncio.get_running_loop().create_future()
-
-        def visit(state: RunState | None) -> None:
-            if not seen.done():
-                seen.set_result(state)
-
-        self._runs.look(run_id, visit)
-        state = await seen
+        try:
+            # Not a part of the wait, which is for workers and may be none at all.
+            async with asyncio.timeout(limits.QUERY_WAIT_US / 1e6):
+                state = await state_now(self._runs, run_id)
+        except TimeoutError:
+            raise StoreUnavailable("the run could not be read in time; try again") from None
         if state is None:
             raise missing(request)
         return question(request, state.run)

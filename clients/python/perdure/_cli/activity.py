@@ -58,9 +58,8 @@ def schedule_activity(
         schedule_to_start_timeout=schedule_to_start,
         schedule_to_close_timeout=schedule_to_close,
         heartbeat_timeout=heartbeat,
+        retry_policy=_attempts(max_attempts),
     )
-    if max_attempts is not None:
-        options.retry_policy.CopyFrom(RetryPolicy(max_attempts=max_attempts))
     request = pb.ScheduleActivityRequest(
         namespace=namespace,
         workflow_id=workflow_id,
@@ -191,9 +190,8 @@ def update_activity(
         schedule_to_start_timeout=schedule_to_start,
         schedule_to_close_timeout=schedule_to_close,
         heartbeat_timeout=heartbeat,
+        retry_policy=_attempts(max_attempts),
     )
-    if max_attempts is not None:
-        options.retry_policy.CopyFrom(RetryPolicy(max_attempts=max_attempts))
     request = pb.UpdateActivityOptionsRequest(
         namespace=namespace,
         workflow_id=workflow_id,
@@ -212,3 +210,7 @@ def update_activity(
         api_key=api_key,
     )
     show.print_answer(answer, output, "changed")
+
+
+def _attempts(most: int | None) -> RetryPolicy | None:
+    return None if most is None else RetryPolicy(max_attempts=most)
