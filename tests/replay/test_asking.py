@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -279,6 +280,165 @@ def test_a_query_asks_for_nothing_and_leaves_no_trace():
         with pytest.raises(TypeError, match="only looks"):
             asked(rig.machine, "do", f'"{what}"')
     assert rig.signal("never").run() == quiet.signal("never").run()
+
+
+@workflow
+class Careless:
+    """Everything that a query must not do, by a name for each."""
+
+    def __init__(self) -> None:
+        self.count = 1000
+        self.counts = {"a": [1]}
+        self.woken = asyncio.Event()
+        self.child: Any = None
+
+    async def run(self) -> str:
+        self.child = workflow.start_child("child")
+        await self.woken.wait()
+        return await self.child.result()
+
+    def do(self, what: str) -> object:
+        return {
+            "nothing": lambda: None,
+            "the same": lambda: setattr(self, "count", 500 + 500),
+            "bind": lambda: setattr(self, "count", self.count + 1),
+            "new": lambda: setattr(self, "added", 1),
+            "delete": lambda: delattr(self, "count"),
+            "deep": lambda: self.counts["a"].append(2),
+            "wake": self.woken.set,
+            "effect": lambda: workflow.side_effect(lambda: 1),
+            "patch": lambda: workflow.patched("p"),
+            "child": lambda: workflow.start_child("child"),
+            "cancel child": lambda: self.child.cancel("no"),
+            "signal": never.receive_nowait,
+            "activity": lambda: charge("o").close(),
+            "step": lambda: workflow.step(print).close(),
+            "update": lambda: workflow.on_update("u", print),
+            "query": lambda: workflow.on_query("q", print),
+            "continue": workflow.continue_as_new,
+        }[what]()
+
+    @query
+    def ask(self, what: str) -> None:
+        self.do(what)
+
+    @update
+    def check_only(self, what: str) -> str:
+        return what
+
+    @check_only.validator
+    def check(self, what: str) -> None:
+        self.do(what)
+
+
+CHANGES = {
+    "bind": "self.count",
+    "new": "self.added",
+    "delete": "self.count",
+    "deep": "self.counts",
+    "wake": "self.woken",
+}
+COMMANDS = [
+    "effect",
+    "patch",
+    "child",
+    "cancel child",
+    "signal",
+    "activity",
+    "step",
+    "update",
+    "query",
+    "continue",
+]
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_a_query_that_changes_the_state_is_caught_and_spoils_the_run(what):
+    rig = Rig(workflow_of(Careless))
+    rig.run()
+    with pytest.raises(RuntimeError, match=f"the query 'ask' changed {CHANGES[what]}"):
+        asked(rig.machine, "ask", f'"{what}"')
+    assert rig.machine.dropped
+    assert asked(played_as(Careless, rig.events), "ask", '"nothing"') == b"null"
+
+
+@pytest.mark.parametrize("what", COMMANDS)
+def test_a_query_that_commands_is_refused_without_a_trace(what):
+    rig, quiet = Rig(workflow_of(Careless)), Rig(workflow_of(Careless))
+    assert rig.run() == quiet.run()
+    with pytest.raises(RuntimeError, match="only look"):
+        asked(rig.machine, "ask", f'"{what}"')
+    assert not rig.machine.dropped
+    (said,) = rig.update("check_only", what).run()
+    assert said.startswith("reject_update 3 RuntimeError: queries and checks of updates only look")
+    run = rig.machine._run
+    assert (run.relations._made, run.effects._made, run.effects._patches) == (1, 0, {})
+    assert (list(run.desk._takers), list(run.desk._tellers)) == (["check_only"], ["ask"])
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_a_check_that_changes_the_state_refuses_the_update(what):
+    rig = Rig(workflow_of(Careless))
+    rig.run()
+    said = rig.update("check_only", what).run()
+    assert said[0].startswith(
+        f"reject_update 3 StateChangedError: the check of the update 'check_only' changed "
+        f"{CHANGES[what]}"
+    )
+    assert replayed(workflow_of(Careless), rig.events) == []
+    assert not rig.machine.dropped
+
+
+def test_a_check_may_leave_things_as_they_were():
+    rig = Rig(workflow_of(Careless))
+    rig.run()
+    assert rig.update("check_only", "nothing").run() == ['complete_update 3 "nothing"']
+    assert rig.update("check_only", "the same").run() == ['complete_update 5 "the same"']
+
+
+def test_what_a_query_wakes_is_a_change_too():
+    @workflow
+    async def code() -> None:
+        woken: list[asyncio.Future[None]] = [asyncio.get_running_loop().create_future()]
+        workflow.on_query("wake", lambda _: woken[0].set_result(None))
+        await woken[0]
+
+    rig = Rig(code)
+    assert rig.run() == []
+    with pytest.raises(RuntimeError, match="changed what other code waits for"):
+        asked(rig.machine, "wake", "0")
+    assert rig.machine.dropped
+
+
+def test_a_snapshot_that_changes_the_state_is_left_out(caplog):
+    @workflow
+    async def code() -> None:
+        asked_for = 0
+
+        def count() -> int:
+            nonlocal asked_for
+            asked_for += 1
+            raise ValueError(asked_for)
+
+        workflow.on_query("count", count)
+        workflow.on_query("other", lambda: 1)
+        await never.wait()
+
+    rig = Rig(code)
+    rig.run()
+    assert rig.machine.snapshot() is None
+    assert rig.machine.dropped
+    assert "one of the queries count, other changed asked_for" in caplog.text
+    # It failed by itself as well; what it changed is told first.
+    with pytest.raises(RuntimeError, match="changed asked_for") as refusal:
+        played_as(code, rig.events).query("count", None)
+    assert isinstance(refusal.value.__cause__, ValueError)
+
+
+def played_as(definition, events):
+    machine = new_machine(workflow_of(definition))
+    machine.run_task(events)
+    return machine
 
 
 def test_a_query_of_a_run_that_has_ended_or_was_dropped():

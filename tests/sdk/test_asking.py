@@ -93,6 +93,11 @@ class Cart:
         return asyncio.Event().wait()
 
     @query
+    def clears(self, name: str) -> list[str]:
+        self.things.clear()
+        return self.things
+
+    @query
     def turns(self, _: int) -> None:
         while not self.closing:
             pass
@@ -236,6 +241,53 @@ async def test_a_query_that_does_more_than_look(client, worker):
             await handle.query(name, 0)
     await handle.signal(close, "done")
     assert await handle.result() == ["done"]
+
+
+async def test_a_query_that_changes_the_state_changes_nothing(client, worker):
+    handle = await client.start(Cart, id="c")
+    await handle.update(Cart.add, "book")
+    for _ in range(3):
+        with pytest.raises(QueryFailedError, match=r"'clears' changed self\.things") as refusal:
+            await handle.query("clears", "all")
+        assert refusal.value.metadata == {"failure_type": "StateChangedError"}
+    assert await handle.query(Cart.listed) == ["book"]
+    # The run in memory is not gone on with, also when a query comes in between.
+    for number in range(2, 7):
+        adding = asyncio.create_task(handle.update(Cart.add, "pen"))
+        with pytest.raises(QueryFailedError, match="changed"):
+            await handle.query("clears", "all")
+        assert await adding == number
+    await handle.signal(close, "done")
+    assert await handle.result() == ["book", *["pen"] * 5, "done"]
+
+
+async def test_a_snapshot_that_changes_the_state_changes_nothing(client, caplog):
+    @workflow(name="eager", task_queue="carts")
+    class Eager:
+        def __init__(self) -> None:
+            self.asked = 0
+
+        async def run(self) -> int:
+            await close.wait()
+            return self.asked
+
+        @query
+        def count(self) -> int:
+            self.asked += 1
+            return self.asked
+
+        @update
+        async def step(self) -> int:
+            return await workflow.step(lambda: 7)
+
+    async with Worker(client, "carts", [Eager]):
+        handle = await client.start(Eager, id="e")
+        assert [await handle.update(Eager.step) for _ in range(3)] == [7, 7, 7]
+        with pytest.raises(SnapshotNotFoundError):
+            await handle.query(Eager.count, mode=SNAPSHOT)
+        await handle.signal(close, "done")
+        assert await handle.result() == 0
+    assert "one of the queries count changed self.asked" in caplog.text
 
 
 async def test_code_that_no_longer_fits_its_history(client):

@@ -151,6 +151,7 @@ class Activity(Generic[P, R]):
         run = running_run()
         if run is None:
             return self._call_here(args, kwargs)
+        run.journal.require_open(lambda: f"ScheduleActivity ({self.name})")
         values = self.signature.value_of(args, kwargs)
         if run.interceptors:
             return self._call_intercepted(run, values, caller_line(2))

@@ -43,6 +43,7 @@ class Signal(Generic[T]):
     def receive_nowait(self) -> T:
         """Takes a signal that is there already; LookupError when there is none."""
         run = current_run(f"signal {self.name!r} can be received in a workflow only")
+        run.journal.require_open(lambda: f"to take the signal {self.name!r}")
         letter = run.mailbox.take(self.name)
         if letter is None:
             raise LookupError(f"no signal {self.name!r} has arrived")

@@ -55,6 +55,7 @@ class StepWords(EffectWords):
         """
         run = current_run(OUTSIDE)
         step = LocalStep(name or _name_of(fn), partial(fn, *args), caller_line(2))
+        run.journal.require_open(step.describe)
         step.retry = None if retry is None else retry.to_proto()
         return run.steps.call(step, return_type(fn))
 

@@ -336,12 +336,16 @@ class WorkflowWords(StepWords):
         name: str, fn: Callable[..., Any], *, check: Callable[..., Any] | None = None
     ) -> None:
         """Has a function take the updates of a name from now on, as `@update` does in a class."""
-        current_run(_OUTSIDE).desk.add_update(name, UpdateFunction(fn, check))
+        run = current_run(_OUTSIDE)
+        run.journal.require_open(lambda: f"to take the update {name!r}")
+        run.desk.add_update(name, UpdateFunction(fn, check))
 
     @staticmethod
     def on_query(name: str, fn: Callable[..., Any]) -> None:
         """Has a function answer a query from now on, as `@query` does in a class."""
-        current_run(_OUTSIDE).desk.add_query(name, QueryFunction(fn))
+        run = current_run(_OUTSIDE)
+        run.journal.require_open(lambda: f"to answer the query {name!r}")
+        run.desk.add_query(name, QueryFunction(fn))
 
     @staticmethod
     def search_attributes() -> dict[str, Any]:
@@ -431,7 +435,7 @@ class WorkflowWords(StepWords):
         The workflow id stays, and so do signals that the code has not taken; who waits for the
         result gets that of the last run. `workflow` changes the type. Does not return.
         """
-        current_run(_OUTSIDE)
+        current_run(_OUTSIDE).journal.require_open(lambda: "ContinueAsNew")
         type_ = workflow if isinstance(workflow, str) else ""
         if workflow is not None and not isinstance(workflow, str):
             type_ = workflow_of(workflow).name

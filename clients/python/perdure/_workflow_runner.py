@@ -323,6 +323,7 @@ class WorkflowRunner:
         """Takes a job back from the thread; a task has a report only if it could not be run."""
         if isinstance(job, QueryJob):
             self._asked.discard(job)
+            self._let_go(job.machine, job.task.run_id)
             self._queries.finished(job, report)
             return
         job.busy = False
@@ -347,6 +348,8 @@ class WorkflowRunner:
         run_id = job.task.run_id
         if job.machine.closed or report.HasField("workflow_task_failed"):
             self.drop_runs((run_id,))
+        elif job.machine.dropped:
+            self._let_go(job.machine, run_id)
         else:
             self._evict()
         self._link.report(report, run_id)
@@ -359,6 +362,12 @@ class WorkflowRunner:
         working = {job.task.run_id for job in self._jobs.values()}
         idle = [run_id for run_id in self._machines if run_id not in working]
         for run_id in idle[:excess]:
+            self.drop_runs((run_id,))
+            self._link.evicted(run_id)
+
+    def _let_go(self, machine: Machine, run_id: str) -> None:
+        """Forgets a run that a query has changed: the next task plays its history anew."""
+        if machine.dropped and self._machines.get(run_id) is machine:
             self.drop_runs((run_id,))
             self._link.evicted(run_id)
 

@@ -10,12 +10,14 @@ import asyncio
 import inspect
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from perdure._failures import to_failure
 from perdure._replay.commands import NOTE, Request, describe_work
+from perdure._replay.looking import Look, Reach, StateChangedError
 from perdure.converter import Converter
 from perdure.errors import ApplicationError
 from perdure.interceptors import QueryCall, UpdateCall, chained, nested
@@ -194,7 +196,8 @@ class Desk:
             raise ApplicationError(
                 f"the workflow answers no query {name!r}", type=UNKNOWN_QUERY, non_retryable=True
             )
-        return self._told(name, teller, payload)
+        with self._asking(f"the query {name!r}", (teller,)):
+            return self._told(name, teller, payload)
 
     async def answer(self, seq: int, asked: UpdateRequested) -> None:
         """Has the update that the event `seq` brought done, or refused, and answers it."""
@@ -214,11 +217,17 @@ class Desk:
 
         A query that raises, or whose value is not JSON, is left out.
         """
-        values = {
-            name: self._value(name, teller)
-            for name, teller in self._tellers.items()
-            if not teller.handler.needs_value
+        asked = {
+            name: teller for name, teller in self._tellers.items() if not teller.handler.needs_value
         }
+        if not asked:
+            return None
+        try:
+            with self._asking("one of the queries " + ", ".join(asked), asked.values()):
+                values = {name: self._value(name, teller) for name, teller in asked.items()}
+        except StateChangedError:
+            _log.exception("the snapshot of workflow %s is left out", self._run.where())
+            return None
         members = [
             json.dumps(name).encode() + b":" + value
             for name, value in values.items()
@@ -238,17 +247,46 @@ class Desk:
             )
         payload = asked.input if asked.HasField("input") else None
         arguments = taker.handler.arguments(payload, run.converter)
-        with run.journal.only_looking():
-            taker.check(arguments)
+        if taker.handler.check is not None:
+            reach = Reach(taker.before, (taker.handler.check,))
+            with self._looking(f"the check of the update {asked.update_name!r}", reach):
+                taker.check(arguments)
         call = UpdateCall(name=asked.update_name, arguments=arguments)
         return await chained(run.interceptors, "handle_update", taker.take)(call)
 
+    @contextmanager
+    def _asking(self, who: str, tellers: Collection[Teller]) -> Iterator[None]:
+        """Lets queries run; a run that one has changed is spoiled."""
+        before = {id(one): one for teller in tellers for one in teller.before}
+        try:
+            with self._looking(
+                who, Reach(before.values(), [teller.handler.fn for teller in tellers])
+            ):
+                yield
+        except StateChangedError:
+            self._run.journal.spoiled = True
+            raise
+
+    @contextmanager
+    def _looking(self, who: str, reach: Reach) -> Iterator[None]:
+        """Lets code run that only looks; StateChangedError when it has done more than that."""
+        journal, look, raised = self._run.journal, Look(reach), None
+        try:
+            with journal.only_looking():
+                yield
+        except Exception as error:  # noqa: BLE001 -- raised below, unless there is worse to tell
+            raised = error
+        changed = look.changed() or ("what other code waits for" if journal.stirred else "")
+        if changed:
+            raise StateChangedError(f"{who} changed {changed}; it must only look") from raised
+        if raised is not None:
+            raise raised
+
     def _told(self, name: str, teller: Teller, payload: Payload | None) -> Payload:
         run = self._run
-        with run.journal.only_looking():
-            call = QueryCall(name=name, arguments=teller.handler.arguments(payload, run.converter))
-            value = nested(run.interceptors, "handle_query", teller.tell)(call)
-            return run.converter.encode(value)
+        call = QueryCall(name=name, arguments=teller.handler.arguments(payload, run.converter))
+        value = nested(run.interceptors, "handle_query", teller.tell)(call)
+        return run.converter.encode(value)
 
     def _value(self, name: str, teller: Teller) -> bytes | None:
         run = self._run

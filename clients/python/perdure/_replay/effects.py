@@ -72,6 +72,7 @@ class Effects:
 
         TypeError when `fn` is async; what it raises is raised and not recorded.
         """
+        self._require_open(name)
         seq = self._next(name)
         recorded = self._recorded.get(seq)
         if recorded is None:
@@ -91,6 +92,7 @@ class Effects:
         if patch in self._patches:
             return self._patches[patch]
         name = _PATCH + patch
+        self._require_open(name)
         known = any(recorded.name == name for recorded in self._recorded.values())
         run = self._run
         is_new = not run.replaying or (run.journal.caught_up and run.steps.caught_up)
@@ -104,6 +106,10 @@ class Effects:
         """Whether a record is of a deprecated change, and the code no longer speaks of it."""
         asked = isinstance(head, SideEffectRequest) and head.fits(recorded)
         return _is_deprecated(recorded) and not asked
+
+    def _require_open(self, name: str) -> None:
+        # Before anything is noted: what is refused later would leave a trace.
+        self._run.journal.require_open(lambda: f"RecordSideEffect ({name})")
 
     def _next(self, name: str) -> int:
         seq = self._made + 1

@@ -42,6 +42,10 @@ class Journal:
         self._issued: deque[Request] = deque()
         self._sent = 0
         self._closed = False
+        self.stirred = False
+        """Whether code that only looks has woken other code."""
+        self.spoiled = False
+        """Whether a query has changed what the code goes on with."""
         self._seqs: Counter[str] = Counter()
         self.recorded = 0
         """How many commands the history has recorded so far."""
@@ -69,7 +73,7 @@ class Journal:
     @contextmanager
     def only_looking(self) -> Iterator[None]:
         """Lets code run that asks for nothing: RuntimeError if it does."""
-        self._closed = True
+        self._closed, self.stirred = True, False
         try:
             yield
         finally:

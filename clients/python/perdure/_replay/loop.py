@@ -156,6 +156,7 @@ class WorkflowLoop:
         handle = asyncio.Handle(callback, args, _as_loop(self), context)
         if not self.closed:
             self._ready.append(handle)
+            self.run.journal.stirred = True
         return handle
 
     def call_later(

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import Context
 from functools import partial
 from typing import Any, Final, Protocol
@@ -221,17 +222,18 @@ class Machine:
 
     def snapshot(self) -> Payload | None:
         """What the queries say after the events applied; None when that is known already."""
-        with self._run.loop.running():
+        with self._looking():
             return self._run.desk.snapshot()
 
     def query(self, name: str, payload: Payload | None) -> Payload:
         """What a query says after the events applied. Raises what the code raises.
 
         The code of a run that has ended is asked as it was then. RuntimeError after `close`.
+        A run that the query has changed is dropped: nothing may go on with it.
         """
         if self._dropped:
             raise RuntimeError("the run was dropped")
-        with self._run.loop.running():
+        with self._looking():
             return self._context.copy().run(self._run.desk.tell, name, payload)
 
     @property
@@ -259,6 +261,15 @@ class Machine:
         with self._run.loop.running():
             self._run.forget()
         self._main = self._instance = None
+
+    @contextmanager
+    def _looking(self) -> Iterator[None]:
+        run = self._run
+        try:
+            with run.loop.running():
+                yield
+        finally:
+            self._dropped = self._dropped or run.journal.spoiled
 
     def _apply(self, event: HistoryEvent) -> None:
         kind = event.WhichOneof("event") or ""

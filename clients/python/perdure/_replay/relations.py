@@ -46,6 +46,7 @@ class Relations:
 
     def begin(self, child: ChildRequest) -> None:
         """Makes sure that a child can be referred to, before it is asked for."""
+        self._run.journal.require_open(child.describe)
         self._made += 1
         child.future = self._run.loop.create_future()
         if not child.workflow_id:
@@ -70,6 +71,7 @@ class Relations:
 
     def cancel(self, child: ChildRequest, reason: str) -> None:
         """Asks a child to end. One that has not left the code is not started at all."""
+        self._run.journal.require_open(lambda: f"CancelChild ({child.workflow_id})")
         if child.state is State.CREATED:
             child.advance(Step.CANCEL)
             child.future.set_result(_NEVER_STARTED)
