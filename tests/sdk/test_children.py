@@ -51,6 +51,7 @@ async def calls(name: str) -> str:
 @workflow
 async def tells(name: str) -> str:
     other = workflow.external(name)
+    assert repr(other) == f"ExternalHandle({name!r})"
     try:
         await other.signal(go, 1)
         await other.cancel("enough")
@@ -62,6 +63,7 @@ async def tells(name: str) -> str:
 @workflow
 async def fans_out(count: int) -> list[str]:
     children = [workflow.start_child(waits, str(number)) for number in range(count)]
+    assert repr(children[0]) == f"ChildHandle({children[0].workflow_id!r})"
     await asyncio.gather(*(child.signal(go, 7) for child in children))
     return [await child.result() for child in children]
 

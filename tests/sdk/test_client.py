@@ -324,3 +324,18 @@ async def test_runs_are_found_by_what_start_and_code_say(client):
         await client.count(filter="a = ")
     with pytest.raises(TypeError, match="stage"):
         await client.start(staged, order, search_attributes={STAGE: 1})
+
+
+async def test_what_is_held_says_in_short_what_it_is(client):
+    handle = await client.start("nobody", id="w")
+    assert repr(client) == "<client of namespace 'main'>"
+    assert repr(client.get_handle("w")) == "WorkflowHandle('w')"
+    assert repr(handle) == f"WorkflowHandle('w', run_id='{handle.run_id}')"
+    assert repr(client.get_handle("w", run_id="r").activity(2)) == (
+        "PendingActivity('w', run_id='r', seq=2)"
+    )
+    assert repr(Worker(client, "q", [nothing])) == "<worker of task queue 'q'>"
+    said = repr(await handle.describe())
+    assert said.startswith("WorkflowDescription(workflow_id='w', run_id=")
+    assert "\n" not in said
+    assert "message" not in said

@@ -62,6 +62,10 @@ async def test_a_schedule_is_created_described_and_deleted(client):
     assert described.next_run_at > described.created_at
     assert (described.last_run_at, described.run_count, described.remaining_runs) == (None, 0, 9)
     assert [each.name async for each in client.list_schedules()] == ["nightly"]
+    said = repr(described)
+    assert said.startswith("ScheduleDescription(name='nightly', workflow_type='report', cron='30 2")
+    assert "spec" not in said
+    assert "\n" not in said
     await handle.delete()
     with pytest.raises(ScheduleNotFoundError):
         await handle.describe()

@@ -90,6 +90,10 @@ class ChildHandle(Generic[R]):
         """The run that was started; empty until the history says so."""
         return self._request.run_id
 
+    def __repr__(self) -> str:
+        run = f", run_id={self.run_id!r}" if self.run_id else ""
+        return f"ChildHandle({self.workflow_id!r}{run})"
+
     async def result(self) -> R:
         """Waits until the child has ended and returns its result.
 
@@ -132,6 +136,10 @@ class ExternalHandle:
         self._run = run
         self.workflow_id = workflow_id
         self.run_id = run_id
+
+    def __repr__(self) -> str:
+        run = f", run_id={self.run_id!r}" if self.run_id else ""
+        return f"ExternalHandle({self.workflow_id!r}{run})"
 
     @overload
     async def signal(self, signal: Signal[V], value: V, /) -> None: ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import partial
@@ -70,7 +70,7 @@ class WorkflowDescription:
     search_attributes: dict[str, Any]
     summary: str
     details: str
-    message: workflow_pb2.Workflow
+    message: workflow_pb2.Workflow = field(repr=False)
 
     @classmethod
     def of(cls, message: workflow_pb2.Workflow) -> WorkflowDescription:
@@ -119,6 +119,10 @@ class WorkflowHandle(AskingCalls, Generic[R]):
         self._listener = "" if follows else run_id
         self._connection = connection
         self._result_type = result_type
+
+    def __repr__(self) -> str:
+        run = f", run_id={self.run_id!r}" if self.run_id else ""
+        return f"WorkflowHandle({self.workflow_id!r}{run})"
 
     async def result(self, *, timeout: timedelta | None = None) -> R:
         """Waits until the workflow has closed, over its retries, and returns its result.

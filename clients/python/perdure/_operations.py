@@ -33,6 +33,10 @@ class PendingActivity:
         self._connection = connection
         self._names = {"workflow_id": workflow_id, "run_id": run_id, "activity_seq": seq}
 
+    def __repr__(self) -> str:
+        of = f"{self._names['workflow_id']!r}, run_id={self._names['run_id']!r}"
+        return f"PendingActivity({of}, seq={self._names['activity_seq']})"
+
     async def pause(self, reason: str = "", *, identity: str = "") -> Activity:
         """Keeps further attempts from workers; one that a worker has goes on."""
         return await self._ask("PauseActivity", reason=reason, identity=identity)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, Self, TypedDict, Unpack
 from uuid import uuid4
@@ -96,7 +96,7 @@ class ScheduleDescription:
     running: tuple[str, ...]
     waiting: int
     created_at: datetime
-    message: schedule_pb2.Schedule
+    message: schedule_pb2.Schedule = field(repr=False)
 
     @classmethod
     def of(cls, message: schedule_pb2.Schedule) -> Self:

@@ -77,6 +77,9 @@ class Client(ScheduleCalls):
         self._workers = workers
         self._open = AsyncExitStack()
 
+    def __repr__(self) -> str:
+        return f"<client of namespace {self.connection.namespace!r}>"
+
     @classmethod
     def connect(
         cls,

@@ -188,6 +188,9 @@ class Worker:
             },
         )
 
+    def __repr__(self) -> str:
+        return f"<worker of task queue {self._options.task_queue!r}>"
+
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
 

@@ -91,11 +91,6 @@ class Taker:
     handler: UpdateHandler
     before: tuple[Any, ...]
 
-    def check(self, arguments: tuple[Any, ...]) -> None:
-        """Raises what the check of the handler raises."""
-        if self.handler.check is not None:
-            self.handler.check(*self.before, *arguments)
-
     async def take(self, call: UpdateCall) -> Any:
         """Does what the update asks for."""
         result = self.handler.fn(*self.before, *call.arguments)
@@ -247,10 +242,11 @@ class Desk:
             )
         payload = asked.input if asked.HasField("input") else None
         arguments = taker.handler.arguments(payload, run.converter)
-        if taker.handler.check is not None:
-            reach = Reach(taker.before, (taker.handler.check,))
-            with self._looking(f"the check of the update {asked.update_name!r}", reach):
-                taker.check(arguments)
+        check = taker.handler.check
+        if check is not None:
+            who = f"the check of the update {asked.update_name!r}"
+            with self._looking(who, Reach(taker.before, (check,))):
+                check(*taker.before, *arguments)
         call = UpdateCall(name=asked.update_name, arguments=arguments)
         return await chained(run.interceptors, "handle_update", taker.take)(call)
 
