@@ -42,11 +42,15 @@ FILTERS = {
     "prefix": "customer STARTS_WITH 'c-47'",
     "by_amount": "region = 'r-2' ORDER BY amount DESC",
     "by_completion": "type = 'checkout' ORDER BY completed_at DESC",
+    "range_and_customer": "amount < 100 AND customer = 'c-4700'",
+    "range_in_order": "amount BETWEEN 400 AND 500 ORDER BY amount DESC",
+    "wide_ranges": "customer > 'c-5' AND amount < 500",
     "two_ranges": "customer STARTS_WITH 'c-47' AND amount < 100",
+    "three_ranges": "region = 'r-2' AND customer STARTS_WITH 'c-47' AND amount < 300",
 }
 """What is asked for; `newest` has its own bar, and so has the slowest of the others.
 
-`two_ranges` has none: both leave many runs, and few are left by both, so many are walked past.
+Of `two_ranges` both leave many runs and few are left by both.
 """
 _COLUMNS = """
 run_id, namespace, workflow_id, workflow_type, task_queue, generation, status, version, attempt,
@@ -171,7 +175,7 @@ async def pages(store: Store, runs: int) -> Figures:
         if not found:
             raise BenchError(f"no run was found by {text!r}")
         figures[f"{name}_ms"] = statistics.median(times)
-    filtered = [figures[f"{name}_ms"] for name in FILTERS.keys() - {"newest", "two_ranges"}]
+    filtered = [figures[f"{name}_ms"] for name in FILTERS.keys() - {"newest"}]
     return figures | {"slowest_ms": max(filtered)}
 
 

@@ -73,14 +73,24 @@ async def fill(random: Random, *stores: Store) -> None:
                 assert not isinstance(outcome, Exception)
 
 
-@pytest.fixture(params=["walks", "sorts"])
-def few(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both ways to make a list: every filter finds few runs, or none does."""
-    monkeypatch.setattr(listing, "FEW", 1 if request.param == "walks" else 1_000)
+WAYS = {
+    "sorts": {"FEW": 1_000},
+    "walks": {"FEW": 1},
+    "sorts behind a stretch": {"FEW": 1, "STRETCH": 5, "NEAREST": 3},
+    "walks behind a stretch": {"FEW": 1, "STRETCH": 5, "MANY": 2},
+}
+"""Bounds with which each filter is answered in one of the ways that there are."""
+
+
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every way to make a list."""
+    for name, bound in WAYS[request.param].items():
+        monkeypatch.setattr(listing, name, bound)
 
 
 @pytest.mark.parametrize("seed", range(2))
-async def test_every_backend_finds_what_the_model_finds(store: Store, few: None, seed: int) -> None:
+async def test_every_backend_finds_what_the_model_finds(store: Store, way: None, seed: int) -> None:
     random, model = Random(seed), ModelStore()
     await model.open()
     await fill(random, model, store)
@@ -100,7 +110,7 @@ async def test_every_backend_finds_what_the_model_finds(store: Store, few: None,
         assert groups == await model.count_groups(where, by, limit=limit), (where, by)
 
 
-async def test_children_are_found_by_their_parent(store: Store, few: None) -> None:
+async def test_children_are_found_by_their_parent(store: Store, way: None) -> None:
     for number in range(1, 9):
         parent = f"parent-{number % 2}" if number < 7 else ""
         namespace = "other" if number == 5 else "default"

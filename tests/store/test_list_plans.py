@@ -78,11 +78,12 @@ FROM generate_series(1, 3000) AS n
 
 
 class Asked:
-    """Notes the statements of a list; answers that a source has so many runs."""
+    """Notes the statements of a list; answers that a source has so many runs, and its stretch."""
 
-    def __init__(self, backend: str, count: int) -> None:
+    def __init__(self, backend: str, count: int, edge: str | None = None) -> None:
         self.statements: list[Sql] = []
         self._count = count
+        self._edge = edge
         queries = load_queries(f"perdure_server.store.{backend}")
         self.listing = Listing(queries, self._ask)
 
@@ -95,7 +96,9 @@ class Asked:
 
     async def _ask(self, sql: Sql) -> list[Any]:
         self.statements.append(sql)
-        return [(self._count,)] if sql.text.startswith("-- How many") else []
+        if sql.text.startswith("-- How many"):
+            return [(self._count,)]
+        return [(self._edge,)] if self._edge and sql.text.startswith("-- Where") else []
 
 
 @pytest.fixture
@@ -114,7 +117,16 @@ def sqlite_plan(connection: sqlite3.Connection, sql: Sql) -> list[str]:
 
 
 def first(statements: list[Sql], how_many: bool) -> Sql:
-    return next(sql for sql in statements if sql.text.startswith("-- How many") is how_many)
+    begins = "-- How many" if how_many else "SELECT"
+    return next(sql for sql in statements if sql.text.startswith(begins))
+
+
+async def by_stretches(backend: str) -> tuple[Sql, Sql, Sql]:
+    """Returns where the stretch ends, its runs, and what else is asked when they are too few."""
+    asked = Asked(backend, listing.FEW, edge="run-12500")
+    statements = await asked.of("amount > 5 AND team STARTS_WITH 'a'", Place("run-12600"))
+    edge, walk, near, *_ = [sql for sql in statements if not sql.text.startswith("-- How many")]
+    return edge, walk, near
 
 
 @pytest.mark.parametrize(("text", "index"), WALKS.items())
@@ -136,6 +148,18 @@ async def test_sqlite_finds_few_runs_by_an_index(
         plan = sqlite_plan(sqlite, first(statements, how_many))
         assert any(index in step for step in plan), plan
         assert not [step for step in plan if re.match(r"SCAN (runs|search_attributes)\b", step)]
+
+
+async def test_sqlite_walks_a_stretch_before_it_sorts(sqlite: sqlite3.Connection) -> None:
+    edge, walk, near = [sqlite_plan(sqlite, sql) for sql in await by_stretches("sqlite")]
+    for plan in (edge, walk[: walk.index("SCAN page")]):
+        (step, *_) = [step for step in plan if "SEARCH runs" in step]
+        assert "COVERING INDEX runs_by_namespace" in step
+        assert "run_id<?" in step
+        assert not [step for step in plan if "TEMP B-TREE" in step], plan
+    assert "USE TEMP B-TREE FOR GROUP BY" in near
+    assert "USE TEMP B-TREE FOR DISTINCT" not in near
+    assert [step for step in near if "SEARCH search_attributes USING COVERING INDEX" in step]
 
 
 @pytest.fixture
@@ -192,3 +216,35 @@ async def test_a_page_goes_on_within_its_index(sqlite: sqlite3.Connection) -> No
     (step, *_) = [step for step in sqlite_plan(sqlite, statements[0]) if "sorted" in step]
     assert "search_attributes_by_value" in step
     assert re.search(r"\(value,run_id\)<|value<", step), step
+
+
+async def test_postgres_walks_a_stretch_before_it_sorts(postgres: Any) -> None:
+    edge, walk, near = [
+        await postgres_plan(postgres, sql) for sql in await by_stretches("postgres")
+    ]
+    for plan in (edge, walk):
+        below = list(nodes(next(node for node in plan if node["Node Type"] == "Limit")))
+        assert not [node for node in below if node["Node Type"] in {"Sort", "Seq Scan"}], below
+    # What was sorted is looked at in its order, so that a page ends when it is full.
+    outer = next(node for node in near if node["Node Type"] == "Limit")
+    assert outer["Plans"][0]["Node Type"] == "Nested Loop", near
+    assert "search_attributes_by_value" in {node.get("Index Name") for node in near}, near
+
+
+RANGES_IN_ORDER = {
+    "amount BETWEEN 4 AND 5 ORDER BY amount DESC": "value>? AND value<?",
+    "amount BETWEEN 4 AND 5 ORDER BY amount": "value>? AND value<?",
+    "team STARTS_WITH 'a' ORDER BY team DESC": "value<?",
+}
+"""Where a walk along the index of an attribute begins and ends when it is also asked about."""
+
+
+@pytest.mark.parametrize(("text", "bounds"), RANGES_IN_ORDER.items())
+async def test_a_range_is_walked_in_its_order_from_its_bound(
+    sqlite: sqlite3.Connection, text: str, bounds: str
+) -> None:
+    statements = await Asked("sqlite", listing.FEW).of(text)
+    (step, *_) = [
+        step for step in sqlite_plan(sqlite, first(statements, False)) if "sorted" in step
+    ]
+    assert f"(namespace=? AND name=? AND {bounds})" in step

@@ -2,7 +2,9 @@
 
 A list is a walk along an index in its order, or a sort of few runs that another index finds. Which
 of the two is cheaper depends on how many runs the conditions leave, so the sources that a filter
-offers are counted first, up to a bound.
+offers are counted first, up to a bound. How many runs all conditions leave together is not known
+from that. So a walk by run id begins with a stretch, and when that does not fill the page the
+sources are counted further, and the rest comes from the smallest of them.
 """
 
 from __future__ import annotations
@@ -11,8 +13,10 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
+from itertools import islice
 from typing import Any, Final
 
+from perdure_server.core.attribute_keys import INSTANT, STRING
 from perdure_server.core.filters.conditions import (
     Attribute,
     Compared,
@@ -37,10 +41,19 @@ Ask = Callable[[Sql], Awaitable[list[Row]]]
 
 FEW: Final = 2_000
 """Runs that are sorted rather than walked past: as many take a few milliseconds."""
+STRETCH: Final = 1_000
+"""Runs that a walk passes before another way is looked for: as many take a few milliseconds."""
+MANY: Final = 20_000
+"""Runs that are sorted rather than walked past when a stretch of the walk filled no page."""
+NEAREST: Final = 3_000
+"""Of many that are sorted, those that are looked at first."""
+_COUNTED: Final = 100_000
+"""Runs that are looked up one by one to be counted, rather than all of the namespace."""
 _SOURCES_MAX: Final = 4
 """Sources that are counted before a list: each is a statement."""
 _NEWEST: Final = Order(FIELDS["run_id"], descending=True)
 _EQUAL_INDEXED: Final = frozenset({"status", "workflow_type", "workflow_id", "run_id"})
+_ORDERED_BY_ID: Final = frozenset({"status", "workflow_type"})
 _RANGE_INDEXED: Final = frozenset({"created_at", "completed_at"})
 
 
@@ -51,6 +64,8 @@ class _Source:
     sql: Sql
     in_order: bool
     """Whether it has each run once, by run id."""
+    is_walked: bool
+    """Whether a walk goes along it: in order, and not as well along the runs themselves."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -77,58 +92,103 @@ class Listing:
         """
         order = where.order or _NEWEST
         condition = condition_of(where)
-        source = await self._source(where.namespace, condition)
+        sources = self._sources(where.namespace, condition)
+        few = await self._fewest(sources, FEW)
+        relation = self._few(few) if few is not None else self._walk(sources)
         query = _Query(self._pieces, where.namespace, condition, order)
         found: list[Row] = []
         if order.by != _NEWEST.by and (after is None or after.key is not None):
-            found = await self._ask(query.sorted(source, after, limit))
+            found = await self._ask(query.sorted(relation, after, limit))
             after = None
             if len(found) == limit or not query.has_missing:
                 return found
         rest = replace(query, condition=every(condition, query.missing))
-        return found + await self._ask(rest.by_id(source, after, limit - len(found)))
+        limit -= len(found)
+        if few is None and sources:
+            return found + await self._by_stretches(rest, sources, after, limit)
+        return found + await self._ask(rest.by_id(relation, after, limit))
 
     async def count(self, where: ListFilter) -> int:
         """Returns how many runs match."""
         condition = condition_of(where)
-        source = await self._source(where.namespace, condition)
+        relation = await self._counted(where.namespace, condition)
         query = _Query(self._pieces, where.namespace, condition, _NEWEST)
-        ((count,),) = await self._ask(query.count(source))
+        ((count,),) = await self._ask(query.count(relation))
         return int(count)
 
     async def groups(self, where: ListFilter, by: Field | str, *, limit: int) -> list[RunGroup]:
         """Returns values with how many matching runs have each, the largest groups first."""
         condition = condition_of(where)
-        source = await self._source(where.namespace, condition)
+        relation = await self._counted(where.namespace, condition)
         query = _Query(self._pieces, where.namespace, condition, Order(by, descending=True))
-        found = await self._ask(query.groups(source, limit))
+        found = await self._ask(query.groups(relation, limit))
         is_truth = isinstance(by, Field) and by.kind is Kind.TRUTH
         return [RunGroup(bool(value) if is_truth else value, count) for value, count in found]
 
-    async def _source(self, namespace: str, condition: Condition | None) -> _Relation | None:
-        """Returns the few runs that an index finds, else those of a key, else None."""
-        walk: _Relation | None = None
-        fewest = FEW
-        chosen: _Source | None = None
-        for number, source in enumerate(self._sources(namespace, condition)):
-            if number == _SOURCES_MAX:
+    async def _by_stretches(
+        self, query: _Query, sources: Sequence[_Source], after: Place | None, limit: int
+    ) -> list[Row]:
+        """Returns runs by id when every source has many.
+
+        First come those in a stretch of the walk. Then the smallest source is put in order, and
+        the nearest of what it finds are looked at first; is even that too large, the walk goes on.
+        """
+        walk = self._walk(sources)
+        passed = next((source.sql for source in sources if source.in_order), None)
+        edge = await self._edge(query, passed, after)
+        found = await self._ask(query.by_id(walk, after, limit, edge))
+        if edge is None or len(found) == limit:
+            return found
+        smallest = await self._fewest(sources, MANY)
+        if smallest is None or smallest.in_order:
+            rest = walk if smallest is None else self._relation("relation_of_key", smallest)
+            return found + await self._ask(query.by_id(rest, edge, limit - len(found)))
+        for nearest in (NEAREST, MANY):
+            near = replace(smallest, sql=query.nearest(smallest.sql, edge, nearest))
+            relation = self._relation("relation_of_key", near)
+            found += await self._ask(query.by_id(relation, edge, limit - len(found)))
+            if len(found) == limit:
                 break
-            if walk is None and source.in_order:
-                walk = self._relation("relation_of_key", source)
-            ((count,),) = await self._ask(
-                self._pieces.make("counted_source", FEW, source=source.sql)
-            )
-            if count < fewest:
-                fewest, chosen = count, source
-        if chosen is not None:
-            return replace(self._relation("relation_of_few", chosen), few=chosen.sql)
-        return walk
+            edge = Place(found[-1][0]) if found else edge
+        return found
+
+    async def _edge(self, query: _Query, source: Sql | None, after: Place | None) -> Place | None:
+        """Returns where a stretch of a source, or of all runs, ends; None when the source does."""
+        rows = await self._ask(query.edge(source, after))
+        return Place(rows[0][0]) if rows else None
+
+    async def _counted(self, namespace: str, condition: Condition | None) -> _Relation | None:
+        """Returns what is read to count all that match."""
+        sources = self._sources(namespace, condition)
+        smallest = await self._fewest(sources, _COUNTED)
+        return self._few(smallest) if smallest is not None else self._walk(sources)
+
+    async def _fewest(self, sources: Sequence[_Source], bound: int) -> _Source | None:
+        """Returns the source that has the fewest rows, None when none has less than a bound."""
+        chosen: _Source | None = None
+        for source in sources:
+            counted = self._pieces.make("counted_source", bound, source=source.sql)
+            ((count,),) = await self._ask(counted)
+            if count < bound:
+                bound, chosen = count, source
+        return chosen
+
+    def _few(self, source: _Source) -> _Relation:
+        return replace(self._relation("relation_of_few", source), few=source.sql)
+
+    def _walk(self, sources: Sequence[_Source]) -> _Relation | None:
+        """Returns the runs of a key, else None: all of them."""
+        key = next((source for source in sources if source.is_walked), None)
+        return self._relation("relation_of_key", key) if key is not None else None
 
     def _relation(self, name: str, source: _Source) -> _Relation:
         pieces = self._pieces
         return _Relation(pieces.make(name, source=source.sql), pieces.make("id_of_found"))
 
-    def _sources(self, namespace: str, condition: Condition | None) -> Iterator[_Source]:
+    def _sources(self, namespace: str, condition: Condition | None) -> list[_Source]:
+        return list(islice(self._all_sources(namespace, condition), _SOURCES_MAX))
+
+    def _all_sources(self, namespace: str, condition: Condition | None) -> Iterator[_Source]:
         make = self._pieces.make
         fields: defaultdict[str, list[Condition]] = defaultdict(list)
         for part in conjuncts(condition):
@@ -136,17 +196,18 @@ class Listing:
                 case Attribute(name, low, high):
                     if part.key is not None:
                         sql = make("source_by_key", namespace, name, part.key)
-                        yield _Source(sql, in_order=True)
+                        yield _Source(sql, in_order=True, is_walked=True)
                     else:
                         sql = make("source_by_range", namespace, name, low, high)
-                        yield _Source(sql, in_order=False)
+                        yield _Source(sql, in_order=False, is_walked=False)
                 case Compared(Field(name="parent_run_id"), Operator.EQUAL, str(run_id)) if run_id:
-                    yield _Source(make("source_by_parent", namespace, run_id), in_order=True)
+                    sql = make("source_by_parent", namespace, run_id)
+                    yield _Source(sql, in_order=True, is_walked=True)
                 case Compared(field, operator) if _is_indexed(field, operator):
                     fields[field.name].append(part)
-        for parts in fields.values():
-            sql = sql_of(self._pieces, every(*parts))
-            yield _Source(make("source_by_field", namespace, condition=sql), in_order=False)
+        for name, parts in fields.items():
+            sql = make("source_by_field", namespace, condition=sql_of(self._pieces, every(*parts)))
+            yield _Source(sql, in_order=name in _ORDERED_BY_ID, is_walked=False)
 
 
 @dataclass(slots=True, frozen=True)
@@ -172,23 +233,17 @@ class _Query:
     def sorted(self, source: _Relation | None, after: Place | None, limit: int) -> Sql:
         """Returns the statement of the runs that have something to sort by."""
         by, make = self.order.by, self.pieces.make
-        relation = self._relation(source)
+        relation, bounds = self._relation(source), [make("always")]
         if isinstance(by, Field):
             place = make(f"column_by_{by.name}")
             present = Negation(Missing(by)) if by.nullable else None
             condition = every(self.condition, present)
         else:
             place, condition = make("place_sorted"), self.condition
-            relation = self._in_order(by, source)
-        bound = make("always")
+            relation, bounds = self._in_order(by, source), self._within(by, after)
         if after is not None:
-            bound = make(
-                f"after_place_by_{self._direction}",
-                after.key,
-                after.run_id,
-                place=place,
-                id=relation.id,
-            )
+            name = f"after_place_by_{self._direction}"
+            bounds.append(make(name, after.key, after.run_id, place=place, id=relation.id))
         keys = make(
             "page_keys",
             self.namespace,
@@ -197,17 +252,20 @@ class _Query:
             place=place,
             relation=relation.sql,
             condition=sql_of(self.pieces, condition, self._hidden),
-            after=bound,
+            after=_joined(self.pieces, "both", bounds),
             direction=self._word,
         )
         return make("listed_runs", keys=keys, direction=self._word)
 
-    def by_id(self, source: _Relation | None, after: Place | None, limit: int) -> Sql:
-        """Returns the statement of runs in the order of their ids."""
+    def by_id(
+        self,
+        source: _Relation | None,
+        after: Place | None,
+        limit: int,
+        until: Place | None = None,
+    ) -> Sql:
+        """Returns the statement of runs in the order of their ids, behind a place and until one."""
         make, relation = self.pieces.make, self._relation(source)
-        bound = make("always")
-        if after is not None:
-            bound = make(f"after_id_by_{self._direction}", after.run_id, id=relation.id)
         keys = make(
             "page_keys_by_id",
             self.namespace,
@@ -215,10 +273,28 @@ class _Query:
             id=relation.id,
             relation=relation.sql,
             condition=sql_of(self.pieces, self.condition, self._hidden),
-            after=bound,
+            after=self._between(relation.id, after, until),
             direction=self._word,
         )
         return make("listed_runs", keys=keys, direction=self._word)
+
+    def nearest(self, source: Sql, after: Place, limit: int) -> Sql:
+        """Returns the runs of a source that come next behind a place, in order."""
+        given = self._between(self.pieces.make("id_of_given"), after, None)
+        return self.pieces.make(
+            "nearest_of_source", limit, source=source, condition=given, direction=self._word
+        )
+
+    def edge(self, source: Sql | None, after: Place | None) -> Sql:
+        """Returns the statement of the id at which a stretch of a source in order ends."""
+        make = self.pieces.make
+        return make(
+            "edge_of_source",
+            STRETCH - 1,
+            source=source or make("source_of_all", self.namespace),
+            condition=self._between(make("id_of_given"), after, None),
+            direction=self._word,
+        )
 
     def count(self, source: _Relation | None) -> Sql:
         """Returns the statement that counts runs."""
@@ -247,6 +323,14 @@ class _Query:
             condition=sql_of(self.pieces, self.condition),
         )
 
+    def _between(self, place: Sql, after: Place | None, until: Place | None) -> Sql:
+        make, bounds = self.pieces.make, [self.pieces.make("always")]
+        if after is not None:
+            bounds = [make(f"after_id_by_{self._direction}", after.run_id, id=place)]
+        if until is not None:
+            bounds.append(make(f"until_id_by_{self._direction}", until.run_id, id=place))
+        return _joined(self.pieces, "both", bounds)
+
     @property
     def _direction(self) -> str:
         return "descending" if self.order.descending else "ascending"
@@ -272,6 +356,24 @@ class _Query:
             sql = make("relation_of_few_in_order", name, source=source.few)
             return _Relation(sql, source.id)
         return _Relation(make("relation_in_order", self.namespace, name), make("id_of_sorted"))
+
+    def _within(self, name: str, after: Place | None) -> list[Sql]:
+        """Returns between which keys runs are sorted by an attribute, as far as a place does not.
+
+        A run that has a key below a bound has its least key there. Only keywords and words can
+        be several, so the least key is above the lower bound as well when these are not meant.
+        """
+        make = self.pieces.make
+        bounds = [make("always")]
+        for part in conjuncts(self.condition):
+            if not isinstance(part, Attribute) or part.name != name:
+                continue
+            if after is None or not self.order.descending:
+                bounds.append(make("place_below", part.high))
+            is_single = part.high <= STRING or part.low >= INSTANT
+            if is_single and (after is None or self.order.descending):
+                bounds.append(make("place_since", part.low))
+        return bounds
 
 
 def sql_of(

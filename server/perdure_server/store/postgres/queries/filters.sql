@@ -1,6 +1,7 @@
 -- Pieces from which the statements of lists and counts are put together, one statement per form of
 -- filter. `{…}` stands for another piece, whose parameters are numbered behind those of this one.
--- What is lateral, or has an OFFSET, is looked up by its key, row by row, whatever the planner thinks.
+-- What is lateral, or has an OFFSET, is looked up by its key, row by row, whatever the planner thinks;
+-- a source with one is read by its own index, and not in the order that the list has.
 -- Conditions are never unknown: what may be NULL is looked at only where it is not.
 
 -- name: listed_runs
@@ -41,7 +42,7 @@ SELECT count(*) FROM (SELECT 1 FROM ({source}) AS given LIMIT $1) AS counted;
 runs;
 
 -- name: relation_of_few
-(SELECT DISTINCT run_id FROM ({source}) AS given) AS found
+(SELECT run_id FROM ({source} OFFSET 0) AS given GROUP BY run_id) AS found
 CROSS JOIN LATERAL (
     SELECT {{run_columns}} FROM runs WHERE runs.run_id = found.run_id OFFSET 0
 ) AS runs;
@@ -61,7 +62,7 @@ CROSS JOIN LATERAL (
 ) AS runs;
 
 -- name: relation_of_few_in_order
-(SELECT DISTINCT run_id FROM ({source}) AS given) AS found
+(SELECT run_id FROM ({source} OFFSET 0) AS given GROUP BY run_id) AS found
 CROSS JOIN LATERAL (
     SELECT {{run_columns}} FROM runs WHERE runs.run_id = found.run_id OFFSET 0
 ) AS runs
@@ -91,6 +92,21 @@ WHERE namespace = $1 AND parent_run_id = $2 AND parent_run_id <> '';
 -- name: source_by_field
 SELECT run_id FROM runs WHERE namespace = $1 AND {condition};
 
+-- name: source_of_all
+SELECT run_id FROM runs WHERE namespace = $1;
+
+-- name: nearest_of_source
+SELECT run_id FROM ({source} OFFSET 0) AS given WHERE {condition}
+GROUP BY run_id ORDER BY run_id {direction} LIMIT $1;
+
+-- name: edge_of_source
+-- Where a stretch of a source in order ends.
+SELECT run_id FROM ({source}) AS given WHERE {condition}
+ORDER BY run_id {direction} LIMIT 1 OFFSET $1;
+
+-- name: id_of_given
+given.run_id;
+
 -- name: id_of_run
 runs.run_id;
 
@@ -102,6 +118,12 @@ sorted.run_id;
 
 -- name: place_sorted
 sorted.value;
+
+-- name: place_below
+sorted.value < $1;
+
+-- name: place_since
+sorted.value >= $1;
 
 -- name: place_grouped
 grouped.value;
@@ -117,6 +139,12 @@ DESC;
 
 -- name: after_id_by_descending
 {id} < $1;
+
+-- name: until_id_by_ascending
+{id} <= $1;
+
+-- name: until_id_by_descending
+{id} >= $1;
 
 -- name: after_place_by_ascending
 ({place}, {id}) > ($1, $2);

@@ -37,7 +37,9 @@ SELECT count(*) FROM (SELECT 1 FROM ({source}) AS given LIMIT ?1);
 runs;
 
 -- name: relation_of_few
-(SELECT DISTINCT run_id FROM ({source}) AS given) AS found
+-- A group is sorted; DISTINCT would look each run up in a tree that grows, many times as long. The
+-- sign keeps the source from being read by an index that has that order but not what is sought.
+(SELECT run_id FROM ({source}) AS given GROUP BY +run_id) AS found
 CROSS JOIN runs ON runs.run_id = found.run_id;
 
 -- name: relation_of_key
@@ -49,7 +51,7 @@ search_attributes AS sorted CROSS JOIN runs
     AND sorted.namespace = ?1 AND sorted.name = ?2 AND sorted.is_least;
 
 -- name: relation_of_few_in_order
-(SELECT DISTINCT run_id FROM ({source}) AS given) AS found
+(SELECT run_id FROM ({source}) AS given GROUP BY +run_id) AS found
 CROSS JOIN runs ON runs.run_id = found.run_id
 CROSS JOIN search_attributes AS sorted
     ON sorted.run_id = runs.run_id AND sorted.name = ?1 AND sorted.is_least;
@@ -73,6 +75,21 @@ WHERE +namespace = ?1 AND parent_run_id = ?2 AND parent_run_id <> '';
 -- name: source_by_field
 SELECT run_id FROM runs WHERE namespace = ?1 AND {condition};
 
+-- name: source_of_all
+SELECT run_id FROM runs WHERE namespace = ?1;
+
+-- name: nearest_of_source
+SELECT run_id FROM ({source}) AS given WHERE {condition}
+GROUP BY +run_id ORDER BY +run_id {direction} LIMIT ?1;
+
+-- name: edge_of_source
+-- Where a stretch of a source in order ends.
+SELECT run_id FROM ({source}) AS given WHERE {condition}
+ORDER BY run_id {direction} LIMIT 1 OFFSET ?1;
+
+-- name: id_of_given
+given.run_id;
+
 -- name: id_of_run
 runs.run_id;
 
@@ -84,6 +101,12 @@ sorted.run_id;
 
 -- name: place_sorted
 sorted.value;
+
+-- name: place_below
+sorted.value < ?1;
+
+-- name: place_since
+sorted.value >= ?1;
 
 -- name: place_grouped
 grouped.value;
@@ -99,6 +122,12 @@ DESC;
 
 -- name: after_id_by_descending
 {id} < ?1;
+
+-- name: until_id_by_ascending
+{id} <= ?1;
+
+-- name: until_id_by_descending
+{id} >= ?1;
 
 -- name: after_place_by_ascending
 ({place}, {id}) > (?1, ?2);
