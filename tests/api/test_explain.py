@@ -192,7 +192,9 @@ class TestActivities:
         await flows.activity()
         request = workflow.PauseActivityRequest(workflow_id="w", activity_seq=1)
         await flows.call("WorkflowService/PauseActivity", request)
-        assert (await causes())[0] == ["ACTIVITY_RUNNING"]
+        kinds, cause = await causes()
+        assert kinds == ["ACTIVITY_RUNNING"]
+        assert "; it was paused, which holds back further attempts" in cause.text
 
 
 class TestTheRest:

@@ -321,15 +321,15 @@ class TestTalking:
 
     def test_an_update_that_is_not_answered_stands(self, cli, started):
         ended = cli("workflow", "update", started, "add", "--input", "1", "--timeout", "100ms")
-        assert ended.code == 1
-        assert "has not answered in time" in ended.err
+        assert ended.code == 2
+        assert "has not answered in time; the update stands, as event 2" in ended.err
         again = cli("workflow", "update", "nobody", "add")
         assert "WORKFLOW_NOT_FOUND" in again.err
 
     def test_an_update_with_a_start_is_answered(self, cli, server, name):
         joint = ("workflow", "update-with-start", "cart", "add", "--id", name)
         arguments = (*joint, "--task-queue", name, "--request-id", "r", "--value", "[1]")
-        assert cli(*arguments, "--timeout", "100ms").code == 1
+        assert cli(*arguments, "--timeout", "100ms").code == 2
         answer = Command(complete_update={"requested_seq": 2, "result": {"data": b"7"}})
         answer_workflow(server.address, name, answer)
         assert cli(*arguments).out == "7\n"

@@ -159,6 +159,12 @@ def test_an_example_says_what_it_should(name, capsys, monkeypatch, tmp_path):
     assert capsys.readouterr().out.splitlines() == SAID[name]
 
 
+def test_the_script_needs_no_file(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["script"])
+    runpy.run_path(str(EXAMPLES / "script.py"), run_name="__main__")
+    assert capsys.readouterr().out.splitlines() == SAID["script"]
+
+
 def test_the_script_does_not_repeat_its_steps(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "argv", ["script", str(tmp_path / "app.db")])
     for said in (SAID["script"], ["60"]):

@@ -239,6 +239,8 @@ def _running(what: str, activity: Activity, task: Task) -> Cause:
     text += f", last heartbeat {_when(beat_us)}" if beat_us else ", without a heartbeat"
     if activity.cancel_requested:
         text += "; it was asked to end"
+    if activity.paused:
+        text += "; it was paused, which holds back further attempts until it is unpaused"
     kind = CauseKind.CAUSE_KIND_ACTIVITY_RUNNING
     cause = _of_task(
         kind,

@@ -1,6 +1,8 @@
 """A script that can be stopped and begun again: finished steps are not repeated.
 
 python clients/python/examples/features/script.py import.db
+
+Without a file it keeps nothing, and each time does everything.
 """
 
 from __future__ import annotations
@@ -23,4 +25,5 @@ async def load_all(pages: int) -> int:
 
 
 if __name__ == "__main__":
-    print(perdure.run(load_all, 3, activities=[load], path=sys.argv[1], id="import"))
+    path = sys.argv[1] if len(sys.argv) > 1 else None
+    print(perdure.run(load_all, 3, activities=[load], path=path, id="import"))

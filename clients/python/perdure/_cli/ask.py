@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import uuid
 from datetime import timedelta
 from typing import Annotated, Any, Final
@@ -15,8 +16,10 @@ from perdure._cli.calls import ask, call_once, talk
 from perdure._cli.options import (
     DEFAULT_ADDRESS,
     DEFAULT_NAMESPACE,
+    EXIT_STILL_OPEN,
     Address,
     ApiKey,
+    Ended,
     Input,
     Namespace,
     Output,
@@ -28,7 +31,6 @@ from perdure._cli.options import (
     parse_payload,
 )
 from perdure._transport import Transport
-from perdure.errors import RpcError
 from perdure.v1 import interaction_pb2 as asking
 from perdure.v1.payload_pb2 import Payload
 
@@ -80,7 +82,7 @@ def update(
     namespace: Namespace = DEFAULT_NAMESPACE,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Asks the code to do something and prints its answer; 1 if it refuses or time runs out."""
+    """Asks the code to do something and prints its answer; 1 if it refuses, 2 if time ran out."""
     request = asking.UpdateWorkflowRequest(
         namespace=namespace,
         workflow_id=workflow_id,
@@ -88,7 +90,6 @@ def update(
         update_name=update_name,
         input=parse_payload(input_),
         request_id=request_id or uuid.uuid4().hex,
-        wait=timedelta(seconds=WAIT_SECONDS),
     )
     answer = talk(
         address,
@@ -141,18 +142,25 @@ def query(
 async def answered(
     transport: Transport, rpc: str, request: Any, answer: Any, *, timeout: timedelta | None
 ) -> Any:
-    """Repeats a call until the code has answered. Raises RpcError when time runs out."""
-    try:
-        async with asyncio.timeout(timeout.total_seconds() if timeout else None):
-            while True:
-                response = await call_once(
-                    transport,
-                    f"WorkflowService/{rpc}",
-                    request,
-                    answer,
-                    timeout_s=WAIT_SECONDS + _SLACK_SECONDS,
-                )
-                if response.completed:
-                    return response
-    except TimeoutError:
-        raise RpcError("the code has not answered in time; the update stands") from None
+    """Repeats a call until the code has answered; ends the command when time runs out.
+
+    It is the server that waits, so that the update is known to stand when there is no answer.
+    """
+    loop = asyncio.get_running_loop()
+    ends_at = loop.time() + timeout.total_seconds() if timeout else None
+    while True:
+        wait_s = WAIT_SECONDS if ends_at is None else min(ends_at - loop.time(), WAIT_SECONDS)
+        request.wait.FromTimedelta(timedelta(seconds=max(wait_s, 0)))
+        response = await call_once(
+            transport,
+            f"WorkflowService/{rpc}",
+            request,
+            answer,
+            timeout_s=WAIT_SECONDS + _SLACK_SECONDS,
+        )
+        if response.completed:
+            return response
+        if ends_at is not None and loop.time() >= ends_at:
+            text = "the code has not answered in time; the update stands"
+            print(f"perdure: {text}, as event {response.event_seq}", file=sys.stderr)
+            raise Ended(EXIT_STILL_OPEN)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from datetime import timedelta
 from typing import Annotated
 
 import typer
 
 from perdure._cli import show
-from perdure._cli.ask import WAIT_SECONDS, answered
+from perdure._cli.ask import answered
 from perdure._cli.calls import ask, talk
 from perdure._cli.options import (
     DEFAULT_ADDRESS,
@@ -91,7 +90,6 @@ def update_with_start(
         start=start,
         update_name=update_name,
         input=parse_payload(value),
-        wait=timedelta(seconds=WAIT_SECONDS),
     )
     answer = talk(
         address,

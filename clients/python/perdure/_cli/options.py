@@ -15,6 +15,7 @@ from perdure._transport import API_KEY_VARIABLE, authorization
 from perdure.v1.payload_pb2 import Payload
 
 ADDRESS_VARIABLE: Final = "PERDURE_ADDRESS"
+EXIT_STILL_OPEN: Final = 2
 _UNIT_SECONDS: Final = {"": 1, "ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
 

@@ -34,6 +34,7 @@ from perdure._cli.joint import signal_with_start, update_with_start
 from perdure._cli.options import (
     DEFAULT_ADDRESS,
     DEFAULT_NAMESPACE,
+    EXIT_STILL_OPEN,
     Address,
     ApiKey,
     Conflict,
@@ -62,7 +63,6 @@ from perdure.v1.workflow_pb2 import Workflow, WorkflowStatus
 
 PAGE_SIZE_MAX = 1_000
 EXIT_NOT_COMPLETED = 1
-EXIT_STILL_OPEN = 2
 
 app = typer.Typer(no_args_is_help=True, help="Start workflows, talk to them, look at them.")
 
