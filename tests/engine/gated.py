@@ -45,10 +45,10 @@ class GatedStore(ModelStore):
         await self._pass("summarize_run", None)
         return await super().summarize_run(run_id)
 
-    async def load_run(self, run_id):
+    async def load_run(self, run_id, **known):
         if self.refuse_with is not None:
             raise self.refuse_with
-        return await super().load_run(run_id)
+        return await super().load_run(run_id, **known)
 
     async def _pass(self, call, answer):
         gate = self._gates.get(call)

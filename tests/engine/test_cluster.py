@@ -25,9 +25,9 @@ class Counting:
         self.count = 0
         store.load_run = self
 
-    async def __call__(self, run_id):
+    async def __call__(self, run_id, **known):
         self.count += 1
-        return await self._load(run_id)
+        return await self._load(run_id, **known)
 
 
 async def kill(rig: Rig) -> None:

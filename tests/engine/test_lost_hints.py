@@ -35,9 +35,9 @@ async def test_runs_that_are_being_created_are_not_read_because_hints_were_lost(
     await hand.command(hand.workflow_tasks[0], *map(child, range(1, 10)))
     loaded, load = [], rig.store.load_run
 
-    async def counted(run_id):
+    async def counted(run_id, **known):
         loaded.append(run_id)
-        return await load(run_id)
+        return await load(run_id, **known)
 
     rig.store.load_run = counted
     rig.engine._peers._hear(Hint(everything=True))

@@ -336,7 +336,7 @@ async def contents(store: Store, stream: Stream) -> dict[str, Any]:
         middle = inbox[len(inbox) // 2]
         before_us = middle.created_at_us
         found["rest"] = await store.read_inbox(after=middle.key, before_us=before_us, limit=3)
-    found["stands"] = [await store.message_stands(key) for key in stream.messages[-3:]]
+    found["stands"] = sorted(await store.standing_messages(stream.messages[-3:]))
     found["timers"] = await store.due_timers(after=None, limit=10_000)
     found["leased"] = sorted(map(repr, await store.leased_tasks()))
     found["depths"] = sorted(map(repr, await store.lane_depths()))

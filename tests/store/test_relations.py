@@ -122,13 +122,15 @@ async def test_a_message_stands_until_it_is_taken_once(store: Store) -> None:
     message = a_message(sender.run)
     sender.messages = [message, a_message(sender.run, 2)]
     await store.commit([alone(sender), alone(receiver)])
-    assert await store.message_stands(message.key)
+    both = [message.key, (sender.run.run_id, 2), (sender.run.run_id, 3), ("nobody", 1)]
+    assert await store.standing_messages(both) == set(both[:2])
     taking = Changeset([stepping(receiver.run)], taken=[message.key])
     again = Changeset([stepping(sender.run)], taken=[message.key])
     first, second = await store.commit([taking, again])
     assert isinstance(first, Committed)
     assert isinstance(second, MessageTaken)
-    assert not await store.message_stands(message.key)
+    assert await store.standing_messages(both) == {both[1]}
+    assert await store.standing_messages([]) == set()
     left = await store.read_inbox(after=None, before_us=START_US + 1, limit=9)
     assert left == [a_message(sender.run, 2)]
     state = await store.load_run(sender.run.run_id)

@@ -12,6 +12,7 @@ from perdure_server.core.model import RunStatus, TaskKind, TimerKind
 from perdure_server.store.contract import Committed, Store
 from tests.support.histories import (
     START_US,
+    a_child,
     a_run,
     a_task,
     a_timer,
@@ -63,6 +64,29 @@ async def test_an_unknown_run_is_none(store: Store) -> None:
     assert await store.summarize_run("nobody") is None
     assert await store.find_run("default", "nobody", None) is None
     assert await store.find_run("default", "nobody", "nobody") is None
+
+
+async def test_who_knows_a_run_reads_what_is_new(store: Store) -> None:
+    run = a_run()
+    opening = starting(run, a_task(run))
+    opening.put_children = {1: a_child(run), 2: a_child(run, 2)}
+    await store.commit([alone(opening)])
+    change = stepping(opening.run, seen_seq=2)
+    timer = a_timer(run)
+    change.put_timers = {(timer.kind, timer.seq): timer}
+    last = stepping(change.run)
+    await store.commit([alone(change)])
+    await store.commit([alone(last)])
+    whole = await store.load_run(run.run_id)
+    assert whole is not None
+    assert [row.seq for row in whole.tail] == [3]
+    for known_seq in (1, 2, 3):
+        state = await store.load_run(run.run_id, known_seq=known_seq)
+        assert state is not None
+        assert [row.seq for row in state.tail] == list(range(known_seq + 1, 4))
+        assert state.children == {}
+        assert replace(state, tail=whole.tail, children=whole.children) == whole
+    assert await store.load_run("nobody", known_seq=1) is None
 
 
 async def test_a_loaded_state_belongs_to_its_reader(store: Store) -> None:

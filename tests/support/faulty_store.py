@@ -149,10 +149,10 @@ class FaultyStore:
         await self._arrive()
         return await self._back(await self._inner.find_run(namespace, workflow_id, run_id))
 
-    async def load_run(self, run_id: str) -> RunState | None:
-        """Returns a run with its pending rows and unseen events."""
+    async def load_run(self, run_id: str, *, known_seq: int | None = None) -> RunState | None:
+        """Returns a run with its pending rows, and its unseen events or those that are new."""
         await self._arrive()
-        return await self._back(await self._inner.load_run(run_id))
+        return await self._back(await self._inner.load_run(run_id, known_seq=known_seq))
 
     async def load_history(
         self, run_id: str, *, after_seq: int, limit: int, max_bytes: int
@@ -214,10 +214,10 @@ class FaultyStore:
         found = await self._inner.read_inbox(after=after, before_us=before_us, limit=limit)
         return await self._back(found)
 
-    async def message_stands(self, key: MessageKey) -> bool:
-        """Whether nobody has recorded a message."""
+    async def standing_messages(self, keys: Sequence[MessageKey]) -> set[MessageKey]:
+        """Returns those of the messages that nobody has recorded."""
         await self._arrive()
-        return await self._back(await self._inner.message_stands(key))
+        return await self._back(await self._inner.standing_messages(keys))
 
     async def due_timers(self, *, after: Timer | None, limit: int) -> list[Timer]:
         """Returns the earliest timers."""

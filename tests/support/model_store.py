@@ -146,8 +146,8 @@ class ModelStore(ModelSchedules):
         ]
         return max(found, key=lambda run: run.generation).run_id if found else None
 
-    async def load_run(self, run_id: str) -> RunState | None:
-        """Returns a run with its pending rows and unseen events."""
+    async def load_run(self, run_id: str, *, known_seq: int | None = None) -> RunState | None:
+        """Returns a run with its pending rows, and its unseen events or those that are new."""
         stored = self._contents.runs.get(run_id)
         if stored is None:
             return None
@@ -157,8 +157,8 @@ class ModelStore(ModelSchedules):
             activities={key: copy(row) for key, row in stored.activities.items()},
             tasks={key: copy(row) for key, row in stored.tasks.items()},
             timers=dict(stored.timers),
-            tail=stored.history[stored.run.seen_seq :],
-            children=dict(stored.children),
+            tail=stored.history[stored.run.seen_seq if known_seq is None else known_seq :],
+            children=dict(stored.children) if known_seq is None else {},
             updates={key: row for key, row in stored.updates.items() if not row.outcome},
         )
 
@@ -233,9 +233,9 @@ class ModelStore(ModelSchedules):
         found = [inbox[key] for key in sorted(inbox) if after is None or key > after]
         return [message for message in found if message.created_at_us < before_us][:limit]
 
-    async def message_stands(self, key: MessageKey) -> bool:
-        """Whether nobody has recorded a message."""
-        return key in self._contents.inbox
+    async def standing_messages(self, keys: Sequence[MessageKey]) -> set[MessageKey]:
+        """Returns those of the messages that nobody has recorded."""
+        return {key for key in keys if key in self._contents.inbox}
 
     async def due_timers(self, *, after: Timer | None, limit: int) -> list[Timer]:
         """Returns the earliest timers."""

@@ -24,7 +24,12 @@ if TYPE_CHECKING:
     from perdure.v1.history_pb2 import ActivityScheduled
     from perdure_server.core.draft import Draft
     from perdure_server.core.model import EventRow
+    from perdure_server.core.state import RunState
 
+CHILD_KINDS: Final = frozenset(
+    {"child_workflow_started", "child_workflow_completed", "child_workflow_failed"}
+)
+"""The events that tell all that the rows of children say."""
 Call = tuple[str, int]
 """A signal or a cancellation sent to another workflow: its kind and its number."""
 
@@ -64,6 +69,20 @@ def repeat(draft: Draft, rows: Sequence[EventRow]) -> Pending:
         draft.repeat(row, external=external)
         pending.read(row)
     return pending
+
+
+def renew(known: RunState, found: RunState) -> RunState:
+    """Returns a run as it is now, of which only what is new was read since it was `known`.
+
+    `found` has no children, and of events all those behind the last one that was known.
+    """
+    pending = Pending(found.run.copy(), children=dict(known.children))
+    for row in found.tail:
+        if row.kind in CHILD_KINDS:
+            pending.read(row)
+    found.children = {} if found.run.status.is_closed else pending.children
+    found.tail = [row for row in (*known.tail, *found.tail) if row.seq > found.run.seen_seq]
+    return found
 
 
 def _shows_code(run: Run, kind: str, *, external: bool) -> bool:

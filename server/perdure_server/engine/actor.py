@@ -12,12 +12,18 @@ from perdure_server.core.changeset import Changeset
 from perdure_server.core.draft import Draft
 from perdure_server.core.limits import SECOND_US
 from perdure_server.core.model import Run, TaskKind, TimerKind
+from perdure_server.core.rebuild import renew
 from perdure_server.core.state import RunState
 from perdure_server.engine.aftermath import Matches
-from perdure_server.engine.stimuli import Stimulus, Visit
+from perdure_server.engine.stimuli import Stimulus, Visit, show
+from perdure_server.store.contract import Store
 from perdure_server.store.shared import SharedStore
 
 _CONTENDED_US = SECOND_US
+_LOADS_MAX = 3
+"""Reads of a run for visitors while others change it; after so many they see it as it was."""
+_LARGE = 100
+"""Children and unseen events that are kept in memory to be read no second time."""
 
 
 @dataclass(slots=True)
@@ -41,6 +47,10 @@ class Actor:
 
     run_id: str
     state: RunState | None = None
+    base: RunState | None = None
+    """The state as it was before others changed the run: of what they added the rest is read."""
+    doubted: bool = False
+    """Whether the base is of no use: the run has closed, or it is not known what was missed."""
     waiting: deque[Stimulus] = field(default_factory=deque)
     visits: deque[Visit] = field(default_factory=deque)
     busy: bool = False
@@ -60,6 +70,16 @@ class Actor:
     """The latest runs of workflow ids that children could not have."""
     turn: AsyncExitStack | None = None
     """This server's turn, while it has it."""
+
+    @property
+    def is_worth_keeping(self) -> bool:
+        """Whether what was known before others changed the run saves a long reading."""
+        base = None if self.doubted else self.base
+        return base is not None and len(base.children) + len(base.tail) >= _LARGE
+
+    def age(self) -> None:
+        """Decides on the state no more, until it is read what others have added."""
+        self.base, self.state = self.state or self.base, None
 
     def expect(self) -> None:
         """Keeps in line what is heard of the run while it is created."""
@@ -81,6 +101,30 @@ class Actor:
 def stale(actors: Mapping[str, Actor]) -> list[str]:
     """Returns the runs that other servers may have changed unheard."""
     return [run_id for run_id, actor in actors.items() if not actor.begins]
+
+
+async def read(actor: Actor, store: Store) -> None:
+    """Reads a run, as far as it is not known; visitors that came before see what was read."""
+    actor.age()
+    for _ in range(_LOADS_MAX):
+        actor.outdated, came = False, len(actor.visits)
+        for stimulus in actor.waiting:
+            stimulus.fresh = True
+        if actor.doubted:
+            actor.base, actor.doubted = None, False
+        base = actor.base
+        known_seq = None if base is None else base.run.history_length
+        found = await store.load_run(actor.run_id, known_seq=known_seq)
+        actor.state = renew(base, found) if base and found else found
+        actor.base = None
+        if actor.state is None:
+            return
+        # They see it even if others have changed it since.
+        for _ in range(came):
+            show(actor.visits.popleft(), actor.state)
+        if not (actor.outdated and actor.visits):
+            return
+        actor.age()
 
 
 async def take_turn(actor: Actor, shared: SharedStore | None) -> None:

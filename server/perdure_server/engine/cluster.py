@@ -211,7 +211,7 @@ class Cluster(Peers):
 
     def _hear(self, hint: Hint) -> None:
         parts, runs = self._parts, None if hint.everything else hint.runs
-        parts.runs.foreign(runs)
+        parts.runs.foreign(runs, hint.closed)
         parts.runs.contend(hint.wanted)
         for run_id in hint.closed:
             parts.dispatcher.unstick_all(run_id)

@@ -11,16 +11,19 @@ from perdure_server.store.contract import Store
 async def answer_repeats(store: Store, flight: Flight) -> list[Stimulus]:
     """Answers what was answered or recorded before; returns what is to be decided again."""
     again: list[Stimulus] = []
+    messages = [stimulus.message for stimulus, _ in flight.answers if stimulus.message]
+    try:
+        standing = await store.standing_messages(messages) if messages else set()
+    except Exception as error:  # noqa: BLE001 - the run must not stay busy for ever
+        refuse_all(flight.answers, error)
+        return again
     for stimulus, _ in flight.answers:
         try:
-            is_old = stimulus.message is not None and not await store.message_stands(
-                stimulus.message
-            )
             answer = await first_answer(store, stimulus.keys)
-        except Exception as error:  # noqa: BLE001 - the run must not stay busy for ever
+        except Exception as error:  # noqa: BLE001 - the same
             refuse(stimulus, error)
             continue
-        if answer is None and not is_old:
+        if answer is None and (stimulus.message is None or stimulus.message in standing):
             again.append(stimulus)
         else:
             deliver([(stimulus, answer)])

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
 from perdure_server.core import limits
@@ -29,7 +29,7 @@ from perdure_server.core.errors import (
 )
 from perdure_server.core.model import MessageKey, RequestRecord
 from perdure_server.core.state import RunState
-from perdure_server.engine.actor import Actor, Flight, stale, take_turn
+from perdure_server.engine.actor import Actor, Flight, read, stale, take_turn
 from perdure_server.engine.aftermath import Aftermath
 from perdure_server.engine.background import Background
 from perdure_server.engine.committer import Committer, Outcome
@@ -51,8 +51,6 @@ from perdure_server.store.contract import Committed, Store
 from perdure_server.store.shared import SharedStore
 
 _LOAD_RETRY_US = limits.SECOND_US
-_LOADS_MAX = 3
-"""Reads of a run for visitors while others change it; after so many they see it as it was."""
 _LOSSES_BEFORE_TURNS = 2
 _TURN_MAX = 1_000
 """Stimuli decided in one changeset: bounds how long a commit of one run may take."""
@@ -136,11 +134,15 @@ class Runs:
         """Like `visit`, with the state as it is now, also where other servers change runs."""
         self.visit(run_id, visit, fresh=self.are_shared)
 
-    def foreign(self, run_ids: Iterable[str] | None) -> None:
-        """Notes that other servers have changed runs, or with None, may have changed any."""
+    def foreign(self, run_ids: Iterable[str] | None, closed: Container[str] = ()) -> None:
+        """Notes that other servers have changed runs, or with None, may have changed any.
+
+        Those that they have `closed` are not worth being known.
+        """
         for run_id in stale(self._actors) if run_ids is None else run_ids:
             if (actor := self._actors.get(run_id)) is not None:
                 actor.outdated = True
+                actor.doubted |= run_ids is None or run_id in closed
                 self._turn(actor)
 
     def under_way(self, run_ids: Iterable[str] | None) -> list[str]:
@@ -240,9 +242,10 @@ class Runs:
         if actor.busy:
             return
         if actor.outdated:
-            actor.outdated, actor.state = False, None
+            actor.outdated = False
+            actor.age()
         if not (actor.waiting or actor.visits):
-            if actor.state is None:
+            if actor.state is None and not actor.is_worth_keeping:
                 self._forget(actor)
             return
         alone = (
@@ -265,7 +268,7 @@ class Runs:
         try:
             if alone:
                 await take_turn(actor, self._shared)
-            await self._read(actor)
+            await read(actor, self._store)
         except Exception as failure:  # noqa: BLE001 - whoever waits for the run must hear of it
             error = failure
         # A hint that came meanwhile does not stop the decision: the store refuses it if it must.
@@ -288,21 +291,6 @@ class Runs:
                 show(actor.visits.popleft(), None)
         while actor.waiting:
             refuse(actor.waiting.popleft(), missing)
-
-    async def _read(self, actor: Actor) -> None:
-        actor.state = None
-        for _ in range(_LOADS_MAX):
-            actor.outdated, came = False, len(actor.visits)
-            for stimulus in actor.waiting:
-                stimulus.fresh = True
-            actor.state = await self._store.load_run(actor.run_id)
-            if actor.state is None:
-                return
-            # Those that came before it see what was read, even if others have changed it since.
-            for _ in range(came):
-                show(actor.visits.popleft(), actor.state)
-            if not (actor.outdated and actor.visits):
-                return
 
     def _pass_turn(self, actor: Actor) -> None:
         """Lets the other servers have their turn, unless something is under way in this one."""
@@ -453,7 +441,7 @@ class Runs:
             actor.busy = True
             self._background.spawn(self._answer_repeats(actor, flight), "answer repeats")
             return
-        actor.state = None
+        actor.age()
         if isinstance(outcome, WorkflowAlreadyExists) and len(flight.drafts) > 1:
             actor.busy = True
             self._background.spawn(self._learn(actor, flight), "look for taken ids")

@@ -272,8 +272,11 @@ class Store(Protocol):
         None if the workflow has no such run.
         """
 
-    async def load_run(self, run_id: str) -> RunState | None:
-        """Returns a run with its pending rows and unseen events, from one snapshot, or None."""
+    async def load_run(self, run_id: str, *, known_seq: int | None = None) -> RunState | None:
+        """Returns a run with its pending rows and unseen events, from one snapshot, or None.
+
+        For who knows it as of event `known_seq`: all later events instead, which tell of children.
+        """
 
     async def load_history(
         self, run_id: str, *, after_seq: int, limit: int, max_bytes: int
@@ -315,10 +318,7 @@ class Store(Protocol):
         """
 
     async def list_children(self, run_id: str, *, after: str, limit: int) -> list[RunSummary]:
-        """Returns at most `limit` runs that name a run as their parent.
-
-        By run id ascending, above `after`.
-        """
+        """Returns at most `limit` runs that name a run as parent, by run id, above `after`."""
 
     async def find_update(self, run_id: str, seq: int) -> Update | None:
         """Returns the update that the event `seq` of a run recorded, or None."""
@@ -329,22 +329,16 @@ class Store(Protocol):
     async def read_inbox(
         self, *, after: MessageKey | None, before_us: int, limit: int
     ) -> list[Message]:
-        """Returns messages that nobody has recorded, sent before an instant, by key ascending.
+        """Returns messages that nobody has recorded, sent before an instant: by key, behind one."""
 
-        At most `limit`, with keys above a given `after`.
-        """
-
-    async def message_stands(self, key: MessageKey) -> bool:
-        """Whether a message was sent and nobody has recorded it."""
+    async def standing_messages(self, keys: Sequence[MessageKey]) -> set[MessageKey]:
+        """Returns those of the messages that were sent and that nobody has recorded."""
 
     async def due_timers(self, *, after: Timer | None, limit: int) -> list[Timer]:
         """Returns the earliest timers by (due_at_us, run_id, kind, seq), after a given `after`."""
 
     async def leased_tasks(self) -> list[Task]:
-        """Returns every task that a session holds, in any order.
-
-        Read at start and after a takeover.
-        """
+        """Returns every task that a session holds, in any order: at start, after a takeover."""
 
     async def lane_depths(self) -> list[LaneDepth]:
         """Returns every lane that has a task no session holds, in any order.

@@ -166,9 +166,9 @@ class PostgresStore(ScheduleQueries):
             found = await self._rows("find_run", namespace, workflow_id, run_id)
         return str(found[0][0]) if found else None
 
-    async def load_run(self, run_id: str) -> RunState | None:
-        """Returns a run with its pending rows and unseen events."""
-        found = await self._open.readers.rows(self._statements.load, run_id)
+    async def load_run(self, run_id: str, *, known_seq: int | None = None) -> RunState | None:
+        """Returns a run with its pending rows, and its unseen events or those that are new."""
+        found = await self._open.readers.rows(self._statements.load, run_id, known_seq)
         return _to_state(found[0]) if found else None
 
     async def load_history(
@@ -227,9 +227,11 @@ class PostgresStore(ScheduleQueries):
         found = await self._rows("read_inbox", *(after or ("", 0)), before_us, limit)
         return [rows.to_message(row) for row in found]
 
-    async def message_stands(self, key: MessageKey) -> bool:
-        """Whether nobody has recorded a message."""
-        return bool(await self._rows("message_stands", *key))
+    async def standing_messages(self, keys: Sequence[MessageKey]) -> set[MessageKey]:
+        """Returns those of the messages that nobody has recorded."""
+        columns = map(list, zip(*keys, strict=True)) if keys else ([], [])
+        found = await self._rows("standing_messages", *columns)
+        return {(str(run_id), seq) for run_id, seq in found}
 
     async def due_timers(self, *, after: Timer | None, limit: int) -> list[Timer]:
         """Returns the earliest timers."""

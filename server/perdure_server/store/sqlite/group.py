@@ -8,6 +8,7 @@ what the wave touches ends the wave and begins the next.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
@@ -147,9 +148,10 @@ class Group:
         for change in changeset.changes:
             if not self._is_current(change):
                 return StaleVersion(f"the run {change.run.run_id} has changed")
-        for message in changeset.taken:
-            if not self._select("message_stands", *message):
-                return MessageTaken(f"the message {message} was recorded before")
+        if taken := set(changeset.taken):
+            gone = taken.difference(self._select("standing_messages", json.dumps(list(taken))))
+            if gone:
+                return MessageTaken(f"the message {min(gone)} was recorded before")
         for schedule in changeset.schedules:
             expected = [(schedule.expected_version,)] if schedule.expected_version else []
             if self._select("schedule_version", *schedule.row.key) != expected:

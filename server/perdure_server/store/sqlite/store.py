@@ -157,8 +157,8 @@ class SqliteStore:
             found = await self._rows("find_run", namespace, workflow_id, run_id)
         return str(found[0][0]) if found else None
 
-    async def load_run(self, run_id: str) -> RunState | None:
-        """Returns a run with its pending rows and unseen events."""
+    async def load_run(self, run_id: str, *, known_seq: int | None = None) -> RunState | None:
+        """Returns a run with its pending rows, and its unseen events or those that are new."""
         async with self._open.readers.snapshot() as snapshot:
             found = await snapshot.rows("load_run", run_id)
             if not found:
@@ -168,9 +168,10 @@ class SqliteStore:
             activities = await snapshot.rows("load_activities", run_id)
             tasks = await snapshot.rows("load_tasks", run_id)
             timers = await snapshot.rows("load_timers", run_id)
-            children = await snapshot.rows("load_children", run_id)
+            children = await snapshot.rows("load_children", run_id, known_seq)
             updates = await snapshot.rows("load_updates", run_id)
-            tail = await snapshot.rows("load_tail", run_id, run.seen_seq)
+            after_seq = run.seen_seq if known_seq is None else known_seq
+            tail = await snapshot.rows("load_tail", run_id, after_seq)
         return RunState(
             run,
             started,
@@ -238,9 +239,10 @@ class SqliteStore:
         found = await self._rows("read_inbox", *(after or ("", 0)), before_us, limit)
         return [rows.to_message(row) for row in found]
 
-    async def message_stands(self, key: MessageKey) -> bool:
-        """Whether nobody has recorded a message."""
-        return bool(await self._rows("message_stands", *key))
+    async def standing_messages(self, keys: Sequence[MessageKey]) -> set[MessageKey]:
+        """Returns those of the messages that nobody has recorded."""
+        found = await self._rows("standing_messages", json.dumps(keys))
+        return {(str(run_id), seq) for run_id, seq in found}
 
     async def due_timers(self, *, after: Timer | None, limit: int) -> list[Timer]:
         """Returns the earliest timers."""

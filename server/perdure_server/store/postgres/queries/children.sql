@@ -22,4 +22,5 @@ WHERE run_id = ANY(ARRAY(
 ));
 
 -- name: load_children
-SELECT {{child_columns}} FROM children WHERE run_id = $1;
+-- None for who knows the run as of an event: the later ones tell of children.
+SELECT {{child_columns}} FROM children WHERE run_id = $1 AND $2::bigint IS NULL;

@@ -27,9 +27,10 @@ WHERE run_id = $1 AND kind = ANY($2::text[])
 ORDER BY seq DESC LIMIT $3;
 
 -- name: load_tail
--- The events that the run has not seen.
+-- The events that the run has not seen, or those behind the one as of which it is known.
 SELECT events.seq, events.kind, events.at_us, events.frame
-FROM runs JOIN events ON events.run_id = runs.run_id AND events.seq > runs.seen_seq
+FROM runs JOIN events
+    ON events.run_id = runs.run_id AND events.seq > coalesce($2::bigint, runs.seen_seq)
 WHERE runs.run_id = $1 ORDER BY events.seq;
 
 -- name: read_events

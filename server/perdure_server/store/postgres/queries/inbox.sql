@@ -19,8 +19,10 @@ USING unnest($1::int[], $2::text[], $3::bigint[]) AS given (n, sender_run_id, se
 WHERE inbox.sender_run_id = given.sender_run_id AND inbox.seq = given.seq
     AND n NOT IN (SELECT n FROM refused);
 
--- name: message_stands
-SELECT 1 FROM inbox WHERE sender_run_id = $1 AND seq = $2;
+-- name: standing_messages
+SELECT inbox.sender_run_id, inbox.seq
+FROM unnest($1::text[], $2::bigint[]) AS given (sender_run_id, seq)
+JOIN inbox ON inbox.sender_run_id = given.sender_run_id AND inbox.seq = given.seq;
 
 -- name: read_inbox
 SELECT {{message_columns}} FROM inbox

@@ -13,4 +13,5 @@ ON CONFLICT (run_id, seq) DO UPDATE SET
 DELETE FROM children WHERE run_id = ?;
 
 -- name: load_children
-SELECT {{child_columns}} FROM children WHERE run_id = ?;
+-- None for who knows the run as of an event: the later ones tell of children.
+SELECT {{child_columns}} FROM children WHERE run_id = ?1 AND ?2 IS NULL;

@@ -9,8 +9,11 @@ INSERT INTO inbox ({{message_columns}}) VALUES (?, ?, ?, ?, ?, ?, ?, ?);
 -- name: delete_message
 DELETE FROM inbox WHERE sender_run_id = ? AND seq = ?;
 
--- name: message_stands
-SELECT 1 FROM inbox WHERE sender_run_id = ? AND seq = ?;
+-- name: standing_messages
+-- The keys are a JSON list of pairs.
+SELECT inbox.sender_run_id, inbox.seq
+FROM json_each(?) AS given CROSS JOIN inbox
+WHERE inbox.sender_run_id = json_extract(given.value, '$[0]') AND inbox.seq = json_extract(given.value, '$[1]');
 
 -- name: read_inbox
 SELECT {{message_columns}} FROM inbox
