@@ -19,7 +19,7 @@ from typing import Any
 from perdure_server.core import limits
 from perdure_server.core.changeset import Changeset
 from perdure_server.core.errors import DomainError, SchemaTooNew, SessionReplaced, StoreError
-from perdure_server.core.model import Task, TaskKind, Worker
+from perdure_server.core.model import Message, Task, TaskKind, Worker
 from perdure_server.core.state import RunState
 from perdure_server.engine.alarms import Alarms
 from perdure_server.engine.background import Background
@@ -47,6 +47,8 @@ _log = logging.getLogger(__name__)
 _BEAT_US = limits.SECOND_US
 _LATE_US = limits.SECOND_US
 """What is due for so long is nobody's any more: whoever should have done it is dead or stuck."""
+_LEFT_US = 10 * limits.SECOND_US
+"""After so long a message is taken over even while its receiver changes all the time."""
 _SILENT_MAX_US = limits.SERVER_SILENCE_US + _BEAT_US
 """How long ago a server that has just been found silent was heard, at most."""
 _RETURN_US = 3 * limits.SECOND_US
@@ -112,6 +114,7 @@ class Cluster(Peers):
         self._bury_from_us = 0
         self._suspects: set[tuple[TaskKey, int]] = set()
         self._doubts: dict[str, int] = {}
+        self._stirred: dict[str, int] = {}
         self._ordering = asyncio.Lock()
         self._looking = asyncio.Semaphore(_LOOKS_AT_ONCE)
 
@@ -212,6 +215,7 @@ class Cluster(Peers):
     def _hear(self, hint: Hint) -> None:
         parts, runs = self._parts, None if hint.everything else hint.runs
         parts.runs.foreign(runs, hint.closed)
+        self._stirred.update(dict.fromkeys(hint.runs, self._clock.monotonic_us()))
         parts.runs.contend(hint.wanted)
         for run_id in hint.closed:
             parts.dispatcher.unstick_all(run_id)
@@ -360,17 +364,30 @@ class Cluster(Peers):
 
     async def _sweep(self) -> None:
         """Does what somebody should have done by now."""
-        now_us = self._clock.now_us()
+        now_us, heard_us = self._clock.now_us(), self._clock.monotonic_us() - _LATE_US
+        self._stirred = {key: at_us for key, at_us in self._stirred.items() if at_us > heard_us}
         overdue = await self._store.overdue(now_us - _LATE_US, limit=_SWEEP_MAX)
         for timer in overdue.timers:
             self._parts.timers.set(timer)
-        self._parts.inbox.deliver(overdue.messages)
+        self._parts.inbox.deliver(
+            message for message in overdue.messages if self._is_left(message, now_us)
+        )
         for task in overdue.leases:
             if task.lease_until_us is not None:
                 self._parts.leases.set((task.run_id, task.kind, task.seq), task.lease_until_us)
         self._parts.dispatcher.arrived(await self._store.ready_lanes(now_us))
         await self._parts.scheduler.sweep(now_us - _LATE_US)
         self._parts.feeder.wake()
+
+    def _is_left(self, message: Message, now_us: int) -> bool:
+        """Whether it seems that no server hands a message on that is old enough for it.
+
+        While its receiver changes, it may stand in a line: two servers would record it by turns.
+        """
+        runs = self._parts.runs
+        run_id = message.run_id or runs.latest(message.namespace, message.workflow_id) or ""
+        is_busy = run_id in self._stirred or runs.changed_us(run_id) >= now_us - _LATE_US
+        return not is_busy or message.created_at_us < now_us - _LEFT_US
 
     async def _audit(self) -> None:
         """Ends leases that no session knows of; a lease is given time to become known."""

@@ -203,6 +203,11 @@ class Runs:
         actor = self._actors.get(run_id)
         return actor is not None and actor.state is not None and actor.state.run.status.is_closed
 
+    def changed_us(self, run_id: str) -> int:
+        """Returns when a run in memory changed last, as far as it is known here, or 0."""
+        actor = self._actors.get(run_id)
+        return 0 if actor is None or actor.state is None else actor.state.run.updated_at_us
+
     def forget_closed(self, namespace: str) -> None:
         """Forgets the closed runs of a namespace; they were deleted from the store."""
         for actor in list(self._actors.values()):
