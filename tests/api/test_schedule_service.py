@@ -360,7 +360,7 @@ class TestWatch:
     async def test_a_start_is_told_as_what_a_schedule_triggered(self, schedules, caller, flows):
         request = WatchRequest(kinds=["schedule_triggered", "workflow_started"])
         async with aclosing(caller.stream("WatchService/Watch", request)) as events:
-            await anext(events)
+            request.after = (await anext(events)).cursor
             await schedules.create()
             run = await schedules.trigger()
             await flows.start("by-hand")
@@ -371,3 +371,6 @@ class TestWatch:
             ("workflow_started", "by-hand"),
         ]
         assert (told[0].run_id, told[0].event.seq) == (run.run_id, 0)
+        async with aclosing(caller.stream("WatchService/Watch", request)) as events:
+            await anext(events)
+            assert [await anext(events) for _ in told] == told

@@ -132,7 +132,31 @@ class TestWatch:
             assert (await anext(running)).workflow_id == "again"
         async with watching(flows, after=notice.cursor) as answers:
             assert (await anext(answers)).cursor == notice.cursor
-            assert (await anext(answers)).kind == "workflow_awaiting_signal"
+            assert await next_kinds(answers, 2) == [RUNNING, "workflow_awaiting_signal"]
+
+    async def test_tells_that_a_run_was_continued(self, flows):
+        async with watching(flows) as answers:
+            beginning = (await anext(answers)).cursor
+            await flows.start()
+            continued = await flows.continue_as_new()
+            live = [await anext(answers) for _ in range(4)]
+        assert [answer.kind for answer in live] == [
+            "workflow_started",
+            "workflow_continued",
+            "workflow_continued_as_new",
+            "workflow_started",
+        ]
+        _, notice, closing, _ = live
+        assert (notice.event.seq, notice.run_id) == (0, closing.run_id)
+        told = notice.event.workflow_continued_as_new
+        assert told == closing.event.workflow_continued_as_new
+        assert told.new_run_id == continued.run_id
+        async with watching(flows, after=beginning) as answers:
+            await anext(answers)
+            assert [await anext(answers) for _ in live] == live
+        async with watching(flows, after=beginning, kinds=["workflow_continued"]) as answers:
+            await anext(answers)
+            assert await anext(answers) == notice
 
     @pytest.mark.parametrize(
         "wanted",

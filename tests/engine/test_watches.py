@@ -82,8 +82,12 @@ async def test_a_run_that_begins_without_an_event_is_told_too(rig, watch):
     await hand.command(hand.workflow_tasks[0])
     assert watcher.kinds() == ["", "workflow_started", "workflow_running"]
     await signal(rig)
-    resumed = await watch(after=watcher.said[2].cursor)
-    assert resumed.kinds() == ["", "signal_received"]
+    resumed = await watch(after=watcher.said[1].cursor)
+    assert resumed.kinds() == ["", "workflow_running", "signal_received"]
+    assert resumed.said[1].event == watcher.said[2].event
+    await signal(rig)
+    again = await watch(after=watcher.said[3].cursor)
+    assert again.kinds() == ["", "signal_received"]
 
 
 async def test_a_run_that_never_begins_is_not_told(rig, watch):
@@ -120,7 +124,12 @@ async def test_after_every_cursor_exactly_the_events_that_follow(rig, watch):
     for index, answer in enumerate(watcher.said):
         resumed = await watch(after=answer.cursor)
         follow = [later.event for later in watcher.said[index + 1 :] if later.event.seq]
-        assert [later.event for later in resumed.said[1:]] == follow
+        assert [later.event for later in resumed.said[1:] if later.event.seq] == follow
+        # What a run did is never told without that it has begun.
+        for place, later in enumerate(resumed.said[1:], 1):
+            if later.kind == "activity_scheduled":
+                before = resumed.said[place - 1]
+                assert (before.kind, before.run_id) == ("workflow_running", later.run_id)
 
 
 async def test_a_watcher_of_one_run_is_told_its_history_only(rig):
@@ -145,6 +154,23 @@ async def test_who_lags_reads_what_was_dropped(rig, monkeypatch):
         assert ids == [f"w{number}" for number in range(10)]
         await rig.start("after")
         assert (await anext(answers)).workflow_id == "after"
+
+
+async def test_who_lags_is_told_that_runs_have_begun(rig, monkeypatch):
+    monkeypatch.setattr(limits, "WATCH_BACKLOG_MAX", 2)
+    hand = await rig.worker()
+    wanted = pb.WatchRequest(kinds=["workflow_running", "workflow_completed"])
+    async with aclosing(rig.engine.watches.watch(wanted)) as answers:
+        await anext(answers)
+        for number in range(3):
+            await rig.start(f"w{number}")
+            await hand.command(hand.workflow_tasks[number], complete())
+        said = [await anext(answers) for _ in range(6)]
+    assert [(each.kind, each.workflow_id) for each in said] == [
+        (kind, f"w{number}")
+        for number in range(3)
+        for kind in ("workflow_running", "workflow_completed")
+    ]
 
 
 async def test_nothing_is_read_for_who_begins_now(rig, monkeypatch):

@@ -86,9 +86,9 @@ PUBLIC = {"GET /health", "GET /version", "GET /openapi.json"}
 STILL_NULL = {
     "Workflow": {"archived_at", "archive_uri"},
     "Activity": set(),
-    "ActivityTask": {"result", "error", "claimed_by", "completed_at", "last_heartbeat"},
+    "ActivityTask": {"result", "error", "completed_at", "last_heartbeat"},
 }
-"""Keys of the records that nothing can set yet."""
+"""Keys of the records that nothing can set: of an attempt that is handed out, what comes later."""
 
 WORKFLOW_KEYS = """
 id namespace run_id workflow_type task_queue status input result error failure parent_id

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+import pytest
+
 from perdure_server.core.changeset import Changeset
 from perdure_server.core.errors import StaleVersion
 from perdure_server.store.contract import Committed, Position, Store, WatchedEvent
@@ -91,3 +93,30 @@ async def test_racing_commits_have_one_order(store: Store) -> None:
     positions = [event.position for event in events]
     assert positions == sorted(set(positions))
     assert len(positions) == 50
+
+
+@pytest.mark.parametrize("later_us", [0, 1], ids=["at once", "later"])
+async def test_the_first_event_since_a_run_began_says_when(store: Store, later_us: int) -> None:
+    run = a_run()
+    await store.commit([alone(starting(run))])
+    began_at_us = an_event(3).at_us - later_us
+    for _ in range(4):
+        run = replace(run, history_length=max(run.history_length, 1))
+        change = stepping(run, started_at_us=began_at_us if run.history_length > 1 else None)
+        if later_us and change.events[0].seq == 2:
+            change.events = [replace(change.events[0], at_us=began_at_us - 1)]
+        await store.commit([alone(change)])
+        run = change.run
+    events = await store.read_events(Position(store.epoch, 0, -1), limit=10)
+    assert [event.began_at_us for event in events] == [None, None, began_at_us, None, None]
+    rest = await store.read_events(events[2].position, limit=1)
+    assert rest == events[3:4]
+
+
+async def test_the_first_event_of_all_is_before_a_run_began(store: Store) -> None:
+    """Also when all of it is of one instant, as it is when time stands still."""
+    run = a_run(started_at_us=an_event(1).at_us)
+    await store.commit([alone(starting(run))])
+    await store.commit([alone(stepping(replace(run, history_length=1)))])
+    events = await store.read_events(Position(store.epoch, 0, -1), limit=10)
+    assert [event.began_at_us for event in events] == [None, run.started_at_us]

@@ -120,6 +120,15 @@ def watched(position: Position, run: Run, event: EventRow) -> WatchedEvent:
     return WatchedEvent(position, *identity, event)
 
 
+def begun(stored: StoredRun, event: WatchedEvent) -> int | None:
+    """Returns when a run's code first ran, if an event is the first one since."""
+    began_at_us = stored.run.started_at_us
+    if began_at_us is None or event.row.at_us < began_at_us or event.row.seq == 1:
+        return None
+    before = [row for row in stored.history if 1 < row.seq == event.row.seq - 1]
+    return None if any(row.at_us >= began_at_us for row in before) else began_at_us
+
+
 def change_rows(stored: StoredRun, change: RunChange) -> None:
     """Does to the rows of a run what a change says."""
     stored.updates |= change.put_updates

@@ -60,6 +60,7 @@ from perdure_server.store.contract import (
 from tests.support.model_contents import (
     Contents,
     StoredRun,
+    begun,
     change_rows,
     closed_runs,
     leased,
@@ -259,12 +260,9 @@ class ModelStore(ModelSchedules):
 
     async def read_events(self, after: Position, *, limit: int) -> list[WatchedEvent]:
         """Returns committed events after a position."""
+        page = [event for event in self._contents.log if event.position > after][:limit]
         runs = self._contents.runs
-        return [
-            replace(event, began_at_us=runs[event.run_id].run.started_at_us)
-            for event in self._contents.log
-            if event.position > after
-        ][:limit]
+        return [replace(each, began_at_us=begun(runs[each.run_id], each)) for each in page]
 
     async def last_position(self) -> Position:
         """Returns the position of the last committed event."""

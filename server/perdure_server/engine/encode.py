@@ -76,6 +76,7 @@ def activity_task(run: Run, activity: Activity, task: Task) -> tuple[str, bytes]
         started_at=to_timestamp(task.leased_at_us or task.created_at_us),
         cancel_requested=activity.cancel_requested,
         headers=scheduled.headers,
+        worker_identity=task.worker_identity,
     )
     if activity.heartbeat_details:
         message.heartbeat_details.CopyFrom(Payload.FromString(activity.heartbeat_details))

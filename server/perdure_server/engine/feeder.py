@@ -13,7 +13,7 @@ from perdure_server.core.limits import MILLISECOND_US
 from perdure_server.engine.background import Background
 from perdure_server.engine.hub import Hub
 from perdure_server.engine.ports import Clock
-from perdure_server.store.contract import Position, Store, WatchedEvent
+from perdure_server.store.contract import Position, Store
 
 _log = logging.getLogger(__name__)
 
@@ -68,33 +68,14 @@ class Feeder:
         """Publishes what stands after a position; returns the position that was reached."""
         try:
             page = await self._store.read_events(at, limit=_PAGE)
-            begins = [await self._begins(*pair) for pair in zip(page, [None, *page], strict=False)]
         except DomainError as error:
             _log.warning("events could not be read for watchers, trying again: %s", error)
             return at
-        for event, is_first in zip(page, begins, strict=True):
-            if is_first:
-                self._hub.tell_begun(event)
+        for event in page:
             self._hub.offer(event)
         if len(page) == _PAGE:
             self.wake()
         return page[-1].position if page else at
-
-    async def _begins(self, event: WatchedEvent, last: WatchedEvent | None) -> bool:
-        """Whether an event, published after `last`, is the first of when its run began.
-
-        Later commits may be of the same instant: that of a run never goes back, though servers'
-        clocks differ.
-        """
-        row = event.row
-        if row.at_us != event.began_at_us or row.seq == 1:
-            return row.at_us == event.began_at_us
-        if last is not None and (last.run_id, last.row.seq) == (event.run_id, row.seq - 1):
-            return last.row.at_us < row.at_us
-        before = await self._store.load_history(
-            event.run_id, after_seq=row.seq - 2, limit=1, max_bytes=1
-        )
-        return any(each.at_us < row.at_us for each in before)
 
     async def _pause(self, wait_us: int) -> None:
         """Waits until something is committed, or for so long when it may be hidden still."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from perdure.v1.history_pb2 import HistoryEvent
@@ -103,15 +103,6 @@ class Hub:
         ]
         _offer_to(watchers, event)
 
-    def tell_begun(self, event: WatchedEvent) -> None:
-        """Offers the notice that a run begins, in the place before an event of it."""
-        position = replace(event.position, index=event.position.index - 1)
-        notice = replace(event, position=position, row=_notice(event.row.at_us))
-        for key in ((event.namespace, None), (event.namespace, event.workflow_id)):
-            for watcher in self._subscriptions.get(key, ()):
-                if watcher.filter.run_id is None:
-                    watcher.offer(notice)
-
     def publish(self, changes: Sequence[RunChange], first: Position) -> None:
         """Offers the events of a commit to the watchers."""
         if not self._subscriptions:
@@ -128,34 +119,49 @@ class Hub:
 
     @staticmethod
     def _offer(change: RunChange, first: Position, watchers: Sequence[Subscription]) -> None:
-        if change.begins:
+        began_at_us = _began(change.run) if change.begins else None
+        if began_at_us is not None and not change.events:
             # It stands where the event before it does: whoever resumes there misses no event.
-            notice = _event(change.run, _running(change.run), first, -1)
-            for watcher in watchers:
-                if watcher.filter.run_id is None:
-                    watcher.offer(notice)
+            _tell(watchers, _event(change.run, _notice(began_at_us), first, -1))
         for offset, row in enumerate(change.events):
-            _offer_to(watchers, _event(change.run, row, first, offset))
+            event = _event(change.run, row, first, offset)
+            _offer_to(watchers, event if offset else replace(event, began_at_us=began_at_us))
+
+
+def notices_of(event: WatchedEvent) -> Iterator[WatchedEvent]:
+    """Yields the notices that are told before an event, in the place of the event before it."""
+    kind, at_us = event.row.kind, event.row.at_us
+    place = replace(
+        event, position=replace(event.position, index=event.position.index - 1), began_at_us=None
+    )
+    if event.began_at_us is not None:
+        yield replace(place, row=_notice(event.began_at_us))
+    if kind == "workflow_started":
+        started = parse_frame(event.row.frame).workflow_started
+        if started.schedule_name and started.first_run_id == event.run_id:
+            yield replace(place, row=_notice(at_us, "schedule_triggered"))
+    if kind == "workflow_continued_as_new":
+        told = parse_frame(event.row.frame)
+        told.seq = 0
+        row = EventRow(0, "workflow_continued", at_us, event_frame(told))
+        yield replace(place, row=row)
 
 
 def _offer_to(watchers: Sequence[Subscription], event: WatchedEvent) -> None:
-    """Offers an event, and before the start by a schedule the notice of it."""
-    notice = _triggered(event) if watchers else None
+    """Offers an event, and its notices before it."""
+    if not watchers:
+        return
+    for notice in notices_of(event):
+        _tell(watchers, notice)
     for watcher in watchers:
-        if notice is not None and watcher.filter.run_id is None:
-            watcher.offer(notice)
         watcher.offer(event)
 
 
-def _triggered(event: WatchedEvent) -> WatchedEvent | None:
-    """Returns the notice that a schedule starts a workflow, if that is what an event tells."""
-    if event.row.kind != "workflow_started":
-        return None
-    started = parse_frame(event.row.frame).workflow_started
-    if not started.schedule_name or started.first_run_id != event.run_id:
-        return None
-    position = replace(event.position, index=event.position.index - 1)
-    return replace(event, position=position, row=_notice(event.row.at_us, "schedule_triggered"))
+def _tell(watchers: Sequence[Subscription], notice: WatchedEvent) -> None:
+    """Offers a notice to those who watch more than one run."""
+    for watcher in watchers:
+        if watcher.filter.run_id is None:
+            watcher.offer(notice)
 
 
 def is_notice(event: WatchedEvent) -> bool:
@@ -163,8 +169,8 @@ def is_notice(event: WatchedEvent) -> bool:
     return event.row.seq == 0
 
 
-def _running(run: Run) -> EventRow:
-    return _notice(run.started_at_us or run.updated_at_us)
+def _began(run: Run) -> int:
+    return run.started_at_us or run.updated_at_us
 
 
 def _notice(at_us: int, kind: str = "workflow_running") -> EventRow:

@@ -18,7 +18,7 @@ from perdure_server.core import limits
 from perdure_server.core.errors import CursorExpired, InvalidCursor, WorkflowNotFound
 from perdure_server.core.frames import parse_frame
 from perdure_server.core.model import EventRow
-from perdure_server.engine.hub import Hub, Subscription, WatchFilter, is_notice
+from perdure_server.engine.hub import Hub, Subscription, WatchFilter, is_notice, notices_of
 from perdure_server.engine.peers import Peers
 from perdure_server.engine.requests import in_namespace
 from perdure_server.store.contract import Position, Store, WatchedEvent
@@ -157,10 +157,10 @@ class Watches:
         whole = True
         while whole:
             page = await self._store.read_events(place.position, limit=_PAGE)
-            for event in page:
-                place.position = event.position
-                if place.subscription.filter.matches(event):
-                    yield event
+            for told in [told for event in page for told in (*notices_of(event), event)]:
+                place.position = told.position
+                if place.subscription.filter.matches(told):
+                    yield told
             whole = len(page) == _PAGE
 
     async def _grow(

@@ -145,7 +145,7 @@ class WatchedEvent:
     workflow_type: str
     row: EventRow
     began_at_us: int | None = None
-    """When the run's code ran for the first time, as of the read; None if it has not."""
+    """When the run's code first ran, on the first event since, but never number 1; else None."""
 
 
 @dataclass(slots=True, frozen=True)

@@ -23,8 +23,8 @@ from perdure.v1.workflow_service_pb2 import GetWorkflowHistoryRequest, GetWorkfl
 
 KINDS: Final = frozenset(
     field.name for field in HistoryEvent.DESCRIPTOR.oneofs_by_name["event"].fields
-) | {"workflow_running"}
-"""The kinds of events that this version knows, and the notice that a run has begun."""
+) | {"workflow_running", "workflow_continued", "schedule_triggered"}
+"""The kinds of events that this version knows, and the notices between events."""
 _HIDDEN: Final = frozenset({"execution_started_at", "first_run_id", "options", "seed"})
 """What a program needs and a person does not; JSON shows it."""
 _WIDTHS: Final = (4, 24, max(map(len, KINDS)), 0)

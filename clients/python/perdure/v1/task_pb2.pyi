@@ -60,7 +60,7 @@ class QueryTask(_message.Message):
     def __init__(self, query_id: _Optional[int] = ..., namespace: _Optional[str] = ..., workflow_id: _Optional[str] = ..., run_id: _Optional[str] = ..., workflow_type: _Optional[str] = ..., task_queue: _Optional[str] = ..., query_name: _Optional[str] = ..., input: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., current_seq: _Optional[int] = ...) -> None: ...
 
 class ActivityTask(_message.Message):
-    __slots__ = ("task_token", "namespace", "workflow_id", "run_id", "workflow_type", "activity_seq", "name", "task_queue", "input", "options", "attempt", "scheduled_at", "started_at", "heartbeat_details", "cancel_requested", "headers")
+    __slots__ = ("task_token", "namespace", "workflow_id", "run_id", "workflow_type", "activity_seq", "name", "task_queue", "input", "options", "attempt", "scheduled_at", "started_at", "heartbeat_details", "cancel_requested", "headers", "worker_identity")
     TASK_TOKEN_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     WORKFLOW_ID_FIELD_NUMBER: _ClassVar[int]
@@ -77,6 +77,7 @@ class ActivityTask(_message.Message):
     HEARTBEAT_DETAILS_FIELD_NUMBER: _ClassVar[int]
     CANCEL_REQUESTED_FIELD_NUMBER: _ClassVar[int]
     HEADERS_FIELD_NUMBER: _ClassVar[int]
+    WORKER_IDENTITY_FIELD_NUMBER: _ClassVar[int]
     task_token: str
     namespace: str
     workflow_id: str
@@ -93,4 +94,5 @@ class ActivityTask(_message.Message):
     heartbeat_details: _payload_pb2.Payload
     cancel_requested: bool
     headers: _containers.RepeatedCompositeFieldContainer[_payload_pb2.Header]
-    def __init__(self, task_token: _Optional[str] = ..., namespace: _Optional[str] = ..., workflow_id: _Optional[str] = ..., run_id: _Optional[str] = ..., workflow_type: _Optional[str] = ..., activity_seq: _Optional[int] = ..., name: _Optional[str] = ..., task_queue: _Optional[str] = ..., input: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., options: _Optional[_Union[_activity_pb2.ActivityOptions, _Mapping]] = ..., attempt: _Optional[int] = ..., scheduled_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., heartbeat_details: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., cancel_requested: _Optional[bool] = ..., headers: _Optional[_Iterable[_Union[_payload_pb2.Header, _Mapping]]] = ...) -> None: ...
+    worker_identity: str
+    def __init__(self, task_token: _Optional[str] = ..., namespace: _Optional[str] = ..., workflow_id: _Optional[str] = ..., run_id: _Optional[str] = ..., workflow_type: _Optional[str] = ..., activity_seq: _Optional[int] = ..., name: _Optional[str] = ..., task_queue: _Optional[str] = ..., input: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., options: _Optional[_Union[_activity_pb2.ActivityOptions, _Mapping]] = ..., attempt: _Optional[int] = ..., scheduled_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., heartbeat_details: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., cancel_requested: _Optional[bool] = ..., headers: _Optional[_Iterable[_Union[_payload_pb2.Header, _Mapping]]] = ..., worker_identity: _Optional[str] = ...) -> None: ...

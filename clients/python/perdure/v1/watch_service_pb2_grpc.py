@@ -58,8 +58,9 @@ class WatchServiceServicer:
         and may repeat the last message. Without a cursor the stream begins now.
 
         Between the events go notices, which stand in no history: `workflow_running` when the code of a run has run for the
-        first time, before what it did, and `schedule_triggered` before the start of a workflow by a schedule. They are sent
-        live; a watcher that was away does not get them later. Who reads slowly gets the events from the store.
+        first time, before what it did; `schedule_triggered` before the start of a workflow by a schedule; and
+        `workflow_continued` before the event that closes a run for another one. Who was away, or reads slowly, gets both
+        from the store; a run whose code ran and did nothing is then told with the next event of that run.
         Errors: OUT_OF_RANGE / CURSOR_EXPIRED, INVALID_ARGUMENT / INVALID_CURSOR.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -37,7 +37,14 @@ WHERE runs.run_id = $1 ORDER BY events.seq;
 -- Only commits below every transaction that is under way: none can appear before them any more.
 SELECT
     page.commit_no, page.idx, runs.namespace, runs.workflow_id, page.run_id, runs.workflow_type,
-    runs.started_at_us, page.seq, page.kind, page.at_us, page.frame
+    CASE
+        WHEN page.seq > 1 AND page.at_us >= runs.started_at_us
+            AND runs.started_at_us > coalesce((
+                SELECT before.at_us FROM events AS before
+                WHERE before.run_id = page.run_id AND before.seq = page.seq - 1 AND page.seq > 2
+            ), -1) THEN runs.started_at_us
+    END,
+    page.seq, page.kind, page.at_us, page.frame
 FROM (
     SELECT run_id, seq, kind, at_us, frame, commit_no, idx FROM events
     WHERE (commit_no, idx) > ($1, $2)

@@ -27,7 +27,14 @@ SELECT seq, kind, at_us, frame FROM events WHERE run_id = ? AND seq > ? ORDER BY
 -- name: read_events
 SELECT
     events.commit_no, events.idx, runs.namespace, runs.workflow_id, runs.run_id, runs.workflow_type,
-    runs.started_at_us, events.seq, events.kind, events.at_us, events.frame
+    CASE
+        WHEN events.seq > 1 AND events.at_us >= runs.started_at_us
+            AND runs.started_at_us > coalesce((
+                SELECT before.at_us FROM events AS before
+                WHERE before.run_id = events.run_id AND before.seq = events.seq - 1 AND events.seq > 2
+            ), -1) THEN runs.started_at_us
+    END,
+    events.seq, events.kind, events.at_us, events.frame
 FROM events JOIN runs ON runs.run_id = events.run_id
 WHERE (events.commit_no, events.idx) > (?, ?)
 ORDER BY events.commit_no, events.idx LIMIT ?;
