@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, TypeVar, get_type_hints
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, Final, TypeVar, get_type_hints
 
 from perdure._replay.source import caller_line
 from perdure._runtime import current_run
+
+if TYPE_CHECKING:
+    from perdure._replay.run import Run
 
 T = TypeVar("T")
 
@@ -26,7 +30,7 @@ class EffectWords:
         """
         run = current_run(OUTSIDE)
         value = run.effects.make(fn, name, caller_line(2))
-        result: T = run.converter.decode(value, return_type(fn))
+        result: T = run.converter.decode(value, return_type(fn, run))
         return result
 
     @staticmethod
@@ -46,8 +50,18 @@ class EffectWords:
         current_run(OUTSIDE).effects.patched(patch, caller_line(2), deprecated=True)
 
 
-def return_type(fn: Callable[..., Any]) -> Any:
-    """The type that a function says it returns; Any when it does not say."""
+def return_type(fn: Callable[..., Any], run: Run) -> Any:
+    """The type that a function says it returns; Any when it does not say. A run reads it once."""
+    if not isinstance(fn, FunctionType):
+        return _return_type(fn)
+    try:
+        return run.return_types[fn]
+    except KeyError:
+        found = run.return_types[fn] = _return_type(fn)
+        return found
+
+
+def _return_type(fn: Callable[..., Any]) -> Any:
     try:
         return get_type_hints(fn).get("return", Any)
     except (NameError, TypeError):

@@ -7,7 +7,7 @@ that are new, and the token of the next report.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
 from perdure._failures import to_failure
@@ -136,11 +136,18 @@ class Keeper:
 
     # What the runner of workflow tasks tells.
 
+    def launch(self, job: Job, blocked: Callable[[], None]) -> None:
+        """Has the steps run that the code has begun, and `blocked` called; from its thread."""
+        self._steps.launch(job, blocked)
+
+    def discard(self, job: Job) -> None:
+        """Cancels the steps of a job that was lost while the code ran."""
+        self._steps.discard(job)
+
     def blocked(self, job: Job) -> None:
-        """Goes on with a job whose code has blocked: begins its steps, reports, waits."""
-        if job.begun:
-            self._steps.begin(job.task.run_id, job.machine, job.begun)
-            job.begun = []
+        """Goes on with a job whose code has blocked: reports, waits for its steps."""
+        if job.attempts:
+            self._steps.take(job)
         self.go_on(job)
 
     def go_on(self, job: Job) -> None:

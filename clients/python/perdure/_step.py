@@ -57,7 +57,7 @@ class StepWords(EffectWords):
         step = LocalStep(name or _name_of(fn), partial(fn, *args), caller_line(2))
         run.journal.require_open(step.describe)
         step.retry = None if retry is None else retry.to_proto()
-        return run.steps.call(step, return_type(fn))
+        return run.steps.call(step, return_type(fn, run))
 
 
 def _name_of(fn: Callable[..., Any]) -> str:

@@ -1,18 +1,19 @@
 """Owns the steps of a worker: where they run, how often, and what of them is not recorded yet.
 
-Async ones run on the loop on which the worker was entered, others in threads; the bookkeeping is on
-the home loop. Whatever a step raises is its failure and never ends the worker.
+Async ones run on the loop on which the worker was entered, others in threads. The code's own thread
+sends them there; the bookkeeping is on the home loop, which hears of a step that is quick only
+once. Whatever a step raises is its failure and never ends the worker.
 """
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import Context
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from perdure._failures import to_failure
 from perdure._home import Hop
@@ -26,6 +27,9 @@ from perdure.v1.failure_pb2 import Failure, FailureKind
 from perdure.v1.payload_pb2 import Payload
 from perdure.v1.retry_policy_pb2 import RetryPolicy
 
+if TYPE_CHECKING:
+    from perdure._workflow_thread import Job
+
 _ATTEMPTS_DEFAULT: Final = 3
 _INTERVAL_DEFAULT_S: Final = 1.0
 _INTERVAL_MAX_DEFAULT_S: Final = 100.0
@@ -34,13 +38,19 @@ _COEFFICIENT_DEFAULT: Final = 2.0
 
 @dataclass(slots=True, eq=False)
 class Attempt:
-    """One run of a step."""
+    """One run of a step.
+
+    It is run while the home loop may not have heard of it yet. Who ends it sets `ended`, then looks
+    for a `book` to report to; who files it sets the `book`, then looks whether it has `ended`.
+    """
 
     step: LocalStep
     number: int = 1
     on_loop: asyncio.Task[None] | None = None
     result: Payload | None = None
     failure: Failure | None = None
+    ended: bool = False
+    book: Book | None = None
 
     def to_proto(self, seq: int) -> Command:
         """Makes the command that records how the step has ended."""
@@ -58,7 +68,8 @@ class Attempt:
 class Book:
     """The steps of one cached run: those at work, and those whose end is still to be recorded."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, run_id: str, machine: Machine) -> None:
+        self.run_id: Final = run_id
         self.machine: Final = machine
         self.running: set[Attempt] = set()
         self.ended: list[Attempt] = []
@@ -82,7 +93,7 @@ class Book:
 class StepRunner:
     """Runs steps side by side; `ended` is called with the run whose step has ended for good.
 
-    Lives on the home loop. Without `waits`, steps are tried again at once.
+    Lives on the home loop, but for `launch`. Without `waits`, steps are tried again at once.
     """
 
     def __init__(
@@ -104,16 +115,40 @@ class StepRunner:
         self._waits = waits
         self._books: dict[str, Book] = {}
 
-    def begin(self, run_id: str, machine: Machine, steps: list[LocalStep]) -> None:
-        """Runs the new steps of a cached run."""
+    def launch(self, job: Job, begun: Callable[[], None]) -> None:
+        """Sends the new steps of a job where they run; from the thread of the code.
+
+        `begun` is called on the home loop, which has to `take` or `discard` them then: when there
+        is nothing to report before, only after they had a turn, so that those that end in it cost
+        no other.
+        """
+        job.attempts = [Attempt(step) for step in job.begun]
+        job.begun = []
+        if not job.unsent and all(_is_async(attempt.step.code) for attempt in job.attempts):
+            self._user.post(self._launch_on_loop, job.attempts, begun)
+            return
+        self._home.post(begun)
+        for attempt in job.attempts:
+            self._run(attempt)
+
+    def take(self, job: Job) -> None:
+        """Files the steps of a cached run that were launched."""
+        run_id, machine, attempts = job.task.run_id, job.machine, job.attempts
+        job.attempts = []
         book = self._books.get(run_id)
         if book is None or book.machine is not machine:
             self.forget(run_id)
-            book = self._books[run_id] = Book(machine)
-        for step in steps:
-            attempt = Attempt(step)
+            book = self._books[run_id] = Book(run_id, machine)
+        for attempt in attempts:
             book.running.add(attempt)
-            self._run(run_id, book, attempt)
+            attempt.book = book
+            if attempt.ended:
+                self._settle(attempt, book)
+
+    def discard(self, job: Job) -> None:
+        """Cancels steps that were launched for a task which was lost meanwhile."""
+        for attempt in job.attempts:
+            self._user.post(_cancel, attempt)
 
     def book(self, run_id: str) -> Book | None:
         """Returns the steps of a cached run; None when it has had none."""
@@ -134,39 +169,47 @@ class StepRunner:
             self.forget(run_id)
         self._threads.stop()
 
-    def _run(self, run_id: str, book: Book, attempt: Attempt) -> None:
-        if book.closed:
+    def _run(self, attempt: Attempt) -> None:
+        if attempt.book is not None and attempt.book.closed:
             return
-        done = partial(self._home.post, self._done, run_id, book, attempt)
         if _is_async(attempt.step.code):
-            self._user.post(self._run_on_loop, attempt, attempt.step.code, done)
+            self._user.post(self._run_on_loop, attempt, attempt.step.code)
         else:
-            self._threads.submit(partial(Context().run, self._run_in_thread, attempt, done))
+            self._threads.submit(partial(Context().run, self._run_in_thread, attempt))
 
-    def _run_on_loop(
-        self, attempt: Attempt, code: Callable[[], Any], done: Callable[[], None]
-    ) -> None:
+    def _launch_on_loop(self, attempts: Sequence[Attempt], begun: Callable[[], None]) -> None:
+        for attempt in attempts:
+            self._run_on_loop(attempt, attempt.step.code)
+        self._user_loop.call_soon(self._home.post, begun)
+
+    def _run_on_loop(self, attempt: Attempt, code: Callable[[], Any]) -> None:
         attempt.on_loop = self._user_loop.create_task(self._await(attempt, code))
-        # Also when it is cancelled before its first step.
-        attempt.on_loop.add_done_callback(lambda _: done())
+        attempt.on_loop.add_done_callback(partial(self._left, attempt))
 
     async def _await(self, attempt: Attempt, code: Callable[[], Any]) -> None:
         try:
             self._succeed(attempt, await code())
         except BaseException as error:  # noqa: BLE001  # SystemExit in user code is a failure too
             self._fail(attempt, error)
+        self._end(attempt)
 
-    def _run_in_thread(self, attempt: Attempt, done: Callable[[], None]) -> None:
+    def _left(self, attempt: Attempt, on_loop: asyncio.Task[None]) -> None:
+        if on_loop.cancelled():
+            # Before its first turn: nothing has run that could say so.
+            self._fail(attempt, asyncio.CancelledError())
+            self._end(attempt)
+
+    def _run_in_thread(self, attempt: Attempt) -> None:
         try:
             value = attempt.step.code()
             if inspect.isawaitable(value):
                 # As of a lambda around an async function: the loop is the place for it.
-                self._user.post(self._run_on_loop, attempt, lambda: value, done)
+                self._user.post(self._run_on_loop, attempt, lambda: value)
                 return
             self._succeed(attempt, value)
         except BaseException as error:  # noqa: BLE001  # SystemExit in user code is a failure too
             self._fail(attempt, error)
-        done()
+        self._end(attempt)
 
     def _succeed(self, attempt: Attempt, value: Any) -> None:
         payload = self._converter.encode(value)
@@ -182,18 +225,28 @@ class StepRunner:
         failure.kind = FailureKind.FAILURE_KIND_APPLICATION
         attempt.failure = failure
 
-    def _done(self, run_id: str, book: Book, attempt: Attempt) -> None:
-        if book.closed:
-            return
+    def _end(self, attempt: Attempt) -> None:
+        attempt.ended = True
+        if attempt.book is not None:
+            self._home.post(self._done, attempt, attempt.book)
+
+    def _done(self, attempt: Attempt, book: Book) -> None:
+        # Not when it was found to have ended as it was filed.
+        if attempt.ended and attempt in book.running and not book.closed:
+            self._settle(attempt, book)
+            if attempt not in book.running:
+                self._ended(book.run_id)
+
+    def _settle(self, attempt: Attempt, book: Book) -> None:
+        """Has the end of a step recorded, or the step run again."""
         delay_s = _delay_s(attempt)
         if delay_s is None:
             book.running.discard(attempt)
             book.ended.append(attempt)
-            self._ended(run_id)
             return
         attempt.number += 1
-        attempt.failure = None
-        self._loop.call_later(delay_s if self._waits else 0, self._run, run_id, book, attempt)
+        attempt.failure, attempt.ended = None, False
+        self._loop.call_later(delay_s if self._waits else 0, self._run, attempt)
 
 
 def _delay_s(attempt: Attempt) -> float | None:

@@ -14,7 +14,7 @@ from queue import SimpleQueue
 class Threads:
     """Runs callables that never raise, each on one of at most `threads_max` threads.
 
-    Threads are made when they are first needed. `submit` and `stop` belong to one thread.
+    Threads are made when they are first needed.
     """
 
     def __init__(self, threads_max: int, *, name: str) -> None:
@@ -23,19 +23,26 @@ class Threads:
         self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._idle = threading.Semaphore(0)
         self._threads: list[threading.Thread] = []
+        self._making = threading.Lock()
+        self._stopped = False
 
     def submit(self, work: Callable[[], None]) -> None:
-        """Runs `work` as soon as a thread is free."""
+        """Runs `work` as soon as a thread is free; from any thread."""
         self._work.put(work)
-        if self._idle.acquire(blocking=False) or len(self._threads) >= self._threads_max:
+        if self._idle.acquire(blocking=False):
             return
-        name = f"{self._name}-{len(self._threads) + 1}"
-        thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._threads.append(thread)
+        with self._making:
+            if self._stopped or len(self._threads) >= self._threads_max:
+                return
+            name = f"{self._name}-{len(self._threads) + 1}"
+            thread = threading.Thread(target=self._run, name=name, daemon=True)
+            self._threads.append(thread)
         thread.start()
 
     def stop(self) -> None:
-        """Ends each thread once it is free."""
+        """Ends each thread once it is free; what is submitted later may never run."""
+        with self._making:
+            self._stopped = True
         for _ in self._threads:
             self._work.put(None)
 

@@ -11,6 +11,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -111,12 +112,13 @@ class WorkflowRunner:
             fetch.cancel()
         if self._tick is not None:
             self._tick.cancel()
-        self._jobs.clear()
+        for job in list(self._jobs.values()):
+            self.forget(job)
         self._asked.clear()
-        job = self._thread.job
-        if job is not None:
+        stuck = self._thread.job
+        if stuck is not None:
             # What has outlasted the drain may never wait again.
-            self._leave(job)
+            self._leave(stuck)
         self.drop_runs(list(self._machines))
         self._queue.put(None)
 
@@ -182,6 +184,7 @@ class WorkflowRunner:
 
     def forget(self, job: Job) -> None:
         """Notes that a task is not in work any more."""
+        job.left = True
         self._jobs.pop(job.task.task_token, None)
         self.kept.forget(job)
 
@@ -313,11 +316,16 @@ class WorkflowRunner:
         )
 
     def _start_thread(self) -> None:
-        hop = self._hop
-        self._thread = WorkflowThread(
-            self._queue, lambda job, report: hop.post(self._finished, job, report)
-        )
+        self._thread = WorkflowThread(self._queue, self._hand_over)
         self._thread.start()
+
+    def _hand_over(self, job: AnyJob, report: Any) -> None:
+        """On the thread of the code: hands a job over to the home loop, its steps first."""
+        finished = partial(self._finished, job, report)
+        if isinstance(job, Job) and job.begun and not job.left:
+            self.kept.launch(job, finished)
+        else:
+            self._hop.post(finished)
 
     def _finished(self, job: AnyJob, report: Any) -> None:
         """Takes a job back from the thread; a task has a report only if it could not be run."""
@@ -328,6 +336,7 @@ class WorkflowRunner:
             return
         job.busy = False
         if not self.is_current(job):
+            self.kept.discard(job)
             return  # lost or abandoned meanwhile
         if report is None:
             self.kept.blocked(job)

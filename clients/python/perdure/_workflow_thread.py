@@ -10,7 +10,7 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from perdure._failures import STACK_BYTES_MAX, to_failure
 from perdure._replay.commands import CLOSING_COMMANDS
@@ -30,6 +30,9 @@ from perdure.v1.worker_service_pb2 import (
     WorkflowTaskFailure,
 )
 
+if TYPE_CHECKING:
+    from perdure._step_runner import Attempt
+
 _log = logging.getLogger("perdure.worker")
 
 
@@ -48,6 +51,10 @@ class Job:
         """Whether it waits for the thread, or is in it."""
         self.begun: list[LocalStep] = []
         """Steps that the code has begun and that are still to be run."""
+        self.attempts: list[Attempt] = []
+        """Those of them that are run, until the home loop has heard of them."""
+        self.left = False
+        """Whether the task was lost or abandoned, so that no step is to begin any more."""
         self.token = task.task_token
         """The token of the next report."""
         self.token_seq = 0

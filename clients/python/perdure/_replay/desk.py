@@ -184,6 +184,11 @@ class Desk:
         """Has a handler answer the queries of a name; what it says without a value is published."""
         self._tellers[name] = Teller(handler, before)
 
+    @property
+    def answers(self) -> bool:
+        """Whether the code answers queries."""
+        return bool(self._tellers)
+
     def tell(self, name: str, payload: Payload | None) -> Payload:
         """What a query says now. Raises what it raises; ApplicationError when there is none."""
         teller = self._tellers.get(name)

@@ -222,6 +222,8 @@ class Machine:
 
     def snapshot(self) -> Payload | None:
         """What the queries say after the events applied; None when that is known already."""
+        if not self._run.desk.answers:
+            return None
         with self._looking():
             return self._run.desk.snapshot()
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 from perdure._failures import activity_error
 from perdure._replay.attributes import UpsertRequest, patched
@@ -81,6 +82,8 @@ class Run:
         self.history_bytes = 0
         self.replaying = True
         self.interceptors: tuple[WorkflowInterceptor, ...] = ()
+        self.return_types: WeakKeyDictionary[Callable[..., Any], Any] = WeakKeyDictionary()
+        """What functions say they return, once the code has asked: reading it takes long."""
         self.handling = 0
         """How many methods of the workflow are at work on what callers sent."""
         self._activities: dict[int, ActivityRequest] = {}
