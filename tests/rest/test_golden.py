@@ -6,10 +6,14 @@ The engine has a clock that stands still and ids that count, so that an answer h
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from pathlib import Path
 
+import pytest
+
 from perdure_server.app import listening, running_engine
+from perdure_server.rest.openapi import FILE
 from tests.rest.routes import routes
 from tests.support.clock import ManualClock
 from tests.support.envoy import running_envoy
@@ -177,7 +181,104 @@ CALLS = (
     ("commands", "POST /workflow-tasks/k-1/commands", FAILED_STEP),
     ("history", "GET /workflows/k-1/events", None),
 )
+LIVE_RETRY = (
+    '{"worker_id":"w","commands":[{"type":"ScheduleActivity","seq":1,"name":"pay","max_attempts":1'
+    "}]}"
+)
+FAIL = '{"worker_id":"w","commands":[{"type":"FailWorkflow","error":"unpaid"}]}'
+OLD_CURSOR = "MS45LjAuMA"  # Of another epoch.
+
+# What is refused, so that each status that a row may answer with stands in its file.
+REFUSED = (
+    ("worker_heartbeat", "POST /workers/heartbeat", '{"worker_id":"WORKER"}'),
+    ("worker_heartbeat", "POST /workers/heartbeat", '{"worker_id":5}'),
+    ("register", "POST /workers/register", "{}"),
+    ("list_workers", "GET /workers?limit=x", None),
+    ("execute", "POST /workflows:execute", '{"workflow_type":"order","workflow_id":"o-1"}'),
+    ("execute", "POST /workflows:execute", "{}"),
+    ("get", "GET /workflows/%00", None),
+    ("result", "GET /workflows/nobody/result", None),
+    ("result", "GET /workflows/o-1/result?wait_secs=x", None),
+    ("signal", "POST /workflows/nobody/signal/go", None),
+    ("signal", "POST /workflows/o-1/signal/go", None),
+    ("signal", "POST /workflows/o-1/signal/go", '{"signal_name":"stop"}'),
+    ("history", "GET /workflows/nobody/events", None),
+    ("history", "GET /workflows/o-1/events?limit=x", None),
+    ("poll_workflow", "POST /workflow-tasks/poll", "{}"),
+    ("poll_activity", "POST /tasks/poll", '{"queue":"default"}'),
+    ("queues", "GET /queues?namespace=%00", None),
+    ("get_activity", "GET /activities/nobody", None),
+    ("get_activity", "GET /activities/1a1.1.1.0.run-99999999", None),
+    ("heartbeat", "POST /tasks/{activity}/heartbeat", None),
+    ("heartbeat", "POST /tasks/nobody/heartbeat", None),
+    ("schedule_activity", "POST /workflows/nobody/activities", '{"seq":7,"name":"audit"}'),
+    ("schedule_activity", "POST /workflows/o-1/activities", '{"seq":8,"name":"audit"}'),
+    ("schedule_activity", "POST /workflows/o-1/activities", '{"name":"audit"}'),
+    ("cancel", "POST /workflows/o-3/cancel", '{"reason":5}'),
+    ("terminate", "POST /workflows/nobody/terminate", None),
+    ("terminate", "POST /workflows/o-3/terminate", '{"reason":5}'),
+    ("watch_workflow", "GET /workflows/o-1/events/stream?after=x", None),
+    ("watch", f"GET /events/stream?after={OLD_CURSOR}", None),
+    ("tasks_stream", "GET /tasks/stream?queue=default", None),
+    ("create_namespace", "POST /namespaces", "{}"),
+    ("list_namespaces", "GET /namespaces?limit=x", None),
+    ("get_namespace", "GET /namespaces/nobody", None),
+    ("get_namespace", "GET /namespaces/%00", None),
+    ("delete_namespace", "DELETE /namespaces/nobody", None),
+    ("delete_namespace", "DELETE /namespaces/%00", None),
+    ("create_key", "POST /api-keys", '{"label":5}'),
+    ("list_keys", "GET /api-keys?limit=x", None),
+    ("delete_key", "DELETE /api-keys/%00", None),
+    ("count", "GET /workflows:count?filter=amount%20%3E", None),
+    ("children", "GET /workflows/nobody/children", None),
+    ("children", "GET /workflows/p-1/children?limit=x", None),
+    ("state", "GET /workflows/%00/state", None),
+    ("state_value", "GET /workflows/%00/state/total", None),
+    ("list_schedules", "GET /schedules?limit=x", None),
+    ("create_schedule", "POST /schedules", NIGHTLY),
+    ("trigger_schedule", "POST /schedules/nobody/trigger", None),
+    ("trigger_schedule", "POST /schedules/nightly/trigger", '{"request_id":5}'),
+    ("get_schedule", "GET /schedules/%00", None),
+    ("update_schedule", "PATCH /schedules/nobody", '{"cron_expr":"0 4 * * *"}'),
+    ("preview_schedule", "GET /schedules/nobody/preview", None),
+    ("preview_schedule", "GET /schedules/nightly/preview?limit=x", None),
+    ("backfill_schedule", "POST /schedules/nobody/backfill", BACKFILL),
+    ("backfill_schedule", "POST /schedules/nightly/backfill", "{}"),
+    ("pause_schedule", "POST /schedules/nobody/pause", None),
+    ("pause_schedule", "POST /schedules/nightly/pause", '{"note":5}'),
+    ("resume_schedule", "POST /schedules/nobody/resume", None),
+    ("resume_schedule", "POST /schedules/nightly/resume", '{"note":5}'),
+    ("delete_schedule", "DELETE /schedules/%00", None),
+    ("pause", "POST /workflows/o-1/pause", None),
+    ("pause", "POST /workflows/o-1/pause", '{"reason":5}'),
+    ("unpause", "POST /workflows/nobody/unpause", None),
+    ("unpause", "POST /workflows/o-1/unpause", None),
+    ("unpause", "POST /workflows/o-1/unpause", '{"reason":5}'),
+    ("continue_as_new", "POST /workflows/nobody/continue-as-new", None),
+    ("continue_as_new", "POST /workflows/p-1/continue-as-new", '{"workflow_type":5}'),
+    ("explain", "GET /workflows/%00/explain", None),
+    ("update", "POST /workflows/o-1/update/add", '{"input":[1]}'),
+    ("update", "POST /workflows/s-1/update/add", '{"wait_secs":301}'),
+    ("reset", "POST /workflows/nobody/reset", '{"event_seq":1}'),
+    ("retry", "POST /workflows/nobody/retry", '{"requested_by":"ann","reason":"mended"}'),
+    ("start", "POST /workflows", '{"workflow_type":"t","workflow_id":"r-1","task_queue":"r"}'),
+    ("poll_workflow", "POST /workflow-tasks/poll", '{"queue":"r","worker_id":"w"}'),
+    ("commands", "POST /workflow-tasks/r-1/commands", LIVE_RETRY),
+    ("poll_activity", "POST /tasks/poll", '{"queue":"r","worker_id":"w"}'),
+    ("fail", "POST /tasks/{activity}/fail", '{"error":"no money"}'),
+    ("complete", "POST /tasks/{activity}/complete", '{"result":"late"}'),
+    ("poll_workflow", "POST /workflow-tasks/poll", '{"queue":"r","worker_id":"w"}'),
+    ("commands", "POST /workflow-tasks/r-1/commands", FAIL),
+    ("reset", "POST /workflows/p-1/reset?run_id={first}", '{"event_seq":1}'),
+    ("retry", "POST /workflows/r-1/retry", '{"requested_by":"ann","reason":"mended"}'),
+    ("history", "GET /workflows/r-1/events", None),
+)
 PATHS = {f"{route.verb} {route.path}" for route in routes()} - {"GET /api/v1/openapi.json"}
+
+DOCUMENT = json.loads(FILE.read_bytes())
+OWN_REFUSALS = {"400", "404", "409", "410"}
+"""Statuses of refusals that are not the same everywhere."""
+TAKE_ANYTHING = {"GET /api/v1/health", "GET /api/v1/version"}
 
 
 async def exchange(address, line, body):
@@ -193,6 +294,8 @@ async def exchange(address, line, body):
         headers = dict(text.split(": ", 1) for text in lines if text)
         if headers.get("content-type") == "text/event-stream":
             answer = await _events(reader, whole="/workflows/" in path)
+        elif headers.get("transfer-encoding") == "chunked":
+            answer = await _events(reader, whole=True)
         elif "content-length" in headers:
             answer = await reader.readexactly(int(headers["content-length"]))
         else:
@@ -215,14 +318,20 @@ async def _events(reader, *, whole):
 
 async def converse(address):
     """Makes all calls; returns the text of each file."""
-    files, known = {}, {"activity": "", "key": "", "task": ""}
-    for name, line, given in CALLS:
-        body = given and given.replace("TOKEN", known["task"])
+    files, known = {}, dict.fromkeys(("activity", "key", "task", "worker", "first"), "")
+    for name, line, given in CALLS + REFUSED:
+        body = given and given.replace("TOKEN", known["task"]).replace("WORKER", known["worker"])
         answer = await exchange(address, line.format(**known) if "{" in line else line, body)
         if name == "poll_activity" and (found := re.search(r'"id":"([^"]+)"', answer)):
             known["activity"] = found[1]
         if name == "poll_workflow" and (found := re.search(r'"task_token":"([^"]+)"', answer)):
             known["task"] = found[1]
+        if name == "register" and (found := re.search(r'"worker_id":"([^"]+)"', answer)):
+            known["worker"] = found[1]
+        if line.endswith("/p-1/continue-as-new") and (
+            found := re.search(r'"run_id":"([^"]+)"', answer)
+        ):
+            known["first"] = known["first"] or found[1]
         if name == "create_key" and (found := re.search(r'"prefix":"([^"]+)"', answer)):
             known["key"] = found[1]
         files.setdefault(name, []).append("\n".join(filter(None, [line, body])) + "\n\n" + answer)
@@ -243,14 +352,41 @@ async def test_every_endpoint_answers_byte_for_byte(request):
     assert files == found
 
 
-def test_no_endpoint_is_left_out():
-    tried = set()
-    for _, line, _ in CALLS:
-        verb, _, path = line.partition(" ")
-        called = f"{verb} /api/v1{path.split('?')[0]}"
-        fits = [
-            known for known in PATHS if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", known), called)
-        ]
-        # Of two that fit, the one without a variable in that place is meant.
-        tried.add(min(fits, key=lambda known: known.count("{")))
-    assert PATHS - tried == set()
+def endpoint_of(line):
+    """Returns the endpoint that a call is for."""
+    verb, _, path = line.partition(" ")
+    called = f"{verb} /api/v1{path.split('?')[0]}"
+    fits = [known for known in PATHS if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", known), called)]
+    # Of two that fit, the one without a variable in that place is meant.
+    return min(fits, key=lambda known: known.count("{"))
+
+
+def shown_of(endpoint):
+    """Returns the statuses that the golden files show of an endpoint."""
+    names = {name for name, line, _ in CALLS + REFUSED if endpoint_of(line) == endpoint}
+    texts = [(GOLDEN / f"{name}.http").read_text(encoding="utf-8") for name in names]
+    return {
+        status for text in texts for status in re.findall(r"^HTTP/1.1 (\d+)", text, re.MULTILINE)
+    }
+
+
+@pytest.mark.parametrize("endpoint", sorted(PATHS))
+def test_no_endpoint_and_no_status_is_left_out(endpoint):
+    verb, _, path = endpoint.partition(" ")
+    answers = DOCUMENT["paths"][path][verb.lower()]["responses"]
+    described = {
+        status for status, told in answers.items() if status < "300" or status in OWN_REFUSALS
+    }
+    # A path that leads nowhere is the same for all of them.
+    if described & {"404"} and set(reasons_in(answers["404"])) == {"ROUTE_NOT_FOUND"}:
+        described.discard("404")
+    if endpoint in TAKE_ANYTHING:
+        described.discard("400")
+    assert described <= shown_of(endpoint)
+
+
+def reasons_in(answer):
+    """Returns the reasons that a described refusal lists."""
+    if "$ref" in answer:
+        answer = DOCUMENT["components"]["responses"][answer["$ref"].rpartition("/")[2]]
+    return re.findall(r"^\* `(\w+)`", answer["description"], re.MULTILINE)

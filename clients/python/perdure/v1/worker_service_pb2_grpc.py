@@ -28,8 +28,8 @@ if _version_not_supported:
 class WorkerServiceStub:
     """Is what workers call: take tasks, report what became of them. All doors feed from one dispatcher.
 
-    A report whose token is no longer current ends with FAILED_PRECONDITION / STALE_TASK and changes nothing; the
-    report that was accepted, sent again, is answered as the first time.
+    A report whose token is no longer current is refused as stale and changes nothing; the report that was accepted, sent
+    again, is answered as the first time.
     """
 
     def __init__(self, channel):
@@ -113,8 +113,8 @@ class WorkerServiceStub:
 class WorkerServiceServicer:
     """Is what workers call: take tasks, report what became of them. All doors feed from one dispatcher.
 
-    A report whose token is no longer current ends with FAILED_PRECONDITION / STALE_TASK and changes nothing; the
-    report that was accepted, sent again, is answered as the first time.
+    A report whose token is no longer current is refused as stale and changes nothing; the report that was accepted, sent
+    again, is answered as the first time.
     """
 
     def Work(self, request_iterator, context):
@@ -335,8 +335,8 @@ def add_WorkerServiceServicer_to_server(servicer, server):
 class WorkerService:
     """Is what workers call: take tasks, report what became of them. All doors feed from one dispatcher.
 
-    A report whose token is no longer current ends with FAILED_PRECONDITION / STALE_TASK and changes nothing; the
-    report that was accepted, sent again, is answered as the first time.
+    A report whose token is no longer current is refused as stale and changes nothing; the report that was accepted, sent
+    again, is answered as the first time.
     """
 
     @staticmethod
