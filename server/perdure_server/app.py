@@ -11,6 +11,7 @@ import errno
 import gc
 import math
 import random
+import re
 import secrets
 import signal
 import socket
@@ -66,6 +67,7 @@ CHANNEL_OPTIONS: Final = (
 )
 GC_THRESHOLDS: Final = (50_000, 25, 25)
 """Messages hold no cycles, so the collector is asked rarely."""
+_RUN_ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
 class StartError(Exception):
@@ -200,9 +202,13 @@ class SystemIds:
         self._tick = 0
         self._random = random.Random(secrets.randbits(256))  # noqa: S311 - ids are no secrets
 
-    def run_id(self) -> str:
-        """Returns a UUID of version 7: milliseconds, a counter within them, 62 random bits."""
-        self._tick = max(time.time_ns() // 1_000_000 << 12, self._tick + 1)
+    def run_id(self, above: str = "") -> str:
+        """Returns a UUID of version 7: milliseconds, a counter within them, 62 random bits.
+
+        It is greater than one that a server made whose clock is ahead.
+        """
+        now = time.time_ns() // 1_000_000 << 12
+        self._tick = max(now, self._tick + 1, _tick_of(above) + 1)
         milliseconds, count = self._tick >> 12, self._tick & 0xFFF
         high = milliseconds << 16 | 7 << 12 | count
         text = f"{high << 64 | 2 << 62 | self._random.getrandbits(62):032x}"
@@ -223,6 +229,14 @@ class SystemIds:
     def api_key_secret(self) -> bytes:
         """Returns 32 random bytes that nobody can guess."""
         return secrets.token_bytes(32)
+
+
+def _tick_of(run_id: str) -> int:
+    """Returns milliseconds and counter of a run id; 0 of what is none."""
+    if not _RUN_ID.fullmatch(run_id):
+        return 0
+    high = int(run_id[:18].replace("-", ""), 16)
+    return high >> 16 << 12 | high & 0xFFF
 
 
 def new_error_id() -> str:

@@ -207,6 +207,11 @@ def test_run_ids_are_uuids_that_grow():
     assert all(len(run_id) == 36 and run_id[14] == "7" and run_id[19] in "89ab" for run_id in made)
 
 
+def test_a_run_id_is_greater_than_one_of_a_server_whose_clock_is_ahead():
+    ids, ahead = SystemIds(), "ffffffff-fffe-7fff-bfff-ffffffffffff"
+    assert ids.run_id("run-1") < ahead < ids.run_id(ahead) < ids.run_id("") < ids.run_id(ahead)
+
+
 def test_ids_differ():
     ids = SystemIds()
     for make in (ids.workflow_id, ids.worker_id, ids.seed, new_error_id):

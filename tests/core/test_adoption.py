@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from perdure_server.core import decide
@@ -71,6 +73,15 @@ def test_an_open_child_goes_on_for_the_run_that_takes_over() -> None:
     again.hear(told)
     assert again.kinds[2:] == ["workflow_reset", "child_workflow_completed"]
     assert again.last.child_run_id == child.run.run_id
+
+
+def test_it_stays_with_the_last_of_two_runs_that_took_over() -> None:
+    life, child = a_family()
+    calls = [replace(called(begun_again(life, 2)), sender_run_id=f"run-{seq}") for seq in (8, 9)]
+    child.hear(calls[1])
+    version = child.run.version
+    child.hear(calls[0])
+    assert (child.run.parent_run_id, child.run.version) == ("run-9", version)
 
 
 def test_it_ends_with_the_run_that_took_over() -> None:

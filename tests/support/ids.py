@@ -11,7 +11,7 @@ class SequentialIds:
     def __init__(self) -> None:
         self._numbers = count(1)
 
-    def run_id(self) -> str:
+    def run_id(self, above: str = "") -> str:
         """Returns a new run id; ids made later compare greater."""
         return f"run-{next(self._numbers):08}"
 

@@ -131,7 +131,9 @@ def call_for(draft: Draft, children: Sequence[Child]) -> None:
 def adopt(draft: Draft, parent_run_id: str, started: ChildWorkflowStarted) -> None:
     """Has an open child belong to the run that takes the place of its parent.
 
-    Raises `WorkflowClosed` with the end that the other one is to be told, when the child has ended.
+    Of several such runs it is the last one's, which has the greatest id: at two servers the call of
+    the other one may come later. Raises `WorkflowClosed` with the end that the run is to be told,
+    when the child has ended.
     """
     run = draft.run
     if draft.started().first_run_id != started.child_run_id:
@@ -139,8 +141,9 @@ def adopt(draft: Draft, parent_run_id: str, started: ChildWorkflowStarted) -> No
     if run.status.is_closed:
         *_, last = draft.recent()
         raise WorkflowClosed(f"run {run.run_id} has closed", _end_of(run, parse_frame(last.frame)))
-    run.parent_run_id = parent_run_id
-    draft.touch()
+    if parent_run_id > run.parent_run_id:
+        run.parent_run_id = parent_run_id
+        draft.touch()
 
 
 def lost(started: ChildWorkflowStarted) -> HistoryEvent:

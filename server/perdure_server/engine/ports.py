@@ -32,8 +32,8 @@ class Clock(Protocol):
 class Ids(Protocol):
     """Makes new identities."""
 
-    def run_id(self) -> str:
-        """Returns a new run id; ids made later compare greater."""
+    def run_id(self, above: str = "") -> str:
+        """Returns a new run id; ids made later compare greater, and so it does than one `above`."""
 
     def workflow_id(self) -> str:
         """Returns a new workflow id for a start that names none."""

@@ -134,7 +134,8 @@ class Resets:
                 " first, or reset that one"
             )
         rows = [row async for page in history_pages(self._store, run.run_id) for row in page]
-        reset, new = wanted.plan(run, rows), self._runs.next_run()
+        # Children belong to the run with the greatest id, also where the clock of a server is late.
+        reset, new = wanted.plan(run, rows), self._runs.next_run(max(run.run_id, latest.run_id))
         numbers = _numbers_taken(run, rows[: reset.event_seq], new.run_id)
         if run.status.is_closed:
             draft = reset_run(

@@ -85,9 +85,9 @@ class Runs:
         """How many runs are in memory."""
         return len(self._actors)
 
-    def next_run(self) -> NextRun:
-        """Returns ids for a run that a decision may create."""
-        return NextRun(run_id=self._ids.run_id(), seed=self._ids.seed())
+    def next_run(self, above: str = "") -> NextRun:
+        """Returns ids for a run that a decision may create, the run's `above` a given one."""
+        return NextRun(run_id=self._ids.run_id(above), seed=self._ids.seed())
 
     def stimulate(self, run_id: str, *stimuli: Stimulus) -> None:
         """Puts stimuli in line; each is resolved after its commit, or rejected."""
