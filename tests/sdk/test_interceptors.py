@@ -15,11 +15,15 @@ from perdure import (
     Client,
     ClientInterceptor,
     RetryPolicy,
+    StepError,
+    UpdateRejectedError,
     Worker,
+    WorkflowCancelledError,
     WorkflowFailedError,
     WorkflowInterceptor,
     activity,
     signal,
+    update,
     workflow,
 )
 from perdure.converter import Converter
@@ -30,6 +34,7 @@ from perdure.v1.payload_pb2 import Header, Payload
 
 tenant: ContextVar[str] = ContextVar("tenant")
 trace: ContextVar[str] = ContextVar("trace")
+go = signal("go", str)
 
 
 @activity
@@ -281,3 +286,153 @@ async def test_an_interceptor_is_part_of_what_is_replayed():
 def test_a_header_that_is_not_json_stays_a_payload():
     odd = Payload(data=b"x", encoding="avro")
     assert from_headers([Header(name="a", value=odd)], Converter()) == {"a": odd}
+
+
+def thread_of(thing: str) -> str:
+    return f"{thing} of {tenant.get('nobody')} in {threading.current_thread().name[:12]}"
+
+
+async def on_loop(thing: str) -> str:
+    return f"{thing} of {tenant.get('nobody')}"
+
+
+def stops(_: str) -> None:
+    raise StopIteration("at once")
+
+
+class Around(WorkflowInterceptor, ActivityInterceptor):
+    """Notes everything that code does besides activities and children."""
+
+    def __init__(self):
+        self.log: list[str] = []
+
+    async def run_step(self, call, proceed):
+        self.log.append(f"run_step {call.name} {call.arguments}")
+        call.arguments = tuple(each.upper() for each in call.arguments)
+        return await proceed(call)
+
+    async def execute_step(self, call, proceed):
+        self.log.append(f"execute_step {call.name} {call.attempt} of {call.workflow_id}")
+        assert call.run_id
+        return await proceed(call)
+
+    async def signal_workflow(self, call, proceed):
+        self.log.append(f"signal {call.name} {call.arguments[0]} to {call.workflow_id}")
+        call.arguments = ("changed",)
+        return await proceed(call)
+
+    async def cancel_workflow(self, call, proceed):
+        self.log.append(f"cancel {call.workflow_id}")
+        return await proceed(call)
+
+    def side_effect(self, call, proceed):
+        self.log.append(f"side_effect {call.name}")
+        return proceed(call) + 1
+
+    def check_update(self, call, proceed):
+        self.log.append(f"check_update {call.name} {call.arguments[0]}")
+        if call.arguments[0] == 13:
+            raise PermissionError("not that one")
+        proceed(call)
+
+
+@pytest.mark.parametrize("max_cached_runs", [0, 1000])
+async def test_steps_have_interceptors_and_context(max_cached_runs):
+    @workflow
+    async def steps(name: str) -> list[str]:
+        tenant.set(name)
+        retry = RetryPolicy(max_attempts=2)
+        told = [
+            await workflow.step(thread_of, "pen"),
+            await workflow.step(on_loop, "book"),
+            await workflow.step(lambda thing: on_loop(f"the {thing}"), "ink", name="lambda"),
+        ]
+        try:
+            await workflow.step(stops, "it", retry=retry)
+        except StepError as error:
+            told.append(f"{error.type} {error.attempt}")
+        return told
+
+    around = Around()
+    carry = CarryContext(tenant=tenant)
+    async with Environment(
+        [steps], interceptors=[carry, around], max_cached_runs=max_cached_runs
+    ) as env:
+        handle = await env.client.start(steps, "ada", id="s")
+        told = await handle.result()
+        history = await handle.history()
+    assert told[:3] == ["PEN of ada in perdure-step", "BOOK of ada", "the INK of ada"]
+    assert told[3].endswith(" 2")
+    assert [entry for entry in around.log if entry.startswith("execute")] == [
+        "execute_step thread_of 1 of s",
+        "execute_step on_loop 1 of s",
+        "execute_step lambda 1 of s",
+        "execute_step stops 1 of s",
+        "execute_step stops 2 of s",
+    ]
+    assert around.log[0] == "run_step thread_of ('pen',)"
+    assert replay(history, [steps], interceptors=[carry, Around()]) == []
+
+
+async def test_what_an_interceptor_of_a_step_raises_is_its_failure():
+    class Refuses(ActivityInterceptor):
+        async def execute_step(self, call, proceed):
+            raise PermissionError("not you")
+
+    @workflow
+    async def steps() -> None:
+        await workflow.step(on_loop, "it")
+
+    async with Environment([steps], interceptors=[Refuses()]) as env:
+        with pytest.raises(WorkflowFailedError, match="PermissionError: not you"):
+            await env.client.execute(steps)
+
+
+async def test_messages_side_effects_and_checks_have_interceptors():
+    @workflow
+    async def listens() -> str:
+        return await go.wait()
+
+    @workflow
+    class Speaks:
+        async def run(self) -> list[str | int]:
+            await go.wait()
+            child = workflow.start_child(listens, id="child")
+            await child.signal(go, "one")
+            heard = await child.result()
+            other = workflow.external("other", run_id="")
+            await other.signal("nobody", 1)
+            await other.cancel("enough")
+            number = workflow.side_effect(lambda: 41, name="number")
+            return [heard, number]
+
+        @update
+        def take(self, number: int) -> int:
+            return number
+
+        @take.validator
+        def check(self, number: int) -> None:
+            if number < 0:
+                raise ValueError("too small")
+
+    around = Around()
+    async with Environment([listens, Speaks], interceptors=[around]) as env:
+        other = await env.client.start(listens, id="other")
+        handle = await env.client.start(Speaks, id="s")
+        assert await handle.update(Speaks.take, 1) == 1
+        for number, why in ((13, "not that one"), (-1, "too small")):
+            with pytest.raises(UpdateRejectedError, match=why):
+                await handle.update(Speaks.take, number)
+        await handle.signal(go, "speak")
+        assert await handle.result() == ["changed", 42]
+        with pytest.raises(WorkflowCancelledError):
+            await other.result()
+    assert {
+        "signal go one to child",
+        "signal nobody 1 to other",
+        "cancel other",
+        "side_effect number",
+        "check_update take 1",
+        "check_update take 13",
+        "check_update take -1",
+    } == set(around.log)

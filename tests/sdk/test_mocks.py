@@ -9,7 +9,7 @@ from unittest.mock import AsyncMock
 import pytest
 
 from perdure import RetryPolicy, activity, inject, workflow
-from perdure.errors import WorkflowFailedError
+from perdure.errors import ChildWorkflowError, WorkflowFailedError
 from perdure.testing import Environment, Mock
 
 ONCE = RetryPolicy(max_attempts=1)
@@ -113,3 +113,130 @@ async def test_it_runs_outside_of_workflows_too():
     fake = Mock(charge, lambda order: Receipt(order.cents))
     assert await fake(Order(4)) == Receipt(4)
     assert fake.calls == [Order(4)]
+
+
+async def test_the_next_attempts_can_fail_or_hang():
+    @workflow
+    async def patient(order: Order) -> int:
+        retry = RetryPolicy(initial_interval=timedelta(hours=1), max_attempts=4)
+        slow = charge.options(retry=retry, start_to_close=timedelta(days=1))
+        return (await slow(order)).cents
+
+    async with Environment([patient], [charge], mocks={charge: lambda _: Receipt(7)}) as env:
+        env.mocks["charge"].fail(OSError("down"), times=2)
+        env.mocks["charge"].hang()
+        begun = env.now()
+        assert await env.client.execute(patient, Order(5)) == 7
+        # Waits of an hour and of two, and a day until the silent attempt was given up.
+        assert env.now() - begun >= timedelta(days=1, hours=3)
+        assert env.mocks["charge"].calls == [Order(5)] * 4
+
+
+def weigh(item: str, *, times: int = 1) -> int:
+    raise AssertionError("a test has no scales")
+
+
+async def label(item: str, grams: int) -> str:
+    raise AssertionError("a test has no printer")
+
+
+@workflow
+async def pack(item: str) -> str:
+    grams = await workflow.step(weigh, item)
+    await workflow.sleep(3600)
+    return await workflow.step(label, item, grams, name=f"label {item}")
+
+
+@pytest.mark.parametrize("max_cached_runs", [0, 1000])
+async def test_steps_have_fakes_by_function_and_by_name(max_cached_runs):
+    async def fake_label(item: str, grams: int) -> str:
+        return f"{item} {grams}"
+
+    steps = {weigh: len, "label cup": fake_label}
+    async with Environment([pack], steps=steps, max_cached_runs=max_cached_runs) as env:
+        assert await env.client.execute(pack, "cup") == "cup 3"
+        assert env.steps["weigh"].calls == [("cup",)]
+        assert env.steps["label cup"].calls == [("cup", 3)]
+        assert repr(env.steps["weigh"]) == "<mock of step 'weigh'>"
+
+
+async def test_a_step_without_a_fake_is_run():
+    @workflow
+    async def both() -> list[int]:
+        return [await workflow.step(len, "four"), await workflow.step(weigh, "cup")]
+
+    async with Environment([both], steps={weigh: AsyncMock(return_value=9)}) as env:
+        assert await env.client.execute(both) == [4, 9]
+
+
+async def test_the_fake_of_a_step_can_fail_and_is_tried_again():
+    @workflow
+    async def once(item: str) -> int:
+        return await workflow.step(weigh, item)
+
+    @workflow
+    async def again(item: str) -> int:
+        return await workflow.step(weigh, item, retry=RetryPolicy(max_attempts=3))
+
+    async with Environment([once, again], steps={weigh: len}) as env:
+        scales = env.steps["weigh"]
+        scales.fail(OSError("no battery"))
+        with pytest.raises(WorkflowFailedError, match="OSError: no battery"):
+            await env.client.execute(once, "cup")
+        scales.fail(OSError("no battery"), times=2)
+        assert await env.client.execute(again, "cup") == 3
+        assert scales.calls == [("cup",)] * 4
+
+
+@workflow(task_queue="money")
+async def refund(order: Order) -> Receipt:
+    raise AssertionError("a test must not refund")
+
+
+@workflow
+class Audit:
+    async def run(self) -> str:
+        raise AssertionError("a test has no auditors")
+
+
+@workflow
+async def returns(order: Order) -> list[int | str]:
+    receipt = await refund(order)
+    audit = workflow.start_child(Audit)
+    posted = await workflow.execute_child("post", "book")
+    return [receipt.cents, await audit.result(), posted]
+
+
+@pytest.mark.parametrize("max_cached_runs", [0, 1000])
+async def test_children_have_fakes(max_cached_runs):
+    async def slowly() -> str:
+        await workflow.sleep(timedelta(days=30))
+        return "fine"
+
+    children = {refund: lambda order: Receipt(order.cents), Audit: slowly, "post": lambda _: 1}
+    async with Environment(
+        [returns, refund, Audit], children=children, max_cached_runs=max_cached_runs
+    ) as env:
+        begun = env.now()
+        assert await env.client.execute(returns, Order(5)) == [5, "fine", 1]
+        assert env.now() - begun == timedelta(days=30)
+        called = {name: fake.calls for name, fake in env.children.items()}
+        assert called == {"refund": [Order(5)], "Audit": [None], "post": ["book"]}
+        assert repr(env.children["post"]) == "<mock of workflow 'post'>"
+
+
+@pytest.mark.parametrize("max_cached_runs", [0, 1000])
+async def test_the_fake_of_a_child_can_fail(max_cached_runs):
+    @workflow
+    async def insists(order: Order) -> int:
+        try:
+            await refund(order)
+        except ChildWorkflowError:
+            await workflow.sleep(60)
+        return (await refund(order)).cents
+
+    children = {refund: lambda order: Receipt(order.cents)}
+    async with Environment([insists], children=children, max_cached_runs=max_cached_runs) as env:
+        env.children["refund"].fail(OSError("closed"))
+        assert await env.client.execute(insists, Order(5)) == 5
+        assert env.children["refund"].calls == [Order(5)] * 2

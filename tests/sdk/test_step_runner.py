@@ -13,7 +13,7 @@ import pytest
 
 from perdure._effects import return_type
 from perdure._replay.steps import LocalStep
-from perdure._step_runner import Attempt, StepRunner
+from perdure._step_runner import Attempt, StepRunner, StepSurroundings
 from perdure._threads import Threads
 from perdure.converter import Converter
 
@@ -39,7 +39,7 @@ class Scene:
         self.steps = StepRunner(
             Converter(),
             user_loop=asyncio.get_running_loop(),
-            threads_max=2,
+            around=StepSurroundings(threads_max=2, waits=False),
             ended=self.ended.put_nowait,
         )
 
@@ -127,7 +127,6 @@ async def test_a_failure_that_is_heard_of_with_its_beginning_is_tried_again(scen
         backoff_coefficient=1.0,
         HasField=lambda field: field == "max_attempts",
     )
-    scene.steps._waits = False
     scene.steps.take(job)
     assert attempt.number == 2
     assert await scene.ended.get() == "run"
@@ -153,7 +152,7 @@ async def test_steps_of_a_task_that_was_lost_meanwhile_are_cancelled(scene):
 
 async def test_a_step_that_is_cancelled_before_its_first_turn_has_failed(scene):
     job = scene.job_of(at_once)
-    (attempt,) = job.attempts = [Attempt(step) for step in job.begun]
+    (attempt,) = job.attempts = [Attempt(step, step.code) for step in job.begun]
     scene.steps.take(job)
     scene.steps._run_on_loop(attempt, at_once)
     attempt.on_loop.cancel()

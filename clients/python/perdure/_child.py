@@ -13,7 +13,7 @@ from perdure._replay.run import Run
 from perdure._replay.source import caller_line
 from perdure._runtime import running_run
 from perdure._signal import Signal
-from perdure.interceptors import ChildCall, chained, to_headers
+from perdure.interceptors import ChildCall, MessageCall, chained, to_headers
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -160,9 +160,15 @@ class ExternalHandle:
 
         Raises ExternalWorkflowError when there is no open run.
         """
+        run = self._run
         request = CancelOtherRequest(self.workflow_id, caller_line(2), run_id=self.run_id)
         request.reason = reason
-        await self._run.relations.send(request)
+
+        async def send(_: MessageCall) -> None:
+            await run.relations.send(request)
+
+        call = MessageCall(workflow_id=self.workflow_id, run_id=self.run_id)
+        await chained(run.interceptors, "cancel_workflow", send)(call)
 
 
 def execute(
@@ -228,9 +234,18 @@ def _request(
 
 
 async def _send_signal(run: Run, request: SignalRequest, signal: Any, value: Any) -> None:
-    request.signal_name = signal if isinstance(signal, str) else signal.name
-    request.payload = run.converter.encode(value)
-    await run.relations.send(request)
+    async def send(call: MessageCall) -> None:
+        request.signal_name = call.name
+        request.payload = run.converter.encode(call.arguments[0])
+        await run.relations.send(request)
+
+    call = MessageCall(
+        workflow_id=request.workflow_id,
+        run_id=request.run_id,
+        name=signal if isinstance(signal, str) else signal.name,
+        arguments=(value,),
+    )
+    await chained(run.interceptors, "signal_workflow", send)(call)
 
 
 def _look(task: asyncio.Task[Any]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, get_type_hints
 
 from perdure._replay.source import caller_line
 from perdure._runtime import current_run
+from perdure.interceptors import EffectCall, nested
 
 if TYPE_CHECKING:
     from perdure._replay.run import Run
@@ -28,9 +29,13 @@ class EffectWords:
         called more than once before a value is recorded. What takes time or can fail belongs into
         an activity. The value has the type that `fn` says it returns.
         """
-        run = current_run(OUTSIDE)
-        value = run.effects.make(fn, name, caller_line(2))
-        result: T = run.converter.decode(value, return_type(fn, run))
+        run, source = current_run(OUTSIDE), caller_line(2)
+
+        def make(_: EffectCall) -> Any:
+            value = run.effects.make(fn, name, source)
+            return run.converter.decode(value, return_type(fn, run))
+
+        result: T = nested(run.interceptors, "side_effect", make)(EffectCall(name=name))
         return result
 
     @staticmethod

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
 from perdure._failures import to_failure
-from perdure._step_runner import Book, StepRunner
+from perdure._step_runner import Book, StepRunner, StepSurroundings
 from perdure._workflow_thread import Job
 from perdure.codec import Codecs
 from perdure.converter import Converter
@@ -72,17 +72,15 @@ class Keeper:
         tasks: Tasks,
         *,
         user_loop: asyncio.AbstractEventLoop,
-        threads_max: int,
-        waits: bool,
+        around: StepSurroundings,
     ) -> None:
         self._tasks = tasks
         self._loop = asyncio.get_running_loop()
         self._steps = StepRunner(
             tasks.converter,
             user_loop=user_loop,
-            threads_max=threads_max,
+            around=around,
             ended=self._step_ended,
-            waits=waits,
         )
         self._kept: dict[str, Job] = {}
         self._leaving = False

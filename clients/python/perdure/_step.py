@@ -8,9 +8,11 @@ from typing import Any, TypeVar, TypeVarTuple, overload
 
 from perdure._effects import OUTSIDE, EffectWords, return_type
 from perdure._options import RetryPolicy
+from perdure._replay.run import Run
 from perdure._replay.source import caller_line
 from perdure._replay.steps import LocalStep
 from perdure._runtime import current_run
+from perdure.interceptors import RunStepCall, chained
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -54,13 +56,26 @@ class StepWords(EffectWords):
         and told to nobody. The value has the type that `fn` says it returns.
         """
         run = current_run(OUTSIDE)
-        step = LocalStep(name or _name_of(fn), partial(fn, *args), caller_line(2))
+        step = LocalStep(name or name_of(fn), partial(fn, *args), caller_line(2))
         run.journal.require_open(step.describe)
         step.retry = None if retry is None else retry.to_proto()
+        if run.interceptors:
+            return _call_intercepted(run, step, return_type(fn, run))
         return run.steps.call(step, return_type(fn, run))
 
 
-def _name_of(fn: Callable[..., Any]) -> str:
+async def _call_intercepted(run: Run, step: LocalStep, result_type: Any) -> Any:
+    async def begin(call: RunStepCall) -> Any:
+        step.code = partial(step.code.func, *call.arguments, **step.code.keywords)
+        step.headers = call.headers
+        return await run.steps.call(step, result_type)
+
+    call = RunStepCall(name=step.name, arguments=step.code.args)
+    return await chained(run.interceptors, "run_step", begin)(call)
+
+
+def name_of(fn: Callable[..., Any]) -> str:
+    """The name of a step that is given none."""
     inner = fn.func if isinstance(fn, partial) else fn
     name: str = getattr(inner, "__name__", type(inner).__name__)
     return name

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable, Sequence
-from contextvars import Context
+from concurrent.futures import Future
+from contextvars import Context, copy_context
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -18,10 +19,12 @@ from typing import TYPE_CHECKING, Any, Final
 from perdure._failures import to_failure
 from perdure._home import Hop
 from perdure._replay.machine import Machine
+from perdure._replay.run import Identity
 from perdure._replay.steps import LocalStep
 from perdure._threads import Threads
 from perdure.converter import PAYLOAD_BYTES_MAX, Converter
 from perdure.errors import PayloadError
+from perdure.interceptors import ActivityInterceptor, StepCall, chained
 from perdure.v1.command_pb2 import Command, RecordStep
 from perdure.v1.failure_pb2 import Failure, FailureKind
 from perdure.v1.payload_pb2 import Payload
@@ -45,6 +48,7 @@ class Attempt:
     """
 
     step: LocalStep
+    code: Callable[[], Any]
     number: int = 1
     on_loop: asyncio.Task[None] | None = None
     result: Payload | None = None
@@ -90,10 +94,26 @@ class Book:
         return records
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepSurroundings:
+    """What stands around the steps of one worker.
+
+    Attributes:
+        threads_max: How many that are not async run at once.
+        waits: Whether one that failed waits before it is tried again.
+        stand_in: Gives what is run in place of a step's function, in tests; None for itself.
+    """
+
+    threads_max: int = 100
+    waits: bool = True
+    interceptors: tuple[ActivityInterceptor, ...] = ()
+    stand_in: Callable[[LocalStep], Callable[..., Any] | None] | None = None
+
+
 class StepRunner:
     """Runs steps side by side; `ended` is called with the run whose step has ended for good.
 
-    Lives on the home loop, but for `launch`. Without `waits`, steps are tried again at once.
+    Lives on the home loop, but for `launch`.
     """
 
     def __init__(
@@ -101,18 +121,17 @@ class StepRunner:
         converter: Converter,
         *,
         user_loop: asyncio.AbstractEventLoop,
-        threads_max: int,
+        around: StepSurroundings,
         ended: Callable[[str], None],
-        waits: bool = True,
     ) -> None:
         self._converter = converter
         self._user_loop = user_loop
         self._user = Hop(user_loop)
         self._loop = asyncio.get_running_loop()
         self._home = Hop(self._loop)
-        self._threads = Threads(threads_max, name="perdure-step")
+        self._around = around
+        self._threads = Threads(around.threads_max, name="perdure-step")
         self._ended = ended
-        self._waits = waits
         self._books: dict[str, Book] = {}
 
     def launch(self, job: Job, begun: Callable[[], None]) -> None:
@@ -122,9 +141,9 @@ class StepRunner:
         is nothing to report before, only after they had a turn, so that those that end in it cost
         no other.
         """
-        job.attempts = [Attempt(step) for step in job.begun]
+        job.attempts = [self._attempt(job.machine, step) for step in job.begun]
         job.begun = []
-        if not job.unsent and all(_is_async(attempt.step.code) for attempt in job.attempts):
+        if not job.unsent and all(_is_async(attempt.code) for attempt in job.attempts):
             self._user.post(self._launch_on_loop, job.attempts, begun)
             return
         self._home.post(begun)
@@ -169,17 +188,52 @@ class StepRunner:
             self.forget(run_id)
         self._threads.stop()
 
+    def _attempt(self, machine: Machine, step: LocalStep) -> Attempt:
+        around, code = self._around, step.code
+        attempt = Attempt(step, code)
+        fake = around.stand_in and around.stand_in(step)
+        if fake is not None:
+            attempt.code = code = partial(fake, *code.args, **code.keywords)
+        if around.interceptors:
+            attempt.code = partial(self._intercepted, machine.identity, attempt, code)
+        return attempt
+
+    async def _intercepted(self, run: Identity, attempt: Attempt, code: partial[Any]) -> Any:
+        async def last(call: StepCall) -> Any:
+            called = partial(code.func, *call.arguments, **code.keywords)
+            value = called() if _is_async(called) else await self._in_thread(called)
+            return await value if inspect.isawaitable(value) else value
+
+        call = StepCall(
+            name=attempt.step.name,
+            workflow_id=run.workflow_id,
+            run_id=run.run_id,
+            attempt=attempt.number,
+            arguments=code.args,
+            headers=attempt.step.headers,
+        )
+        return await chained(self._around.interceptors, "execute_step", last)(call)
+
+    async def _in_thread(self, code: Callable[[], Any]) -> Any:
+        """Runs code in a thread, with the context that interceptors have set."""
+        ended: Future[tuple[Any, BaseException | None]] = Future()
+        self._threads.submit(partial(copy_context().run, _run_into, ended, code))
+        value, error = await asyncio.wrap_future(ended)
+        if error is not None:
+            raise error
+        return value
+
     def _run(self, attempt: Attempt) -> None:
         if attempt.book is not None and attempt.book.closed:
             return
-        if _is_async(attempt.step.code):
-            self._user.post(self._run_on_loop, attempt, attempt.step.code)
+        if _is_async(attempt.code):
+            self._user.post(self._run_on_loop, attempt, attempt.code)
         else:
             self._threads.submit(partial(Context().run, self._run_in_thread, attempt))
 
     def _launch_on_loop(self, attempts: Sequence[Attempt], begun: Callable[[], None]) -> None:
         for attempt in attempts:
-            self._run_on_loop(attempt, attempt.step.code)
+            self._run_on_loop(attempt, attempt.code)
         self._user_loop.call_soon(self._home.post, begun)
 
     def _run_on_loop(self, attempt: Attempt, code: Callable[[], Any]) -> None:
@@ -201,7 +255,7 @@ class StepRunner:
 
     def _run_in_thread(self, attempt: Attempt) -> None:
         try:
-            value = attempt.step.code()
+            value = attempt.code()
             if inspect.isawaitable(value):
                 # As of a lambda around an async function: the loop is the place for it.
                 self._user.post(self._run_on_loop, attempt, lambda: value)
@@ -246,7 +300,7 @@ class StepRunner:
             return
         attempt.number += 1
         attempt.failure, attempt.ended = None, False
-        self._loop.call_later(delay_s if self._waits else 0, self._run, attempt)
+        self._loop.call_later(delay_s if self._around.waits else 0, self._run, attempt)
 
 
 def _delay_s(attempt: Attempt) -> float | None:
@@ -274,6 +328,15 @@ def _span_s(policy: RetryPolicy, field: str, default_s: float) -> float:
         return default_s
     seconds: float = getattr(policy, field).ToTimedelta().total_seconds()
     return seconds
+
+
+def _run_into(ended: Future[tuple[Any, BaseException | None]], code: Callable[[], Any]) -> None:
+    if not ended.set_running_or_notify_cancel():
+        return  # the run was forgotten while the step waited for a thread
+    try:
+        ended.set_result((code(), None))
+    except BaseException as error:  # noqa: BLE001  # SystemExit in user code is a failure too
+        ended.set_result((None, error))
 
 
 def _is_async(code: Callable[[], Any]) -> bool:

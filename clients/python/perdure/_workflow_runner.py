@@ -21,6 +21,7 @@ from perdure._keeper import Keeper
 from perdure._link import Link
 from perdure._query_runner import QueryRunner, ReadHistory
 from perdure._replay.machine import Machine
+from perdure._step_runner import StepSurroundings
 from perdure._workflow import Workflow
 from perdure._workflow_thread import AnyJob, Job, QueryJob, WorkflowThread
 from perdure.codec import Codecs
@@ -56,10 +57,7 @@ class WorkflowSurroundings:
     user_loop: asyncio.AbstractEventLoop
     codecs: Codecs = field(default_factory=Codecs)
     interceptors: tuple[WorkflowInterceptor, ...] = ()
-    steps_max: int = 100
-    """How many steps that are not async run at once."""
-    steps_wait: bool = True
-    """Whether a step that failed waits before it is tried again."""
+    steps: StepSurroundings = field(default_factory=StepSurroundings)
 
 
 class WorkflowRunner:
@@ -96,8 +94,7 @@ class WorkflowRunner:
         self.kept: Final = Keeper(
             self,
             user_loop=self._around.user_loop,
-            threads_max=self._around.steps_max,
-            waits=self._around.steps_wait,
+            around=self._around.steps,
         )
 
     def start(self, link: Link) -> None:

@@ -122,10 +122,53 @@ class ChildCall:
 
 
 @dataclass(slots=True, kw_only=True)
+class RunStepCall:
+    """Workflow code about to begin a step; `headers` go with it to the code of the step."""
+
+    name: str
+    arguments: tuple[Any, ...]
+    headers: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class MessageCall:
+    """Workflow code about to signal or to cancel another workflow, or a child.
+
+    Attributes:
+        name: The signal; empty for a cancellation.
+        arguments: Its value, in a tuple that is empty for a cancellation.
+    """
+
+    workflow_id: str
+    run_id: str = ""
+    name: str = ""
+    arguments: tuple[Any, ...] = ()
+
+
+@dataclass(slots=True, kw_only=True)
+class EffectCall:
+    """Workflow code about to make a value by a side effect, or to read what was recorded of it."""
+
+    name: str
+
+
+@dataclass(slots=True, kw_only=True)
 class ActivityCall:
     """An attempt of an activity about to begin; `headers` came with it."""
 
     info: ActivityInfo
+    arguments: tuple[Any, ...]
+    headers: Mapping[str, Any]
+
+
+@dataclass(slots=True, kw_only=True)
+class StepCall:
+    """An attempt of a step about to begin; `headers` are what `run_step` put there."""
+
+    name: str
+    workflow_id: str
+    run_id: str
+    attempt: int
     arguments: tuple[Any, ...]
     headers: Mapping[str, Any]
 
@@ -153,6 +196,13 @@ class WorkflowInterceptor:
         """Has the code do what an update asks for; what it returns is the answer."""
         return await proceed(call)
 
+    def check_update(self, call: UpdateCall, proceed: Callable[[UpdateCall], Any]) -> Any:
+        """Has the code check an update before anything is done; it refuses by raising.
+
+        Like the check it only looks, and is not async.
+        """
+        return proceed(call)
+
     def handle_query(self, call: QueryCall, proceed: Callable[[QueryCall], Any]) -> Any:
         """Has the code answer a query; like the query it only looks, and is not async.
 
@@ -168,12 +218,35 @@ class WorkflowInterceptor:
         """Starts a child and waits for its result."""
         return await proceed(call)
 
+    async def run_step(self, call: RunStepCall, proceed: Proceed[RunStepCall]) -> Any:
+        """Begins a step and waits for its result; its code is `execute_step` of activities."""
+        return await proceed(call)
+
+    async def signal_workflow(self, call: MessageCall, proceed: Proceed[MessageCall]) -> Any:
+        """Signals another workflow or a child, and waits until that is recorded there."""
+        return await proceed(call)
+
+    async def cancel_workflow(self, call: MessageCall, proceed: Proceed[MessageCall]) -> Any:
+        """Asks another workflow to end, and waits until that is recorded there."""
+        return await proceed(call)
+
+    def side_effect(self, call: EffectCall, proceed: Callable[[EffectCall], Any]) -> Any:
+        """Makes a value, or gives the recorded one; not async."""
+        return proceed(call)
+
 
 class ActivityInterceptor:
-    """Stands around the code of activities, on the loop of the worker, also for sync ones."""
+    """Stands around the code of activities and steps, on the loop of the worker.
+
+    Also around what is not async, which itself runs in a thread.
+    """
 
     async def execute_activity(self, call: ActivityCall, proceed: Proceed[ActivityCall]) -> Any:
         """Runs an attempt; what it returns is the result."""
+        return await proceed(call)
+
+    async def execute_step(self, call: StepCall, proceed: Proceed[StepCall]) -> Any:
+        """Runs an attempt of a step; what it returns is the result."""
         return await proceed(call)
 
 
@@ -211,7 +284,17 @@ class CarryContext(ClientInterceptor, WorkflowInterceptor, ActivityInterceptor):
         self._send(call.headers)
         return await proceed(call)
 
+    async def run_step(self, call: RunStepCall, proceed: Proceed[RunStepCall]) -> Any:
+        """Sends the variables with a step."""
+        self._send(call.headers)
+        return await proceed(call)
+
     async def execute_activity(self, call: ActivityCall, proceed: Proceed[ActivityCall]) -> Any:
+        """Sets the variables for the attempt."""
+        self._receive(call.headers)
+        return await proceed(call)
+
+    async def execute_step(self, call: StepCall, proceed: Proceed[StepCall]) -> Any:
         """Sets the variables for the attempt."""
         self._receive(call.headers)
         return await proceed(call)

@@ -18,12 +18,22 @@ import tempfile
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, cast
 
 from perdure._activity import Activity
-from perdure._mocks import Fakes, Mock, with_mocks
+from perdure._mocks import (
+    ChildFakes,
+    Fakes,
+    Mock,
+    StepFakes,
+    StepMock,
+    stand_in_for,
+    with_children,
+    with_mocks,
+)
 from perdure._replay.replayer import replay
 from perdure._replay_files import ReplayFailedError, ReplayFailure, replay_all
 from perdure._times import require_span
@@ -66,6 +76,8 @@ class Environment:
 
     `mocks` gives what stands in for activities, or for those of a name: functions, async or not, of
     the same value. `Mock(charge, fake)` among the activities does the same, seen by type checkers.
+    `steps` gives what stands in for functions that steps run, or for steps of a name, and
+    `children` what stands in for workflows, or for those of a name.
     Workers stand at every task queue that the definitions name, at `default`, and at `task_queues`,
     which are those that only starts name.
     `max_cached_runs=0` replays each task from the first event, which finds code that does not
@@ -74,6 +86,9 @@ class Environment:
     Attributes:
         client: A client of the engine.
         mocks: What stands in for activities, by name; `calls` of each are the values it got.
+            `mocks["charge"].fail(OSError("down"), times=2)` and `hang()` break the next attempts.
+        steps: What stands in for steps, by name; `calls` are the arguments, `fail` breaks them.
+        children: What stands in for workflows, by name, with `calls` and `fail`.
     """
 
     def __init__(
@@ -82,6 +97,8 @@ class Environment:
         activities: Sequence[Activity[..., Any]] = (),
         *,
         mocks: Fakes | None = None,
+        steps: StepFakes | None = None,
+        children: ChildFakes | None = None,
         start: datetime = _START,
         max_cached_runs: int = 1000,
         converter: Converter | None = None,
@@ -106,21 +123,25 @@ class Environment:
             self._transport, converter=converter, codecs=codecs, interceptors=interceptors
         )
         served, self.mocks = with_mocks(activities, mocks or {})
+        code, self.children = with_children(workflows, children or {})
+        fakes = [StepMock(real, fake) for real, fake in (steps or {}).items()]
+        self.steps: Final = {fake.name: fake for fake in fakes}
         self._workers = [
             Worker.of(
                 self.client,
                 WorkerOptions(
                     queue,
-                    workflows,
+                    code,
                     served,
                     max_cached_runs=max_cached_runs,
                     lifespan=lifespan,
                 ),
             )
-            for queue in sorted({*queues_of(workflows, served), *task_queues, "default"})
+            for queue in sorted({*queues_of(code, served), *task_queues, "default"})
         ]
         for worker in self._workers:
             worker.steps_wait = False
+            worker.step_stand_in = partial(stand_in_for, fakes)
         self._open = AsyncExitStack()
 
     async def __aenter__(self) -> Self:

@@ -28,6 +28,8 @@ from perdure._definition import registry
 from perdure._inject import missing
 from perdure._link import Link
 from perdure._options import require_types
+from perdure._replay.steps import LocalStep
+from perdure._step_runner import StepSurroundings
 from perdure._times import require_span
 from perdure._workflow import AnyWorkflow, Workflow, workflow_of
 from perdure._workflow_runner import WorkflowRunner, WorkflowSurroundings
@@ -150,6 +152,7 @@ class Worker:
     Attributes:
         state: What the lifespan gave; None without one.
         steps_wait: Whether a step that failed waits before it is tried again; tests do not.
+        step_stand_in: Gives what is run in place of a step, in tests.
     """
 
     def __init__(
@@ -162,6 +165,7 @@ class Worker:
     ) -> None:
         self.state: Any = None
         self.steps_wait = True
+        self.step_stand_in: Callable[[LocalStep], Callable[..., Any] | None] | None = None
         self._life = contextlib.AsyncExitStack()
         self._connection: Final = client.connection
         self._options: Final = WorkerOptions(task_queue, workflows, activities, **settings)
@@ -258,18 +262,23 @@ class Worker:
     ) -> tuple[WorkflowSurroundings, Surroundings]:
         codecs, converter = self._connection.codecs, self._connection.converter
         interceptors = [*self._connection.interceptors, *self._options.interceptors]
+        around_activities = of_kind(interceptors, ActivityInterceptor)
         return (
             WorkflowSurroundings(
                 user_loop=loop,
                 codecs=codecs,
                 interceptors=of_kind(interceptors, WorkflowInterceptor),
-                steps_max=self._options.max_activities,
-                steps_wait=self.steps_wait,
+                steps=StepSurroundings(
+                    threads_max=self._options.max_activities,
+                    waits=self.steps_wait,
+                    interceptors=around_activities,
+                    stand_in=self.step_stand_in,
+                ),
             ),
             Surroundings(
                 converter=converter,
                 codecs=codecs,
-                interceptors=of_kind(interceptors, ActivityInterceptor),
+                interceptors=around_activities,
                 state=self.state,
             ),
         )

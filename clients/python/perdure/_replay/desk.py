@@ -247,13 +247,17 @@ class Desk:
             )
         payload = asked.input if asked.HasField("input") else None
         arguments = taker.handler.arguments(payload, run.converter)
-        check = taker.handler.check
-        if check is not None:
-            who = f"the check of the update {asked.update_name!r}"
-            with self._looking(who, Reach(taker.before, (check,))):
-                check(*taker.before, *arguments)
         call = UpdateCall(name=asked.update_name, arguments=arguments)
+        if taker.handler.check is not None:
+            self._check(taker.before, taker.handler.check, call)
         return await chained(run.interceptors, "handle_update", taker.take)(call)
+
+    def _check(self, before: tuple[Any, ...], check: Callable[..., Any], call: UpdateCall) -> None:
+        def last(call: UpdateCall) -> None:
+            check(*before, *call.arguments)
+
+        with self._looking(f"the check of the update {call.name!r}", Reach(before, (check,))):
+            nested(self._run.interceptors, "check_update", last)(call)
 
     @contextmanager
     def _asking(self, who: str, tellers: Collection[Teller]) -> Iterator[None]:

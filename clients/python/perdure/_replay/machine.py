@@ -162,6 +162,7 @@ class Machine:
         identity = Identity(
             namespace=namespace, workflow_id=workflow_id, run_id=run_id, task_queue=task_queue
         )
+        self.identity: Final = identity
         self._definition = definition
         self._run = Run(identity, converter)
         self._run.interceptors = tuple(interceptors)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from perdure._failures import step_error
@@ -36,16 +37,21 @@ Its end is recorded all the same and is not told to the code.
 
 
 class LocalStep(Machinery):
-    """A step that the code has begun: `code` is what to run, `future` receives the record."""
+    """A step that the code has begun: `code` is what to run, `future` receives the record.
 
-    __slots__ = ("code", "future", "name", "retry")
+    `headers` are what interceptors around the code say to those around the step; both are in the
+    same process.
+    """
+
+    __slots__ = ("code", "future", "headers", "name", "retry")
 
     TABLE = STEP
 
-    def __init__(self, name: str, code: Callable[[], Any], source: str) -> None:
+    def __init__(self, name: str, code: partial[Any], source: str) -> None:
         super().__init__(source)
         self.name = name
         self.code = code
+        self.headers: dict[str, Any] = {}
         self.retry: RetryPolicy | None = None
         self.future: asyncio.Future[Any]
 
