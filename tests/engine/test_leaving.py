@@ -9,8 +9,10 @@ import pytest
 from perdure.v1 import worker_service_pb2 as worker
 from perdure.v1 import workflow_service_pb2 as pb
 from perdure_server.api.errors import to_status
+from perdure_server.core.errors import StoreUnavailable
 from perdure_server.core.model import TaskKind
 from perdure_server.core.token import TaskToken
+from perdure_server.engine.peers import Peers
 from tests.engine.gated import GatedStore
 from tests.engine.rig import complete, payload, running, schedule, settle
 
@@ -171,6 +173,21 @@ async def test_a_poll_that_is_cut_off_gives_its_task_back_at_once(rig):
     await rig.engine.workflows.start(request)
     # The task is with the poll, whose caller leaves before it is answered.
     polling.cancel()
+    await settle()
+    hand = await rig.worker()
+    assert [task.attempt for task in hand.workflow_tasks] == [1]
+
+
+async def test_a_poll_that_the_store_refuses_gives_its_task_back_at_once(rig, monkeypatch):
+    async def discover(_peers, _session):
+        await settle()
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(Peers, "discover", discover)
+    request = pb.StartWorkflowRequest(workflow_id="w", workflow_type="W")
+    await rig.engine.workflows.start(request)
+    with pytest.raises(StoreUnavailable):
+        await rig.engine.workers.poll_workflow_task(poll())
     await settle()
     hand = await rig.worker()
     assert [task.attempt for task in hand.workflow_tasks] == [1]

@@ -288,6 +288,17 @@ async def test_a_question_whose_note_was_lost_is_put_again(servers, database, mo
     assert len(lost) == 2
 
 
+async def test_a_note_that_nobody_can_read_makes_no_server_deaf(servers, database):
+    await servers[0].store.send_note(servers[1].engine._peers.server_id, b"no note")
+    await settle()
+    hand = await elsewhere(servers)
+    await shared(database)
+    asked = query(servers[0])
+    await asked_of(hand)
+    await answer(hand)
+    assert (await asked).value.data == b"7"
+
+
 async def test_who_has_left_is_forgotten(servers, database, monkeypatch):
     monkeypatch.setattr(errands, "_FORGET_S", 0.0)
     monkeypatch.setattr(errands, "_AGAIN_S", 0.01)

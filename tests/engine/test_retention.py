@@ -22,11 +22,11 @@ class Watched(ModelStore):
     def __init__(self):
         super().__init__()
         self.steps = []
-        self.fails = False
+        self.fails_with = None
 
     async def delete_closed_runs(self, namespace, **bounds):
-        if self.fails:
-            raise StoreUnavailable("the disk is gone")
+        if self.fails_with is not None:
+            raise self.fails_with
         deleted = await super().delete_closed_runs(namespace, **bounds)
         self.steps.append(deleted)
         return deleted
@@ -130,13 +130,14 @@ async def test_a_change_counts_at_once_and_none_means_for_ever(rig):
     assert left(rig) == []
 
 
-async def test_a_store_that_fails_is_asked_again(rig, store):
+@pytest.mark.parametrize("failure", [StoreUnavailable("the disk is gone"), ValueError("a defect")])
+async def test_a_store_that_fails_is_asked_again(rig, store, failure):
     await keep(rig, 60)
     await close(rig, "a")
-    store.fails = True
+    store.fails_with = failure
     await wait(rig, 180)
     assert left(rig) == ["a"]
-    store.fails = False
+    store.fails_with = None
     await wait(rig, 180)
     assert left(rig) == []
 

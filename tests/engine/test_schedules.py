@@ -365,6 +365,21 @@ async def test_a_store_that_refuses_is_asked_again():
         assert await started(rig) == ["s-2026-01-01T00:01:00Z"]
 
 
+async def test_a_defect_is_no_reason_to_serve_no_more():
+    async with scheduling() as rig:
+        await create(rig, overlap_policy=ALLOW_ALL)
+        load = rig.store.load_schedules
+
+        async def fail(_given):
+            raise ValueError("a defect")
+
+        rig.store.load_schedules = fail
+        await rig.advance(61)
+        rig.store.load_schedules = load
+        await rig.advance(61)
+        assert "s-2026-01-01T00:01:00Z" in await started(rig)
+
+
 async def test_more_schedules_than_are_held_in_memory(monkeypatch):
     monkeypatch.setattr("perdure_server.core.limits.SCHEDULE_WINDOW", 2)
     store, clock = ModelStore(), clock_at()

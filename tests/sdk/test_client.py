@@ -30,6 +30,8 @@ from perdure import (
 )
 from perdure.client import Client
 from perdure.errors import InvalidFilterError, RpcError, UnavailableError
+from perdure.v1 import workflow_service_pb2 as pb
+from tests.sdk.fakes import FakeTransport
 
 
 @dataclass
@@ -339,3 +341,25 @@ async def test_what_is_held_says_in_short_what_it_is(client):
     assert said.startswith("WorkflowDescription(workflow_id='w', run_id=")
     assert "\n" not in said
     assert "message" not in said
+
+
+@pytest.mark.parametrize("run_id", ["", "r1"])
+async def test_a_long_poll_goes_on_with_the_run_that_it_waits_for(run_id):
+    """The runs before it may be deleted meanwhile, and a new one of the id is another matter."""
+    asked: list[str] = []
+
+    def answer(request):
+        asked.append(request.run_id)
+        if len(asked) < 3:
+            return pb.GetWorkflowResultResponse(
+                run_id=f"r{1 + len(asked)}", status="WORKFLOW_STATUS_RUNNING"
+            )
+        return pb.GetWorkflowResultResponse(
+            run_id="r3", status="WORKFLOW_STATUS_COMPLETED", closed=True, result={"data": b"7"}
+        )
+
+    transport = FakeTransport()
+    transport.answers["WorkflowService/GetWorkflowResult"] = answer
+    async with Client(transport, use_session=False) as client:
+        assert await client.get_handle("w", run_id=run_id).result() == 7
+    assert asked == [run_id, "r2", "r3"]

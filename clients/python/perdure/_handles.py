@@ -463,6 +463,8 @@ class WorkflowHandle(AskingCalls, Generic[R]):
             )
             if status_of(response.status) in _CLOSED:
                 return response
+            # The runs before the one that is waited for now may be deleted meanwhile.
+            request.run_id = response.run_id
 
 
 def status_of(status: workflow_pb2.WorkflowStatus) -> WorkflowStatus:

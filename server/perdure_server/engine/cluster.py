@@ -210,7 +210,10 @@ class Cluster(Peers):
 
     async def _listen(self) -> None:
         async for hint in self._store.hints():
-            self._hear(hint)
+            try:
+                self._hear(hint)
+            except Exception:  # noqa: BLE001 - a server that hears no more serves what was long ago
+                _log.exception("what another server told could not be taken in")
 
     def _hear(self, hint: Hint) -> None:
         parts, runs = self._parts, None if hint.everything else hint.runs
@@ -418,11 +421,15 @@ class Cluster(Peers):
                 self._parts.sessions.adopt(taken.tasks)
 
     async def _try(self, job: Callable[[], Awaitable[Any]]) -> None:
-        """Does what is done again later if the store refuses."""
+        """Does what is done again later if the store refuses, or anything else goes wrong."""
         try:
             await job()
         except DomainError as error:
             _log.warning("the database could not be asked about other servers: %s", error)
+        except SchemaTooNew:
+            raise
+        except Exception:  # noqa: BLE001 - a server that ends to beat is given up by the others
+            _log.exception("what concerns other servers failed, again later")
 
     async def _insist(self, job: Callable[[], Awaitable[Any]]) -> None:
         """Does what nothing else would do again, until the store lets it."""

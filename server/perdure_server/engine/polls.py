@@ -90,9 +90,9 @@ class Polls:
             timeout = max(wait_us / 1e6, _CLAIM_WAIT_S)
             await asyncio.wait([future], timeout=timeout)
             return future.result() if future.done() else None
-        except asyncio.CancelledError:
+        except BaseException:
             if sink.held is not None:
-                # Its caller has left and never saw the task.
+                # Its caller has left, or hears that the store is away, and never sees the task.
                 sink.held.delivered = False
                 self._give_back(sink.held)
                 sink.held = None

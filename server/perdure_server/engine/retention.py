@@ -52,6 +52,8 @@ class Retention:
                 await self._sweep_one(namespace)
         except StoreError as error:
             _log.warning("old runs could not be deleted, again soon: %s", error)
+        except Exception:  # noqa: BLE001 - else nothing would be deleted until a restart
+            _log.exception("old runs could not be deleted, again later")
         self.start()
 
     async def _claim(self) -> Namespace | None:

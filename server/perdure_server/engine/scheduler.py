@@ -234,6 +234,9 @@ class Scheduler:
                 self._serving.update(keys)
                 try:
                     await self._serve(keys)
+                except Exception:  # noqa: BLE001 - else none of them would be served again
+                    _log.exception("schedules could not be served, trying again")
+                    self._again(keys, _BROKEN_US)
                 finally:
                     self._serving.difference_update(keys)
         finally:

@@ -58,6 +58,7 @@ class Words:
         except StoreError as error:
             _log.warning("it could not be written that workers were heard, again soon: %s", error)
             self._heard = heard | self._heard
-        self._alarm = None
+        finally:
+            self._alarm = None
         if self._heard:
             self._arm()

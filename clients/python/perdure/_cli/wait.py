@@ -59,6 +59,8 @@ async def _wait(
     # The first question is answered at once; from then on a server that restarts is waited for.
     answer, heard = await _ask(transport, request, 0.0), loop.time()
     while answer.status in OPEN_STATUSES and loop.time() < deadline:
+        # The runs before the one that is waited for now may be deleted meanwhile.
+        request.run_id = answer.run_id
         try:
             wait_s = max(0.0, min(POLL_SECONDS, deadline - loop.time()))
             answer, heard = await _ask(transport, request, wait_s), loop.time()
