@@ -353,7 +353,7 @@ async def beside_many_starts_that_wait(doors, rpc):
 
 @rows("INVALID_PAGE_TOKEN", *all_of("AdminService", "ListQueues", "ListApiKeys"))
 @rows("INVALID_PAGE_TOKEN", *all_of("NamespaceService", "ListNamespaces"))
-@rows("INVALID_PAGE_TOKEN", *schedule("ListSchedules"))
+@rows("INVALID_PAGE_TOKEN", *schedule("ListSchedules"), *worker("ListWorkers"))
 @rows("INVALID_PAGE_TOKEN", *workflow("ListWorkflows", "ListChildren", "GetWorkflowHistory"))
 async def with_a_page_token_of_nobody(doors, rpc):
     await doors.flows.start()

@@ -42,6 +42,16 @@ class Caller:
         finally:
             connection.close()
 
+    def page(self, path: str) -> tuple[int, Any, str | None]:
+        """Returns status and JSON of an answer, and the token of the next page."""
+        connection = http.client.HTTPConnection(*self._place, timeout=PATIENCE_SECONDS)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return *read(answer), answer.getheader("x-next-page-token")
+        finally:
+            connection.close()
+
     def post(self, body: bytes, path: str = START, **headers: str) -> tuple[int, Any]:
         return self.send("POST", path, body, **headers)
 
@@ -206,6 +216,24 @@ def test_ids_of_any_characters(caller: Caller, workflow_id: str) -> None:
     assert (status, told["id"]) == (200, workflow_id)
     assert caller.send("GET", f"{path}/events")[0] == 200
     assert caller.post(b"", f"{path}/signal/{quote(workflow_id, safe='')}")[0] == 200
+
+
+def test_pages_of_names_of_any_characters(caller: Caller) -> None:
+    for name in IDS[:-1]:  # Names of schedules are shorter.
+        named = {"name": name, "workflow_type": "t", "cron_expr": "@hourly", "task_queue": name}
+        for path in (START, "/api/v1/schedules", "/api/v1/namespaces"):
+            assert caller.post(json.dumps(named).encode(), path)[0] == 201, (path, name)
+    for path, key in (("namespaces", "name"), ("schedules", "name"), ("queues", "queue")):
+        listed = caller.send("GET", f"/api/v1/{path}?limit=1000")[1]
+        paged: list[str] = []
+        token = ""
+        while token is not None:
+            query = f"limit=1&page_token={quote(token, safe='')}"
+            status, page, token = caller.page(f"/api/v1/{path}?{query}")
+            assert status == 200, page
+            paged += [each[key] for each in page]
+        assert paged == [each[key] for each in listed]
+        assert set(IDS[:-1]) <= set(paged)
 
 
 @pytest.mark.parametrize("path", ["a%00b", "%00", "a%0Ab", "%7F", "%C2%80"])

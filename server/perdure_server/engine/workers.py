@@ -28,6 +28,7 @@ from perdure_server.core.times import from_duration
 from perdure_server.core.token import TaskToken
 from perdure_server.engine.dispatch import Dispatcher
 from perdure_server.engine.heartbeats import Heartbeats
+from perdure_server.engine.pages import name_before, token_after
 from perdure_server.engine.polls import Polls
 from perdure_server.engine.ports import Clock, Ids
 from perdure_server.engine.reports import Reports
@@ -39,6 +40,7 @@ from perdure_server.engine.stimuli import stimulus_of
 from perdure_server.engine.work import WorkStreams, slots_of
 from perdure_server.store.contract import Store
 
+_PAGES = "workers"
 _DIGITS_MAX = len(str(limits.HISTORY_EVENTS_MAX)) + 1
 _TASK_FIELD = pb.PollWorkflowTaskResponse.TASK_FIELD_NUMBER
 _HISTORY_FIELD = pb.GetWorkflowTaskHistoryResponse.HISTORY_FIELD_NUMBER
@@ -226,17 +228,18 @@ class Workers:
         return pb.HeartbeatResponse()
 
     async def list_workers(self, request: pb.ListWorkersRequest) -> pb.ListWorkersResponse:
-        """Lists the workers of a namespace by id."""
+        """Lists the workers of a namespace by id. Raises InvalidPageToken."""
         infos = {
             info.worker_id: info
             for info in await self._roster.infos(in_namespace(request).namespace)
         }
         size = request.page_size or limits.PAGE_SIZE_DEFAULT
-        ids = [key for key in infos if key > request.page_token]
+        after = name_before(_PAGES, request.page_token)
+        ids = [key for key in infos if key > after]
         page = ids[:size]
         return pb.ListWorkersResponse(
             workers=[infos[key] for key in page],
-            next_page_token=page[-1] if len(ids) > size else "",
+            next_page_token=token_after(_PAGES, page[-1]) if len(ids) > size else "",
         )
 
     async def _submit(

@@ -245,7 +245,8 @@ class WorkerServiceServicer:
 
     def ListWorkers(self, request, context):
         """Lists the workers of a namespace that registered, or are connected to any server of the database. What changes at
-        another server is seen within about a second, when a worker there was last heard within a few.
+        another server is seen within about a second, when a worker there was last heard within a few. Errors:
+        INVALID_ARGUMENT / INVALID_PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
