@@ -8,7 +8,7 @@ import pytest
 
 from perdure.v1 import workflow_service_pb2 as pb
 from perdure.v1.command_pb2 import Command
-from perdure.v1.workflow_pb2 import ParentClosePolicy, WorkflowStatus
+from perdure.v1.workflow_pb2 import ParentClosePolicy, ReusePolicy, WorkflowStatus
 from tests.api.flows import complete_workflow, json_payload, refused, wait_for
 
 TERMINATED = WorkflowStatus.WORKFLOW_STATUS_TERMINATED
@@ -149,6 +149,22 @@ class TestListChildren:
         rest = await children_of(flows, page_size=2, page_token=page.next_page_token)
         assert [child.workflow_id for child in rest.children] == ["c-3"]
         assert rest.next_page_token == ""
+
+    async def test_a_filter_finds_them_whatever_became_of_the_parent(self, flows):
+        await parent_of(flows, start_child(1, "c-1"), start_child(2, "c-2"), complete_workflow())
+        await flows.start("parent", reuse_policy=ReusePolicy.REUSE_POLICY_ALLOW_DUPLICATE)
+        for text, expected in (
+            ("parent_id = 'parent'", ["c-2", "c-1"]),
+            ("ParentWorkflowId = 'parent' AND id = 'c-1'", ["c-1"]),
+            ("parent_workflow_id = ''", ["parent", "parent"]),
+            ("parent_id = 'other'", []),
+        ):
+            request = pb.ListWorkflowsRequest(filter=text)
+            page = await flows.call("WorkflowService/ListWorkflows", request)
+            assert [run.workflow_id for run in page.workflows] == expected, text
+            counted = pb.CountWorkflowsRequest(filter=text)
+            answer = await flows.call("WorkflowService/CountWorkflows", counted)
+            assert answer.count == len(expected), text
 
     async def test_a_workflow_without_children_has_none(self, flows):
         await asyncio.gather(flows.start("parent"), flows.start("other"))

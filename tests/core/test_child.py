@@ -47,6 +47,7 @@ def test_a_child_begins_in_the_commit_of_its_parent() -> None:
     )
     (child,) = life.children
     assert (child.parent_run_id, child.parent_seq, child.workflow_id) == ("run-1", 1, "c-1")
+    assert child.parent_workflow_id == life.run.workflow_id
     assert (child.task_queue, child.priority, child.generation) == ("refunds", 1, 1)
     started = life.draft.next_runs[0].started()
     assert (started.input.data, started.run_timeout.seconds) == (b"7", 9)
@@ -215,6 +216,7 @@ def test_a_child_that_is_tried_again_is_one_child() -> None:
     assert child.sent == []
     again = child.draft.next_runs[0].run
     assert (again.parent_run_id, again.parent_seq) == ("run-1", 1)
+    assert again.parent_workflow_id == life.run.workflow_id
 
 
 def test_children_end_with_their_parent_as_their_policies_say() -> None:

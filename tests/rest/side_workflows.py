@@ -203,6 +203,13 @@ READS = (
         given=given.attributed,
     ),
     Case(
+        "list by a parent",
+        "GET /workflows",
+        {"filter": "parent_id = 'w'"},
+        query="filter=parent_id+%3D+'w'",
+        given=given.parent,
+    ),
+    Case(
         "list by attributes",
         "GET /workflows",
         {"search_attributes": {"values": {"team": {"keyword": "a"}, "amount": {"int": 2}}}},

@@ -226,6 +226,7 @@ class Stream:
         )
         if self.run_ids and self._happens(0.4):
             run = replace(run, parent_run_id=self._random.choice(self.run_ids), parent_seq=1)
+            run = replace(run, parent_workflow_id=f"order-{self._random.randint(1, 3)}")
         if self.run_ids and self._happens(0.05):
             run = replace(run, run_id=self._random.choice(self.run_ids))
         if run.run_id not in self.run_ids:

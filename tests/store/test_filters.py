@@ -114,7 +114,8 @@ async def test_children_are_found_by_their_parent(store: Store, way: None) -> No
     for number in range(1, 9):
         parent = f"parent-{number % 2}" if number < 7 else ""
         namespace = "other" if number == 5 else "default"
-        run = a_run(number, parent_run_id=parent, namespace=namespace)
+        workflow = parent and f"order-{number % 2}"
+        run = a_run(number, parent_run_id=parent, parent_workflow_id=workflow, namespace=namespace)
         await store.commit([alone(starting(run))])
 
     async def found(text: str) -> list[str]:
@@ -130,6 +131,19 @@ async def test_children_are_found_by_their_parent(store: Store, way: None) -> No
     assert await found("parent_run_id = 'parent-1' AND id = 'nobody'") == []
     assert await found("parent_run_id = ''") == [ids[8], ids[7]]
     assert await found("parent_run_id = 'nobody'") == []
+    assert await found("parent_id = 'order-1'") == [ids[3], ids[1]]
+    assert await found("ParentWorkflowId = 'order-0' ORDER BY run_id") == [ids[2], ids[4], ids[6]]
+    assert await found("parent_id = 'order-1' AND id = 'order-3'") == [ids[3]]
+    assert await found("parent_id IN ('order-1', 'nobody') OR parent_id = ''") == [
+        *(ids[8], ids[7]),
+        *(ids[3], ids[1]),
+    ]
+    assert await found("parent_id > 'order-0' ORDER BY parent_id") == [ids[1], ids[3]]
+    assert await store.count_groups(ListFilter("default"), FIELDS["parent_id"], limit=9) == [
+        RunGroup("order-0", 3),
+        RunGroup("", 2),
+        RunGroup("order-1", 2),
+    ]
 
 
 async def test_an_attribute_is_found_until_it_changes(store: Store) -> None:

@@ -31,6 +31,9 @@ WALKS = {
     "team = 'a' AND amount > 5 AND status = 'FAILED'": "search_attributes_by_value",
     "parent_run_id = 'run-7'": "runs_by_parent",
     "parent_run_id = ''": "runs_by_namespace",
+    "parent_id = 'order-7'": "runs_by_parent_workflow",
+    "parent_id = 'order-7' AND amount > 5": "runs_by_parent_workflow",
+    "parent_id > 'order-7'": "runs_by_namespace",
     "amount > 5": "runs_by_namespace",
     "NOT team = 'a' OR amount > 5": "runs_by_namespace",
     "created_at > now() - 1h": "runs_by_namespace",
@@ -50,6 +53,7 @@ SOURCES = {
     "completed_at > now() - 1h": "runs_by_closing",
     "id = 'order-1'": "runs_by_workflow",
     "parent_run_id = 'run-7'": "runs_by_parent",
+    "parent_id = 'order-7'": "runs_by_parent_workflow",
 }
 """The index that finds few runs."""
 

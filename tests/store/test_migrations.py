@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from perdure_server.core.errors import SchemaTooNew, StoreUnavailable
+from perdure_server.core.filters.fields import FIELDS
 from perdure_server.core.model import (
     Activity,
     ApiKey,
@@ -22,6 +23,7 @@ from perdure_server.core.model import (
     Worker,
 )
 from perdure_server.store import migrate
+from perdure_server.store.contract import ListFilter, RunGroup
 from perdure_server.store.migrate import (
     SCHEMA_VERSION,
     Migration,
@@ -152,6 +154,26 @@ async def test_main_is_as_old_as_the_first_run(
     assert [await store.find_run("default", f"order-{number}", None) for number in (2, 3, 4)] == [
         run.run_id for run in runs
     ]
+    await store.close()
+
+
+async def test_children_of_before_are_found_by_the_workflow_of_their_parent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "old.db"
+    older = load_migrations("perdure_server.store.sqlite")[:8]
+    with monkeypatch.context() as patch:
+        patch.setattr(connection, "load_migrations", lambda package: older)
+        await open_and_close(path)
+    parent, child = a_run(1), a_run(2, parent_run_id=a_run(1).run_id, parent_seq=1)
+    orphan = a_run(3, parent_run_id="gone", parent_seq=1)
+    for run in (parent, child, orphan):
+        columns = from_run(run)[:-1]
+        ask(path, f"INSERT INTO runs VALUES ({', '.join('?' * len(columns))})", *columns)
+    store = SqliteStore(path)
+    await store.open()
+    found = await store.count_groups(ListFilter("default"), FIELDS["parent_workflow_id"], limit=9)
+    assert found == [RunGroup("", 2), RunGroup(parent.workflow_id, 1)]
     await store.close()
 
 

@@ -296,6 +296,7 @@ def _open_child(
             updated_at_us=now_us,
             parent_run_id=parent.run_id,
             parent_seq=seq,
+            parent_workflow_id=parent.workflow_id,
         )
     )
     started = WorkflowStarted(

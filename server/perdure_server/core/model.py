@@ -128,6 +128,8 @@ class Run:
     """The encoded WorkflowPaused in force; empty when the run is not paused."""
     attributes: bytes = b""
     """The encoded SearchAttributes in force."""
+    parent_workflow_id: str = ""
+    """The workflow id of the parent, which outlives the parent's runs."""
 
     def copy(self) -> Run:
         """Returns an equal run that may be changed on its own."""

@@ -102,6 +102,7 @@ def _follow(
             previous_run_id=run.run_id,
             parent_run_id=run.parent_run_id,
             parent_seq=run.parent_seq,
+            parent_workflow_id=run.parent_workflow_id,
         )
     )
     started.seed = next_run.seed

@@ -149,6 +149,7 @@ def reset_run(
             previous_run_id=run.run_id,
             parent_run_id=run.parent_run_id,
             parent_seq=run.parent_seq,
+            parent_workflow_id=run.parent_workflow_id,
         )
     )
     pending = repeat(draft, [first, *history[1 : wanted.event_seq]])

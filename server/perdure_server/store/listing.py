@@ -203,6 +203,9 @@ class Listing:
                 case Compared(Field(name="parent_run_id"), Operator.EQUAL, str(run_id)) if run_id:
                     sql = make("source_by_parent", namespace, run_id)
                     yield _Source(sql, in_order=True, is_walked=True)
+                case Compared(Field(name="parent_workflow_id"), Operator.EQUAL, str(id_)) if id_:
+                    sql = make("source_by_parent_workflow", namespace, id_)
+                    yield _Source(sql, in_order=True, is_walked=True)
                 case Compared(field, operator) if _is_indexed(field, operator):
                     fields[field.name].append(part)
         for name, parts in fields.items():

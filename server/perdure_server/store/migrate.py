@@ -17,7 +17,7 @@ from typing import Final
 
 from perdure_server.core.errors import SchemaTooNew
 
-SCHEMA_VERSION: Final = 8
+SCHEMA_VERSION: Final = 9
 """The newest schema that this server knows, on every backend."""
 
 _ROW: Final = re.compile(

@@ -89,6 +89,10 @@ WHERE namespace = $1 AND name = $2 AND value >= $3 AND value < $4;
 SELECT run_id FROM runs
 WHERE namespace = $1 AND parent_run_id = $2 AND parent_run_id <> '';
 
+-- name: source_by_parent_workflow
+SELECT run_id FROM runs
+WHERE namespace = $1 AND parent_workflow_id = $2 AND parent_workflow_id <> '';
+
 -- name: source_by_field
 SELECT run_id FROM runs WHERE namespace = $1 AND {condition};
 
@@ -219,6 +223,9 @@ runs.task_queue;
 
 -- name: column_by_status
 runs.status;
+
+-- name: column_by_parent_workflow_id
+runs.parent_workflow_id;
 
 -- name: column_by_parent_run_id
 runs.parent_run_id;

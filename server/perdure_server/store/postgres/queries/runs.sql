@@ -6,7 +6,7 @@ priority, created_at_us, updated_at_us, started_at_us, closed_at_us, history_len
 seen_seq, stimulus_seq, task_lease, accepted_lease, task_failure, activity_seq_max, timer_seq_max,
 wait_seq_max, cancel_requested, cancel_reason, previous_run_id, next_run_id, parent_run_id,
 parent_seq, sent_max, child_seq_max, signal_seq_max, cancel_seq_max, side_effect_seq_max,
-step_seq_max, attribute_seq_max, pause, attributes
+step_seq_max, attribute_seq_max, pause, attributes, parent_workflow_id
 
 -- name: insert_run
 -- In the order of their unique key: two servers that insert the same ones then wait in one direction.
@@ -18,7 +18,7 @@ SELECT {{run_columns}} FROM unnest(
     $21::bigint[], $22::bytea[], $23::bigint[], $24::bigint[], $25::bigint[], $26::boolean[],
     $27::text[], $28::text[], $29::text[], $30::text[], $31::bigint[], $32::bigint[],
     $33::bigint[], $34::bigint[], $35::bigint[], $36::bigint[], $37::bigint[], $38::bigint[],
-    $39::bytea[], $40::bytea[]
+    $39::bytea[], $40::bytea[], $41::text[]
 ) AS given (n, {{run_columns}})
 WHERE n NOT IN (SELECT n FROM refused)
 ORDER BY workflow_id, generation, namespace;
@@ -35,7 +35,7 @@ SELECT {{run_columns}} FROM unnest(
     $21::bigint[], $22::bytea[], $23::bigint[], $24::bigint[], $25::bigint[], $26::boolean[],
     $27::text[], $28::text[], $29::text[], $30::text[], $31::bigint[], $32::bigint[],
     $33::bigint[], $34::bigint[], $35::bigint[], $36::bigint[], $37::bigint[], $38::bigint[],
-    $39::bytea[], $40::bytea[]
+    $39::bytea[], $40::bytea[], $41::text[]
 ) AS given (n, {{run_columns}})
 WHERE n NOT IN (SELECT n FROM refused)
 ON CONFLICT (run_id) DO UPDATE SET
@@ -51,7 +51,8 @@ ON CONFLICT (run_id) DO UPDATE SET
     sent_max = excluded.sent_max, child_seq_max = excluded.child_seq_max, signal_seq_max =
     excluded.signal_seq_max, cancel_seq_max = excluded.cancel_seq_max, side_effect_seq_max =
     excluded.side_effect_seq_max, step_seq_max = excluded.step_seq_max, attribute_seq_max =
-    excluded.attribute_seq_max, pause = excluded.pause, attributes = excluded.attributes;
+    excluded.attribute_seq_max, pause = excluded.pause, attributes = excluded.attributes,
+    parent_workflow_id = excluded.parent_workflow_id;
 
 -- name: run_version
 -- Refuses those whose run is not at the version they expect. The rows of the others stay locked,

@@ -6,12 +6,12 @@ priority, created_at_us, updated_at_us, started_at_us, closed_at_us, history_len
 seen_seq, stimulus_seq, task_lease, accepted_lease, task_failure, activity_seq_max, timer_seq_max,
 wait_seq_max, cancel_requested, cancel_reason, previous_run_id, next_run_id, parent_run_id,
 parent_seq, sent_max, child_seq_max, signal_seq_max, cancel_seq_max, side_effect_seq_max,
-step_seq_max, attribute_seq_max, pause, attributes
+step_seq_max, attribute_seq_max, pause, attributes, parent_workflow_id
 
 -- name: insert_run
 INSERT INTO runs ({{run_columns}}) VALUES (
     ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
-    ?, ?, ?, ?, ?, ?, ?, ?
+    ?, ?, ?, ?, ?, ?, ?, ?, ?
 );
 
 -- name: update_run
@@ -24,7 +24,8 @@ UPDATE runs SET
     activity_seq_max = ?22, timer_seq_max = ?23, wait_seq_max = ?24, cancel_requested = ?25,
     cancel_reason = ?26, next_run_id = ?28, parent_run_id = ?29, sent_max = ?31,
     child_seq_max = ?32, signal_seq_max = ?33, cancel_seq_max = ?34, side_effect_seq_max = ?35,
-    step_seq_max = ?36, attribute_seq_max = ?37, pause = ?38, attributes = ?39
+    step_seq_max = ?36, attribute_seq_max = ?37, pause = ?38, attributes = ?39,
+    parent_workflow_id = ?40
 WHERE run_id = ?1;
 
 -- name: run_version
