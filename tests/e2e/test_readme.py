@@ -1,4 +1,4 @@
-"""The example of the README runs as it stands there."""
+"""The example of the README and its lines of curl run as they stand there."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 ADDRESS = re.compile(r"gRPC on (127\.0\.0\.1:\d+),")
+REST = re.compile(r"over REST, on (127\.0\.0\.1:\d+)")
+ORDERS = README.parent / "clients/python/examples/orders"
 RUN_SECONDS = 30
 
 
@@ -33,3 +35,39 @@ def test_the_example_runs(tmp_path: Path) -> None:
             server.terminate()
     assert done.stdout == "charged 4200 cents for o-1, approved by ada\n", done.stderr
     assert server.returncode == 0
+
+
+def test_the_lines_of_curl_do_what_they_say(tmp_path: Path) -> None:
+    lines = re.findall(r"^    (curl .*)$", README.read_text(encoding="utf-8"), re.MULTILINE)
+    command = [sys.executable, ORDERS / "run.py", "--data", tmp_path / "data"]
+    command += ["--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as orders:
+        try:
+            rest = next(found for line in orders.stdout if (found := REST.search(line)))[1]
+            answers = [_typed(line.replace("localhost:8080", rest)) for line in lines]
+        finally:
+            orders.terminate()
+    started, signalled, result, events = answers
+    assert '"workflow_id":"order-1"' in started
+    assert '"event_seq"' in signalled
+    assert '"status":"COMPLETED"' in result
+    assert events.count("event: workflow_started\n") == 1
+    assert events.split("\n\n")[-2].split("\n")[1] == "event: workflow_completed"
+
+
+def _typed(line: str) -> str:
+    """Returns what a line says in a shell; again while it says that something runs."""
+    while (said := _said(line)).endswith('"closed":false}'):
+        pass
+    return said
+
+
+def _said(line: str) -> str:
+    return subprocess.run(
+        ["bash", "-c", line],
+        cwd=README.parent,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout

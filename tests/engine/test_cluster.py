@@ -430,6 +430,28 @@ async def test_a_watch_sees_what_every_server_commits_in_order(servers):
     assert seen == [f"w{number}" for number in range(30)]
 
 
+async def test_a_watch_tells_that_a_run_began_on_another_server(servers):
+    """At once with what the code did, else with the next event of the run."""
+    request = watch.WatchRequest()
+    async with aclosing(servers[2].engine.watches.watch(request)) as answers:
+        await anext(answers)
+        hand = await servers[1].worker()
+        for name, commands in (("acts", [schedule()]), ("waits", [])):
+            await servers[0].start(name)
+            await hand.command(hand.workflow_tasks[-1], *commands)
+        signal = pb.SignalWorkflowRequest(workflow_id="waits", signal_name="go")
+        await servers[0].engine.workflows.signal(signal)
+        said = [await anext(answers) for _ in range(6)]
+    assert [(each.workflow_id, each.kind) for each in said] == [
+        ("acts", "workflow_started"),
+        ("acts", "workflow_running"),
+        ("acts", "activity_scheduled"),
+        ("waits", "workflow_started"),
+        ("waits", "workflow_running"),
+        ("waits", "signal_received"),
+    ]
+
+
 async def test_a_watch_of_one_workflow_ends_with_it_on_another_server(servers):
     await servers[0].start()
     request = watch.WatchWorkflowRequest(workflow_id="w")

@@ -24,6 +24,11 @@ In a second terminal:
     {perdure} workflow history order-1
     {perdure} workflow list
 
+Or over REST, on {http}, in a browser too:
+
+    curl http://{http}/api/v1/workflows/order-1
+    curl -N http://{http}/api/v1/workflows/order-1/events/stream
+
 The order waits two minutes for the signal. Stop this in between, or kill it, and start it again:
 the order goes on where it was.
 """
@@ -59,8 +64,8 @@ async def run(processes: Processes, data: Path) -> str:
     if processes.address != "127.0.0.1:7766":
         perdure = f"PERDURE_ADDRESS={processes.address} {perdure}"
     order = _near(HERE / "order.json")
-    text = WHAT_NEXT.format(address=processes.address, data=data, perdure=perdure, order=order)
-    print(text, flush=True)
+    told = {"address": processes.address, "http": processes.http, "data": data}
+    print(WHAT_NEXT.format(**told, perdure=perdure, order=order), flush=True)
     return f"{await processes.ended()} has ended by itself"
 
 
