@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from contextvars import Context, copy_context
 from dataclasses import dataclass
 from functools import partial
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 from perdure._failures import to_failure
@@ -341,6 +342,8 @@ def _run_into(ended: Future[tuple[Any, BaseException | None]], code: Callable[[]
 
 def _is_async(code: Callable[[], Any]) -> bool:
     inner = code.func if isinstance(code, partial) else code
+    if isinstance(inner, FunctionType):
+        return inspect.iscoroutinefunction(inner)
     call = getattr(type(inner), "__call__", None)  # noqa: B004 -- an object may be async to call
     return inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(call)
 

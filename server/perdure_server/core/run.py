@@ -64,6 +64,7 @@ _OPERATIONS: Final = (
 )
 _UNHEARD: Final = frozenset({"workflow_paused", "workflow_unpaused", *_OPERATIONS})
 """Events that the code is not run to learn of, although it did not cause them."""
+_UNTOLD: Final = COMMAND_KINDS | _UNHEARD
 _CLOSINGS: Final = {
     "workflow_failed": RunStatus.FAILED,
     "workflow_cancelled": RunStatus.CANCELLED,
@@ -130,7 +131,7 @@ def apply(
         return
     run.history_length = seq
     run.history_bytes += size
-    if kind not in COMMAND_KINDS | _UNHEARD and not external:
+    if kind not in _UNTOLD and not external:
         run.stimulus_seq = seq
     if kind == "workflow_cancel_requested":
         run.cancel_requested = True

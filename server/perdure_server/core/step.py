@@ -33,10 +33,12 @@ def record(batch: CommandBatch, command: RecordStep) -> None:
 
 def _check(command: RecordStep) -> None:
     fields.check_id("name", command.name)
-    fields.check_payload("result", command.result)
-    fields.check_failure("failure", command.failure)
-    if command.HasField("result") and command.HasField("failure"):
-        raise InvalidRequest("is set beside result; a step has one end", "failure")
+    if command.HasField("result"):
+        fields.check_payload("result", command.result)
+    if command.HasField("failure"):
+        fields.check_failure("failure", command.failure)
+        if command.HasField("result"):
+            raise InvalidRequest("is set beside result; a step has one end", "failure")
     for field in ("step_seq", "attempt"):
         if getattr(command, field) < 0:
             raise InvalidRequest("must not be negative", field)

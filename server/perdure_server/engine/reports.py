@@ -27,6 +27,8 @@ Reject = Callable[[Exception], None]
 Answer = Callable[[ReportResult], None]
 
 _INTERNAL = "INTERNAL"
+_NO_RUN = NextRun("", 0)
+"""Follows a report that keeps its task: one that would close the run is refused."""
 _ENDINGS = {"activity_completed": RESULT_ENDINGS, "activity_failed": FAILURE_ENDINGS}
 
 
@@ -219,7 +221,7 @@ class Reports:
 
         `frames` are the stored signals that the commands name.
         """
-        next_run, new_runs = self._new_runs(commands)
+        next_run, new_runs = self._runs.next_run(), self._new_runs(commands)
         return lambda draft, now_us: decide.decide_commands(
             draft,
             token,
@@ -232,15 +234,15 @@ class Reports:
 
     def kept_commands(self, token: TaskToken, commands: Any) -> Callable[[Draft, int], Any]:
         """Returns the decision that applies the commands of a workflow task that is kept."""
-        next_run, new_runs = self._new_runs(commands)
+        new_runs = self._new_runs(commands)
         return lambda draft, now_us: decide.decide_kept_commands(
-            draft, token, commands, next_run=next_run, new_runs=new_runs, now_us=now_us
+            draft, token, commands, next_run=_NO_RUN, new_runs=new_runs, now_us=now_us
         )
 
-    def _new_runs(self, commands: Any) -> tuple[NextRun, list[NextRun]]:
-        """Makes ids for the run that may follow, and for each child that commands start."""
+    def _new_runs(self, commands: Any) -> list[NextRun]:
+        """Makes ids for each child that commands start."""
         children = sum(each.HasField("start_child_workflow") for each in commands)
-        return self._runs.next_run(), [self._runs.next_run() for _ in range(children)]
+        return [self._runs.next_run() for _ in range(children)]
 
     def _resend(self, session: Session | None, token: TaskToken, resolve: Resolve) -> None:
         def visit(state: RunState | None) -> None:
