@@ -20,10 +20,14 @@ from perdure import (
     Compression,
     PayloadError,
     RetryPolicy,
+    SealedFailures,
+    StepError,
     Worker,
     WorkflowFailedError,
     activity,
+    query,
     signal,
+    update,
     workflow,
 )
 from perdure._cli.codecs import with_codecs
@@ -331,3 +335,98 @@ def test_what_names_no_codecs_is_said(named, monkeypatch):
     monkeypatch.setenv("PERDURE_CODECS", named)
     with pytest.raises(typer.BadParameter, match=f"PERDURE_CODECS={named}"):
         with_codecs(GrpcTransport("localhost:1"))
+
+
+@activity(retry=RetryPolicy(max_attempts=1))
+async def leaks(secret: Secret) -> None:
+    cause = KeyError(f"the cause {secret.words}")
+    raise ApplicationError(f"at {secret.words}", details=secret) from cause
+
+
+def leaks_in_step(words: str) -> None:
+    raise ValueError(f"in a step, {words}")
+
+
+@workflow
+class Leaks:
+    async def run(self, secret: Secret) -> None:
+        told = []
+        try:
+            await leaks(secret)
+        except ActivityError as error:
+            told += [str(error), str(error.__cause__), error.details]
+        try:
+            await workflow.step(leaks_in_step, secret.words)
+        except StepError as error:
+            told.append(str(error))
+        await answers.wait()
+        raise RuntimeError(told)
+
+    @query
+    def ask(self, words: str) -> None:
+        raise ValueError(f"asked for {words}")
+
+    @update
+    def change(self, words: str) -> None:
+        raise ValueError(f"not changed, {words}")
+
+
+@pytest.mark.parametrize("max_cached_runs", [0, 10])
+async def test_what_failures_say_can_be_sealed_too(address, max_cached_runs):
+    sealed = [SealedFailures(), Turned()]
+    async with (
+        Client.connect(address, codecs=sealed) as client,
+        Worker(client, "q", [Leaks], [leaks], max_cached_runs=max_cached_runs),
+        Client.connect(address) as eavesdropper,
+        Client.connect(address, codecs=[Turned()]) as reader,
+    ):
+        handle = await client.start(Leaks, Secret("hidden"), id="leaks")
+        for asks in (handle.query("ask", "hidden"), handle.update("change", "hidden")):
+            # The server words these errors, and has nothing else to say.
+            with pytest.raises(RpcError, match="the text is sealed") as refused:
+                await asks
+            assert refused.value.metadata["failure_type"] == "ValueError"
+        await handle.signal(answers, Secret("hidden"))
+        for one in (handle, reader.get_handle("leaks")):
+            with pytest.raises(WorkflowFailedError) as caught:
+                await one.result()
+            for word in (
+                "ApplicationError: at hidden",
+                "KeyError: 'the cause hidden'",
+                "{'words': 'hidden'}",
+                "step leaks_in_step failed on attempt 1: ValueError: in a step, hidden",
+            ):
+                assert word in str(caught.value)
+        assert "in a step, hidden" in str(await handle.history())
+
+        seen = eavesdropper.get_handle("leaks")
+        raw = await seen.history()
+        for said in (raw, (await seen.describe()).message):
+            assert b"hidden" not in said.SerializeToString()
+            assert b"test_codec" not in said.SerializeToString()
+        with pytest.raises(WorkflowFailedError, match="RuntimeError: the text is sealed"):
+            await seen.result()
+        (failure,) = [
+            e.workflow_failed.failure for e in raw.events if e.HasField("workflow_failed")
+        ]
+        assert (failure.type, failure.stack_trace) == ("RuntimeError", "")
+
+
+async def test_a_failure_is_sealed_once_and_only_by_what_seals():
+    codecs = Codecs([SealedFailures(), Turned()])
+    plain = Failure(message="no", type="T", cause=Failure(stack_trace="lines"))
+    sealed = await codecs.encoded(plain)
+    assert await codecs.encoded(Failure(type="T")) == Failure(type="T")
+    stranger = await Codecs([SealedFailures(), Slow()]).encoded(sealed)
+    await Codecs([Slow()]).decode(stranger)
+    assert stranger == sealed
+    await codecs.decode(sealed)
+    assert sealed == plain
+
+    with pytest.raises(ValueError, match="needs a codec beside it"):
+        Codecs([SealedFailures()])
+    packed = Payload(data=b"nothing that could be read", encoding=SealedFailures.encoding)
+    with pytest.raises(PayloadError, match="what a failure says"):
+        await codecs.decode(Failure(details=packed))
+    assert SealedFailures().encode(b"x") is None
+    assert SealedFailures().decode(b"x") == b"x"

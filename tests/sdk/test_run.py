@@ -76,7 +76,12 @@ async def test_at_a_server(address):
 
 SAID = {
     "basket": ["with a pen: True", "Ada paid 200 for a book, a pen"],
-    "codecs": ["60000 characters", "signed/hmac-sha256, under 1000 bytes: True"],
+    "codecs": [
+        "60000 characters",
+        "workflow w failed: ValueError: too loud: hello",
+        "signed/hmac-sha256, under 1000 bytes: True",
+        "workflow w failed: ValueError: the text is sealed",
+    ],
     "operators": [
         "attempt 2 waits: the bank is closed",
         "charged o-1, attempt 1",

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from perdure.client import Client as Client
     from perdure.codec import Codec as Codec
     from perdure.codec import Compression as Compression
+    from perdure.codec import SealedFailures as SealedFailures
     from perdure.converter import Converter as Converter
     from perdure.errors import ActivityCancelledError as ActivityCancelledError
     from perdure.errors import ActivityError as ActivityError
@@ -77,6 +78,7 @@ _HOMES = {
     "Compression": "codec",
     "Converter": "converter",
     "RetryPolicy": "_options",
+    "SealedFailures": "codec",
     "SearchAttributeKey": "_search",
     "ScheduleDescription": "_schedules",
     "ScheduleHandle": "_schedules",

@@ -18,6 +18,9 @@ to Python is left to `converter.py`.
             return self._fernet.decrypt(data)
 
     Client.connect(codecs=[Compression(), Encrypted(fernet)])
+
+The texts and stacks of failures are no payloads; with `SealedFailures()` in the list they are, and
+pass the codecs like any other.
 """
 
 from __future__ import annotations
@@ -30,15 +33,16 @@ from inspect import isawaitable
 from typing import Any, ClassVar, Final, TypeVar
 
 from google.protobuf.descriptor import Descriptor
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
 from perdure.converter import PAYLOAD_BYTES_MAX
 from perdure.errors import PayloadError
+from perdure.v1.failure_pb2 import Failure
 from perdure.v1.payload_pb2 import Payload
 
 MessageT = TypeVar("MessageT", bound=Message)
 
-_PAYLOAD: Final = Payload.DESCRIPTOR.full_name
+_SEALED: Final = "the text is sealed"
 
 
 class Codec(ABC):
@@ -83,14 +87,37 @@ class Compression(Codec):
         return zlib.decompress(data)
 
 
+class SealedFailures(Codec):
+    """Has the codecs of its list seal what failures say too: texts, stacks, and those of causes.
+
+    The server, its lists and its logs then show `the text is sealed` in their place; the type of a
+    failure stays, since retry policies need it. A failure keeps its text and stack, in front of its
+    details, as a message `Failure` in `details` under this encoding, before the other codecs. Whose
+    codecs can read the details gets them back, also without this one in the list. An error that the
+    server itself words out of a failure, of a query or of a refused update, stays sealed.
+    """
+
+    encoding = "perdure/failure"
+
+    def encode(self, data: bytes) -> None:
+        """Leaves a payload as it is."""
+
+    def decode(self, data: bytes) -> bytes:
+        """Returns the bytes as they are."""
+        return data
+
+
 class Codecs:
     """A chain of codecs, applied in order on the way out and in reverse on the way in."""
 
     def __init__(self, codecs: Sequence[Codec] = ()) -> None:
-        self._codecs = tuple(codecs)
+        self._codecs = tuple(each for each in codecs if not isinstance(each, SealedFailures))
+        self._seals_failures = len(self._codecs) < len(codecs)
         self._by_encoding = {codec.encoding: codec for codec in self._codecs}
         if len(self._by_encoding) < len(self._codecs):
             raise ValueError("two codecs have the same encoding")
+        if self._seals_failures and not self._codecs:
+            raise ValueError("SealedFailures needs a codec beside it, which encrypts")
 
     def __bool__(self) -> bool:
         return bool(self._codecs)
@@ -104,6 +131,9 @@ class Codecs:
             return message
         copy = type(message)()
         copy.CopyFrom(message)
+        if self._seals_failures:
+            for failure in _found(copy, Failure):
+                _seal(failure)
         for payload in payloads_of(copy):
             await self._encode(payload)
         return copy
@@ -113,6 +143,8 @@ class Codecs:
         if self._codecs:
             for payload in payloads_of(message):
                 await self._decode(payload)
+            for failure in _found(message, Failure):
+                _unseal(failure)
 
     async def _encode(self, payload: Payload) -> None:
         for codec in self._codecs:
@@ -138,14 +170,46 @@ class Codecs:
 
 def payloads_of(message: Message) -> Iterator[Payload]:
     """Yields every payload in a message, however deep."""
-    if isinstance(message, Payload):
+    return _found(message, Payload)
+
+
+def _found(message: Message, kind: type[MessageT]) -> Iterator[MessageT]:
+    """Yields every message of a kind in a message, itself and those in each other too."""
+    if isinstance(message, kind):
         yield message
-        return
-    holders = _holders(message.DESCRIPTOR)
+    holders = _holders(message.DESCRIPTOR, kind.DESCRIPTOR.full_name)
     for field, value in message.ListFields():
         if field.name in holders:
             for inner in _messages(value):
-                yield from payloads_of(inner)
+                yield from _found(inner, kind)
+
+
+def _seal(failure: Failure) -> None:
+    """Moves what a failure says into its details."""
+    is_sealed = failure.message == _SEALED and failure.HasField("details")
+    if is_sealed or not (failure.message or failure.stack_trace):
+        return
+    said = Failure(message=failure.message, stack_trace=failure.stack_trace)
+    if failure.HasField("details"):
+        said.details.CopyFrom(failure.details)
+    failure.message, failure.stack_trace = _SEALED, ""
+    failure.details.CopyFrom(
+        Payload(data=said.SerializeToString(), encoding=SealedFailures.encoding)
+    )
+
+
+def _unseal(failure: Failure) -> None:
+    """Moves it back, unless the details are sealed by codecs that are not here."""
+    if failure.details.encoding != SealedFailures.encoding:
+        return
+    try:
+        said = Failure.FromString(failure.details.data)
+    except DecodeError as error:
+        raise PayloadError(f"cannot read what a failure says: {error}") from error
+    failure.message, failure.stack_trace = said.message, said.stack_trace
+    failure.ClearField("details")
+    if said.HasField("details"):
+        failure.details.CopyFrom(said.details)
 
 
 def _messages(value: Any) -> Iterator[Message]:
@@ -155,21 +219,21 @@ def _messages(value: Any) -> Iterator[Message]:
 
 
 @cache
-def _holders(descriptor: Descriptor) -> frozenset[str]:
-    """The fields of a kind of message under which payloads may stand."""
+def _holders(descriptor: Descriptor, wanted: str) -> frozenset[str]:
+    """The fields of a kind of message under which messages of another may stand."""
     return frozenset(
         field.name
         for field in descriptor.fields
-        if field.message_type is not None and _reaches_payload(field.message_type)
+        if field.message_type is not None and _reaches(field.message_type, wanted)
     )
 
 
 @cache
-def _reaches_payload(descriptor: Descriptor) -> bool:
+def _reaches(descriptor: Descriptor, wanted: str) -> bool:
     seen, left = {descriptor.full_name}, [descriptor]
     while left:
         kind = left.pop()
-        if kind.full_name == _PAYLOAD:
+        if kind.full_name == wanted:
             return True
         for field in kind.fields:
             inner = field.message_type

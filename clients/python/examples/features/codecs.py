@@ -11,7 +11,15 @@ import hmac
 import tempfile
 from pathlib import Path
 
-from perdure import Client, Codec, Compression, WorkerOptions, workflow
+from perdure import (
+    Client,
+    Codec,
+    Compression,
+    SealedFailures,
+    WorkerOptions,
+    WorkflowFailedError,
+    workflow,
+)
 
 
 class Signed(Codec):
@@ -40,18 +48,31 @@ async def shout(text: str) -> str:
     return text.upper()
 
 
+@workflow
+async def whisper(text: str) -> str:
+    raise ValueError(f"too loud: {text}")
+
+
 async def main() -> None:
-    codecs = [Compression(), Signed(b"a key of yours")]
-    workers = [WorkerOptions("default", [shout])]
+    codecs = [SealedFailures(), Compression(), Signed(b"a key of yours")]
+    workers = [WorkerOptions("default", [shout, whisper])]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "app.db"
         async with Client.embedded(path, workers=workers, codecs=codecs) as client:
             handle = await client.start(shout, "hello " * 10_000)
             print(f"{len(await handle.result())} characters")
+            try:
+                await client.execute(whisper, "hello", id="w")
+            except WorkflowFailedError as error:
+                print(error)
         async with Client.embedded(path) as stranger:
             history = await stranger.get_handle(handle.workflow_id).history()
             payload = history.events[0].workflow_started.input
             print(f"{payload.encoding}, under 1000 bytes: {len(payload.data) < 1000}")
+            try:
+                await stranger.get_handle("w").result()
+            except WorkflowFailedError as error:
+                print(error)
 
 
 if __name__ == "__main__":
