@@ -147,6 +147,11 @@ def test_a_request_id_is_bounded(check: Any, kind: Any) -> None:
             pb.BackfillScheduleRequest(name="s", start_at=GOOD),
             "end_at",
         ),
+        (
+            checks.check_backfill_schedule,
+            pb.BackfillScheduleRequest(name="s", start_at=GOOD, end_at=Timestamp()),
+            "end_at",
+        ),
     ],
 )
 def test_a_bad_field_of_a_request_is_named(check: Any, request_: Any, field: str) -> None:

@@ -41,6 +41,7 @@ from perdure_server.core.limits import (
     SCHEDULE_TIME_US_MAX,
     SECOND_US,
 )
+from perdure_server.core.times import from_timestamp
 
 _NANOS = 1_000_000_000
 _DURATIONS = (
@@ -128,6 +129,8 @@ def check_backfill_schedule(request: BackfillScheduleRequest) -> None:
         if not request.HasField(field):
             raise InvalidRequest("is required", field)
         _check_instant(field, getattr(request, field))
+    if from_timestamp(request.end_at) < from_timestamp(request.start_at):
+        raise InvalidRequest("is before start_at", "end_at")
     _check_policy(request.overlap_policy)
     check_id("request_id", request.request_id)
 
