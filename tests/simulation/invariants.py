@@ -29,7 +29,7 @@ from tests.support.sim_worker import SimWorker
 
 _ENDS = {"activity_completed", "activity_failed", "activity_timed_out", "activity_cancelled"}
 _ALWAYS_RUNNING = {"commit", "beat", "tend what others left", "hear other servers", "feed watches"}
-_NOTICES = {"workflow_running", "schedule_triggered"}
+_NOTICES = {"workflow_running", "workflow_continued", "schedule_triggered"}
 """What a watch tells of that is no event of a history."""
 _TOLD = {"start", "signal", "activity", "cancel", "terminate", "result"}
 """What is known of by the workflow that was asked about."""

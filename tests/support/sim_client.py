@@ -134,8 +134,13 @@ class SimWatcher:
         async for answer in self._transport.stream("WatchService/Watch", self._ask()):
             assert isinstance(answer, WatchResponse)
             self._cursor = answer.cursor
-            if answer.HasField("event"):
+            if answer.HasField("event") and not self._repeats(answer):
                 self._promises.watched.append(answer)
+
+    def _repeats(self, answer: WatchResponse) -> bool:
+        """Whether a message is one of the last again: who resumes may hear notices once more."""
+        last = [(told.cursor, told.run_id, told.kind) for told in self._promises.watched[-2:]]
+        return (answer.cursor, answer.run_id, answer.kind) in last
 
     async def _ask(self) -> Any:
         yield WatchRequest(after=self._cursor)
