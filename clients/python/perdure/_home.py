@@ -16,11 +16,29 @@ from typing import Any, TypeVar
 try:
     import uvloop
 except ImportError:  # uvloop is not built for every platform
-    new_event_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+    _Loop: Any = asyncio.SelectorEventLoop
 else:
-    new_event_loop = uvloop.new_event_loop
+    _Loop = uvloop.Loop
 
 T = TypeVar("T")
+
+
+class HomeEventLoop(_Loop):  # type: ignore[misc]
+    """An event loop that gRPC may call when it is closed.
+
+    gRPC has one poller for all loops of a process, and whichever loop runs hands the ends of calls
+    to the others. The end of a call that was cancelled may come when its loop has closed; an error
+    would then strike the other loop, and keep back what it was about to hand on.
+    """
+
+    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> Any:
+        """Runs a callback soon; when the loop is closed, one of gRPC is dropped."""
+        try:
+            return super().call_soon_threadsafe(callback, *args, context=context)
+        except RuntimeError:
+            if self.is_closed() and "grpc" in (getattr(callback, "__module__", None) or ""):
+                return None
+            raise
 
 
 class Hop:
@@ -96,7 +114,7 @@ class HomeLoop:
         return self._hop
 
     def _main(self) -> None:
-        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        with asyncio.Runner(loop_factory=HomeEventLoop) as runner:
             runner.run(self._serve())
 
     async def _serve(self) -> None:
