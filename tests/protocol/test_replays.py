@@ -31,6 +31,14 @@ async def program(steps: list[dict]) -> object:
     return await run(steps)
 
 
+def never() -> str:
+    raise AssertionError("the steps of a replay are run by nobody")
+
+
+def same(value: str) -> str:
+    return value
+
+
 async def run(steps):
     last = None
     for step in steps:
@@ -43,6 +51,10 @@ async def run(steps):
                 last = await GO.wait()
             case {"together": branches}:
                 last = list(await asyncio.gather(*map(run, branches)))
+            case {"step": name}:
+                last = await workflow.step(never, name=name)
+            case {"takes": name}:
+                workflow.on_update(name, same)
             case {"return": value}:
                 last = value
             case _:
@@ -82,10 +94,21 @@ def numbered(tasks):
         yield events
 
 
+def begun_by(machine):
+    """The steps that the worker is to run now."""
+    return [{"step_seq": str(step.seq), "name": step.name} for step in machine.take_steps()]
+
+
+def ended(events):
+    """The numbers of the steps whose records stand."""
+    records = (event.step_completed for event in events if event.HasField("step_completed"))
+    return {str(record.step_seq) for record in records}
+
+
 @pytest.mark.parametrize("name", names("replays"))
 def test_the_code_says_what_its_case_says(name):
     given = case("replays", name)
-    cached, whole = machine(), []
+    cached, whole, begun_before = machine(), [], []
     for task, events in zip(given["tasks"], numbered(histories_of(given)), strict=True):
         whole += events
         replayed = machine()
@@ -96,5 +119,9 @@ def test_the_code_says_what_its_case_says(name):
         # A run that was kept in memory and one that is replayed from the start are one.
         for commands in (cached.run_task(events), replayed.run_task(whole)):
             assert unlike([as_json(each) for each in commands], task["commands"], "commands") == ""
+        assert begun_by(cached) == task.get("begins", [])
+        open_steps = [each for each in begun_before if each["step_seq"] not in ended(whole)]
+        assert begun_by(replayed) == open_steps + task.get("begins", [])
+        begun_before += task.get("begins", [])
         replayed.close()
     cached.close()
