@@ -66,6 +66,13 @@ class Caller:
         assert status == 201
         return workflow_id
 
+    def unread(self, path: str) -> socket.socket:
+        """Asks for something, and reads no more of it than its beginning."""
+        connection = socket.create_connection(self._place, timeout=PATIENCE_SECONDS)
+        connection.sendall(f"GET {path} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+        assert connection.recv(1)
+        return connection
+
     def raw(self, *parts: bytes, pause_seconds: float = 0) -> tuple[int, Any]:
         """Sends bytes as they are, in parts."""
         with socket.create_connection(self._place, timeout=PATIENCE_SECONDS) as connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -326,6 +327,18 @@ def test_a_slow_body_is_waited_for(caller: Caller) -> None:
     head = f"POST {START} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode()
     answer = caller.raw(head, *(bytes([byte]) for byte in body), pause_seconds=0.02)
     assert answer[0] == 201
+
+
+def test_readers_that_do_not_read_hold_back_no_calls(caller: Caller) -> None:
+    signal = b'{"payload": "' + b"x" * (MIB + MIB // 2) + b'"}'
+    path = f"{START}/{caller.start('much to read')}".replace(" ", "%20")
+    for _ in range(20):
+        assert caller.post(signal, f"{path}/signal/s")[0] == 200
+    with contextlib.ExitStack() as readers:
+        for _ in range(4):
+            readers.enter_context(caller.unread(f"{path}/events/stream"))
+        for _ in range(40):
+            assert caller.send("GET", "/api/v1/health")[0] == 200
 
 
 def test_a_body_in_chunks(caller: Caller) -> None:

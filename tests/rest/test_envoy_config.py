@@ -100,6 +100,12 @@ class TestWhatItSays:
         allowed_ms = options["grpc.http2.min_ping_interval_without_data_ms"]
         assert seconds(pings["interval"]) * 1000 > allowed_ms
 
+    def test_readers_that_do_not_read_leave_room_for_calls(self):
+        (protocol,) = CLUSTER["typed_extension_protocol_options"].values()
+        http2 = protocol["explicit_http_config"]["http2_protocol_options"]
+        unread = 1_000 * http2["initial_stream_window_size"]
+        assert unread < http2["initial_connection_window_size"] < 2**31
+
     def test_no_header_and_no_query_is_logged(self):
         (log,) = MANAGER["access_log"]
         lines = log["typed_config"]["log_format"]["json_format"].values()
