@@ -117,7 +117,22 @@ async def test_counts(flows, four):
     [
         ({"filter": "team = "}, "filter: column 8: expected a value, found the end"),
         ({"filter": "status = 'x'"}, "filter: column 10: 'x' is no status"),
+        ({"filter": "status > 'FAILED'"}, "column 10: 'FAILED' cannot be above or below status"),
+        ({"filter": "team = 'a' AND"}, "column 15: expected ( or NOT or a name, found the end"),
+        ({"filter": "team = 'a' OR amount"}, "column 21: expected BETWEEN"),
+        ({"filter": "team IN ('a',)"}, "column 14: expected a value, found )"),
+        ({"filter": "team BETWEEN 1 AND 'b'"}, "column 20: 'b' is of another type"),
+        ({"filter": "team = 'it''s"}, "column 12: the quote is not closed"),
+        ({"filter": "team\n=\n'a'; DROP TABLE runs"}, "column 11: expected"),
+        ({"filter": "team = '\U0001f600' x"}, "column 12: expected"),
+        ({"filter": "attempt = 1.5"}, "column 11: 1.5 is not what attempt has: a whole number"),
+        ({"filter": "attempt = 9999999999999999999"}, "column 11: 9999999999999999999 is out"),
+        ({"filter": "created_at > now() - 1y"}, "column 22: expected a duration"),
+        ({"filter": "parent_id = 5"}, "column 13: 5 is not what parent_workflow_id has"),
+        ({"filter": "a = 1e999"}, "column 5: inf is out of range"),
+        ({"filter": "a = 'x\0'"}, "has a NUL"),
         ({"order_by": "team up"}, "order_by: column 6: expected"),
+        ({"order_by": "team, amount"}, "order_by: column 5: expected"),
     ],
 )
 async def test_a_bad_filter_is_refused_at_its_column(flows, fields, told):

@@ -230,7 +230,11 @@ class TestLooking:
         assert cli("workflow", "count", "--filter", mine).out == "3\n"
         counts = cli("workflow", "count", "--filter", mine, "--group-by", "team").out.splitlines()
         assert [line.split() for line in counts] == [["TEAM", "RUNS"], ["a", "2"], ["b", "1"]]
-        assert cli("workflow", "list", "--filter", "a =").err.startswith("perdure: ")
+        for command in ("list", "count"):
+            told = "perdure: filter: column 4: expected a value, found the end (INVALID_FILTER)\n"
+            assert cli("workflow", command, "--filter", "a =") == Ended(1, "", told)
+            not_text = cli("workflow", command, "--filter", "a = '\udcff'")
+            assert not_text == Ended(1, "", "perdure: what was given is not UTF-8\n")
 
     @pytest.mark.parametrize("text", ["team", "=x", "a:fish=x", "a:int=x", "a:datetime=x"])
     def test_an_attribute_that_cannot_be_read_exits_64(self, cli, text):

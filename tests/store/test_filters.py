@@ -146,6 +146,29 @@ async def test_children_are_found_by_their_parent(store: Store, way: None) -> No
     ]
 
 
+async def test_a_list_is_sorted_by_its_first_keyword_whichever_is_asked_for(
+    store: Store, way: None
+) -> None:
+    for number, words in enumerate((["c"], ["a", "d"], ["b", "c"], ["d"], ["a"], ["c", "d"]), 1):
+        attributes = SearchAttributes()
+        attributes.values["team"].keyword_list.values.extend(words)
+        await store.commit([alone(attributed(starting(a_run(number)), encoded(attributes)))])
+    for text, expected in (
+        ("team >= 'c' ORDER BY team", [2, 3, 1, 6, 4]),
+        ("team >= 'c' ORDER BY team DESC", [4, 6, 1, 3, 2]),
+        ("team < 'c' AND team > 'b' ORDER BY team DESC", [3, 2]),
+        ("team < 'c' AND team >= 'd' ORDER BY team DESC", [2]),
+        ("team BETWEEN 'b' AND 'c' ORDER BY team", [3, 1, 6]),
+    ):
+        condition, order = read_filter(text, now_us=START_US)
+        where = ListFilter("default", condition=condition, order=order)
+        found, after = [], None
+        while page := await store.list_runs(where, after=after, limit=2):
+            found += [int(row.run.run_id[-3:]) for row in page]
+            after = place_of(where.order, page[-1].run)
+        assert found == expected, text
+
+
 async def test_an_attribute_is_found_until_it_changes(store: Store) -> None:
     run = a_run(1)
     first = attributed(starting(run), having(team="a", amount=3))

@@ -40,6 +40,9 @@ def run() -> int:
         print(f"perdure: {_unavailable_text(error)}", file=sys.stderr)
     except RpcError as error:
         print(f"perdure: {error} ({error.reason or error.code})", file=sys.stderr)
+    except UnicodeEncodeError:
+        # Bytes that are no text come in as halves of pairs, which no message takes.
+        print("perdure: what was given is not UTF-8", file=sys.stderr)
     except KeyboardInterrupt:
         return 130
     except SystemExit as stop:
