@@ -233,6 +233,8 @@ def decide_commands(
     workflow_task.accept(draft, task, token.seen_seq, now_us)
     batch = CommandBatch(draft, next_run, now_us, iter(new_runs), frames or {})
     _apply_commands(batch, commands)
+    if not (batch.upserted or batch.side_effects):
+        return
     kinds = [command.WhichOneof("command") for command in commands]
     if (batch.upserted and _MUTE.issuperset(kinds)) or (
         batch.side_effects and side_effect.stall(kinds)

@@ -304,20 +304,12 @@ class Draft:
     def change(self) -> RunChange:
         """Returns what is to be committed: one object, so that a task in it may be leased."""
         if self._change is None:
-            below = self._below.rows if isinstance(self._below, Draft) else self._below
+            tasks = self._below.rows.tasks if isinstance(self._below, Draft) else self._below.tasks
             put_keys, del_keys = changed_keys(self._below.run, self.run)
             self._change = RunChange(
                 run=self.run,
                 expected_version=self._below.run.version,
                 events=self.events,
-                put_activities=self.rows.activities.puts(),
-                del_activities=self.rows.activities.drops(),
-                put_tasks=self.rows.tasks.puts(),
-                del_tasks=self.rows.tasks.drops(),
-                put_timers=self.rows.timers.puts(),
-                del_timers=self.rows.timers.drops(),
-                put_children=self.rows.children.puts(),
-                put_updates=self.rows.updates.puts(),
                 put_keys=put_keys,
                 del_keys=del_keys,
                 snapshot=self.snapshot,
@@ -325,8 +317,9 @@ class Draft:
                 fences=self.fences,
                 closes=self.run.status.is_closed,
                 begins=self._below.run.started_at_us is None and self.run.started_at_us is not None,
-                changed_tasks={key for key in self.rows.tasks.own if below.tasks.get(key)},
+                changed_tasks={key for key in self.rows.tasks.own if tasks.get(key)},
             )
+            self.rows.write_into(self._change)
         return self._change
 
     def state(self) -> RunState:
@@ -346,8 +339,10 @@ class Draft:
         write_rows(state.activities, change.put_activities, change.del_activities)
         write_rows(state.tasks, change.put_tasks, change.del_tasks)
         write_rows(state.timers, change.put_timers, change.del_timers)
-        state.children.update(change.put_children)
-        state.updates.update(change.put_updates)
+        if change.put_children:
+            state.children.update(change.put_children)
+        if change.put_updates:
+            state.updates.update(change.put_updates)
         for seq, update in change.put_updates.items():
             if update.outcome:
                 del state.updates[seq]
@@ -411,4 +406,4 @@ class Draft:
         """
         updates = self.rows.updates
         self.rows = Rows(RunState(run=self.run, started=b""))
-        self.rows.updates = updates
+        self.rows.keep_updates(updates)

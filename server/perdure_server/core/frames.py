@@ -10,6 +10,7 @@ from perdure.v1.history_pb2 import History, HistoryEvent
 _LENGTH_DELIMITED = 2
 _ONE_BYTE = 0x80
 """Below it a varint is one byte."""
+_BYTES = tuple(bytes((value,)) for value in range(_ONE_BYTE))
 
 
 def field(number: int, data: bytes) -> bytes:
@@ -31,7 +32,7 @@ def parse_frame(frame: bytes) -> HistoryEvent:
 def _varint(value: int) -> bytes:
     """Encodes a number that is not negative, seven bits to a byte, the lowest first."""
     if value < _ONE_BYTE:
-        return value.to_bytes(1, "little")
+        return _BYTES[value]
     out = bytearray()
     while value >= _ONE_BYTE:
         out.append(value & 0x7F | _ONE_BYTE)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
+from perdure_server.core.changeset import RunChange
 from perdure_server.core.model import Activity, Child, Task, TaskKind, Timer, TimerKind, Update
 from perdure_server.core.state import RunState
 
 K = TypeVar("K")
 V = TypeVar("V")
+
+_DELETED: Final = frozenset({"activities", "tasks", "timers"})
+"""The kinds of rows that a change may delete one by one."""
 
 
 class Layer(Generic[K, V]):
@@ -55,36 +59,53 @@ class Layer(Generic[K, V]):
 class Rows:
     """The pending work of a run in layers, on top of stored rows or of other changes."""
 
-    __slots__ = ("activities", "children", "tasks", "timers", "updates")
+    __slots__ = ("_below", "activities", "children", "made", "tasks", "timers", "updates")
+
+    activities: Layer[int, Activity]
+    tasks: Layer[tuple[TaskKind, int], Task]
+    timers: Layer[tuple[TimerKind, int], Timer]
+    children: Layer[int, Child]
+    updates: Layer[int, Update]
 
     def __init__(self, below: RunState | Rows) -> None:
-        self.activities: Layer[int, Activity] = Layer(below.activities)
-        self.tasks: Layer[tuple[TaskKind, int], Task] = Layer(below.tasks)
-        self.timers: Layer[tuple[TimerKind, int], Timer] = Layer(below.timers)
-        self.children: Layer[int, Child] = Layer(below.children)
-        self.updates: Layer[int, Update] = Layer(below.updates)
+        self._below = below
+        self.made: list[str] = []
+        """The kinds of rows that were looked at: few decisions look at all."""
+
+    def __getattr__(self, kind: str) -> Any:
+        # Asked only for what is not there yet.
+        layer: Layer[Any, Any] = Layer(getattr(self._below, kind))
+        setattr(self, kind, layer)
+        self.made.append(kind)
+        return layer
 
     def __bool__(self) -> bool:
         """Whether this changes anything."""
-        return bool(
-            self.tasks.own
-            or self.activities.own
-            or self.timers.own
-            or self.children.own
-            or self.updates.own
-        )
+        return any(getattr(self, kind).own for kind in self.made)
+
+    def keep_updates(self, updates: Layer[int, Update]) -> None:
+        """Takes a layer of updates over from other rows."""
+        self.updates = updates
+        self.made.append("updates")
+
+    def write_into(self, change: RunChange) -> None:
+        """Says in a change what these rows change."""
+        for kind in self.made:
+            layer = getattr(self, kind)
+            if layer.own:
+                setattr(change, f"put_{kind}", layer.puts())
+                if kind in _DELETED:
+                    setattr(change, f"del_{kind}", layer.drops())
 
     def absorb(self, above: Rows) -> None:
         """Takes over the changes of rows that lie on top of these."""
-        self.activities.own.update(above.activities.own)
-        self.tasks.own.update(above.tasks.own)
-        self.timers.own.update(above.timers.own)
-        self.children.own.update(above.children.own)
-        self.updates.own.update(above.updates.own)
+        for kind in above.made:
+            getattr(self, kind).own.update(getattr(above, kind).own)
 
 
 def write_rows(rows: dict[K, V], puts: dict[K, V], drops: set[K]) -> None:
     """Does to rows in memory what the store does to its own: deletes, then puts."""
     for key in drops:
         rows.pop(key, None)
-    rows.update(puts)
+    if puts:
+        rows.update(puts)

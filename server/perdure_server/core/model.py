@@ -214,14 +214,12 @@ class Task:
         `poll_lease_us` bounds the lease of a poll on a task that has no limit of its own.
         """
         limit_us = poll_lease_us if self.lease_limit_us is None else self.lease_limit_us
-        return replace(
-            self,
-            session_id=session_id,
-            worker_identity=worker_identity,
-            lease=self.lease + 1,
-            leased_at_us=now_us,
-            lease_until_us=None if limit_us is None else now_us + limit_us,
-        )
+        leased = Task(*_task_fields(self))
+        leased.session_id, leased.worker_identity = session_id, worker_identity
+        leased.lease = self.lease + 1
+        leased.leased_at_us = now_us
+        leased.lease_until_us = None if limit_us is None else now_us + limit_us
+        return leased
 
     @property
     def is_held_back(self) -> bool:
@@ -241,6 +239,9 @@ class Task:
     def lane(self) -> Lane:
         """The lane that the task waits in."""
         return Lane(self.namespace, self.queue, self.kind, self.type)
+
+
+_task_fields = attrgetter(*(field.name for field in fields(Task)))
 
 
 @dataclass(slots=True, frozen=True)

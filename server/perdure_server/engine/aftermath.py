@@ -114,9 +114,11 @@ class Aftermath:
         Not only what is known to be held counts: another server may have leased it just now.
         """
         run_id = change.run.run_id
-        return any(
-            self._dispatcher.holder((run_id, *key)) is None for key in change.changed_tasks
-        ) or any(activity.cancel_requested for activity in change.put_activities.values())
+        for kind, seq in change.changed_tasks:
+            if self._dispatcher.holder((run_id, kind, seq)) is None:
+                return True
+        activities = change.put_activities
+        return bool(activities) and any(each.cancel_requested for each in activities.values())
 
     def _arm(self, change: RunChange) -> None:
         run_id = change.run.run_id

@@ -9,7 +9,7 @@ from typing import Any, cast
 from perdure_server.core import decide
 from perdure_server.core.changeset import RunChange
 from perdure_server.core.draft import Draft
-from perdure_server.core.errors import DomainError, RunContended, ShuttingDown, StoreError
+from perdure_server.core.errors import DomainError, ShuttingDown
 from perdure_server.core.model import Message, Run, Timer
 from perdure_server.engine.aftermath import Aftermath
 from perdure_server.engine.alarms import Alarms
@@ -44,8 +44,8 @@ from perdure_server.engine.session import Held, TaskKey
 from perdure_server.engine.sessions import Sessions
 from perdure_server.engine.standing import Standing
 from perdure_server.engine.starts import Starts
-from perdure_server.engine.stimuli import Stimulus
-from perdure_server.engine.timers import Timers
+from perdure_server.engine.stimuli import Stimulus, may_pass
+from perdure_server.engine.timers import DueTimer, Timers
 from perdure_server.engine.watches import Watches
 from perdure_server.engine.words import Words
 from perdure_server.engine.work import WorkStreams
@@ -339,16 +339,8 @@ class Engine:
         self._runs.visit(run_id, visit, fresh=fresh)
 
     def _timer_due(self, timer: Timer) -> None:
-        next_run = self._runs.next_run()
-
-        def decision(draft: Draft, now_us: int) -> None:
-            decide.decide_timer_due(draft, timer, next_run=next_run, now_us=now_us)
-            row = draft.timer(timer.kind, timer.seq)
-            if row is not None:
-                # The clock was set back since the alarm rang.
-                self._timers.set(row)
-
-        self._do(timer.run_id, decision, lambda: self._timers.again(timer))
+        due = DueTimer(timer, self._timers, self._runs.next_run())
+        self._runs.stimulate(timer.run_id, Stimulus(due.decide, due.done, due.refused))
 
     def _lease_due(self, key: TaskKey, _due_us: int) -> None:
         run_id, kind, seq = key
@@ -400,9 +392,7 @@ class Engine:
         """Stimulates a run for the engine's own reasons; tries again when the store refuses."""
 
         def refused(error: Exception) -> None:
-            if isinstance(error, StoreError | RunContended):
+            if may_pass(error, run_id):
                 again()
-            elif not isinstance(error, DomainError):
-                _log.error("the engine could not act on run %s", run_id, exc_info=error)
 
         self._runs.stimulate(run_id, Stimulus(decision, done, refused))

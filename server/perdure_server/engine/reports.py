@@ -18,7 +18,7 @@ from perdure_server.engine.heartbeats import Heartbeats
 from perdure_server.engine.histories import history_pages
 from perdure_server.engine.kept import KeptTasks
 from perdure_server.engine.runs import Runs
-from perdure_server.engine.session import Session
+from perdure_server.engine.session import Session, TaskKey
 from perdure_server.engine.stimuli import Stimulus
 from perdure_server.store.contract import Store
 
@@ -29,6 +29,7 @@ Answer = Callable[[ReportResult], None]
 _INTERNAL = "INTERNAL"
 _NO_RUN = NextRun("", 0)
 """Follows a report that keeps its task: one that would close the run is refused."""
+_NO_ENDINGS: frozenset[str] = frozenset()
 _ENDINGS = {"activity_completed": RESULT_ENDINGS, "activity_failed": FAILURE_ENDINGS}
 
 
@@ -56,23 +57,15 @@ class Reports:
 
         `answer` is called once, when it is durable or refused.
         """
-
-        def resolve(cancel_requested: Any) -> None:
-            answer(
-                ReportResult(report_id=report.report_id, cancel_requested=cancel_requested is True)
-            )
-
-        def reject(error: Exception) -> None:
-            answer(refusal(report.report_id, error))
-
+        reply = _Reply(report.report_id, answer)
         try:
             token = TaskToken.decode(report.task_token)
             if report.workflow_task_completed.keep_task:
-                self._keep(token, report, session=session, answer=answer, reject=reject)
+                self._keep(token, report, session=session, answer=answer, reject=reply.reject)
                 return
-            self._handle(token, report, session=session, resolve=resolve, reject=reject)
+            self._handle(token, report, session=session, reply=reply)
         except DomainError as error:
-            reject(error)
+            reply.reject(error)
 
     def submit(
         self, token: TaskToken, stimulus: Stimulus, endings: frozenset[str] = frozenset()
@@ -84,28 +77,22 @@ class Reports:
         A stale report that is the accepted one sent again is resolved like the first time:
         `endings` are the events that a report of its kind on an activity may have written.
         """
-        key = (token.run_id, token.kind, token.seq)
-        resolve, reject = stimulus.resolve, stimulus.reject
-
-        def resolved(result: Any) -> None:
-            self._dispatcher.finished(key, token.lease)
-            resolve(result)
-
-        def rejected(error: Exception) -> None:
-            if not isinstance(error, StaleTask | WorkflowNotFound):
-                reject(error)
-                return
-            self._dispatcher.finished(key, token.lease)
-            if endings:
-                job = self._repeated(token, endings, resolve, reject)
-                self._background.spawn(job, "repeated report")
-            else:
-                reject(error)
-
-        self._dispatcher.reported(key, token.lease)
-        self._heartbeats.flush(key)
-        stimulus.resolve, stimulus.reject = resolved, rejected
+        submitted = _Submitted(self, token, stimulus, endings)
+        self._dispatcher.reported(submitted.key, token.lease)
+        self._heartbeats.flush(submitted.key)
+        stimulus.resolve, stimulus.reject = submitted.resolve, submitted.reject
         self._runs.stimulate(token.run_id, stimulus)
+
+    def finished(self, token: TaskToken, key: TaskKey) -> None:
+        """Notes that nobody holds a task any more."""
+        self._dispatcher.finished(key, token.lease)
+
+    def look_up(
+        self, token: TaskToken, endings: frozenset[str], resolve: Resolve, reject: Reject
+    ) -> None:
+        """Answers a stale report by what the history says."""
+        job = self._repeated(token, endings, resolve, reject)
+        self._background.spawn(job, "repeated report")
 
     def _handle(
         self,
@@ -113,10 +100,11 @@ class Reports:
         report: TaskReport,
         *,
         session: Session | None,
-        resolve: Resolve,
-        reject: Reject,
+        reply: _Reply,
     ) -> None:
         kind = report.WhichOneof("report")
+        resolve: Resolve = reply.resolve
+        reject: Reject = reply.reject
         if kind == "activity_heartbeat":
             details = report.activity_heartbeat
             payload = details.details if details.HasField("details") else None
@@ -126,9 +114,9 @@ class Reports:
         else:
             if kind == "workflow_task_completed" and session is not None:
                 self._dispatcher.stick(session, token.run_id, token.seen_seq)
-                resolve = self._unsticking_closed(session, token, resolve)
-                reject = self._unsticking(session, token, reject)
-            endings = _ENDINGS.get(kind or "", frozenset())
+                sticky = _Sticky(self, session, token.run_id, reply)
+                resolve, reject = sticky.resolve, sticky.reject
+            endings = _ENDINGS.get(kind or "", _NO_ENDINGS)
             commands = report.workflow_task_completed.commands
             if kind == "workflow_task_completed" and _named_signals(commands):
                 job = self._with_signals(token, commands, resolve, reject)
@@ -159,20 +147,15 @@ class Reports:
 
     def _unsticking(self, session: Session, token: TaskToken, reject: Reject) -> Reject:
         def unstick(error: Exception) -> None:
-            self._dispatcher.unstick(session, token.run_id)
+            self.unstick(session, token.run_id)
             reject(error)
 
         return unstick
 
-    def _unsticking_closed(self, session: Session, token: TaskToken, resolve: Resolve) -> Resolve:
-        """A report that is repeated after its run closed must not leave a trace for good."""
-
-        def unstick(answer: Any) -> None:
-            if self._runs.is_closed(token.run_id):
-                self._dispatcher.unstick(session, token.run_id)
-            resolve(answer)
-
-        return unstick
+    def unstick(self, session: Session, run_id: str, *, if_closed: bool = False) -> None:
+        """Notes that a session's worker does not cache a run; with `if_closed`, one that closed."""
+        if not if_closed or self._runs.is_closed(run_id):
+            self._dispatcher.unstick(session, run_id)
 
     def _decision(self, token: TaskToken, report: TaskReport) -> Callable[[Draft, int], Any]:
         match report.WhichOneof("report"):
@@ -275,6 +258,79 @@ class Reports:
             if was_accepted(rows, token, endings):
                 return True
         return False
+
+
+class _Reply:
+    """The answer to one report of a stream, once it is known."""
+
+    __slots__ = ("_answer", "_report_id")
+
+    def __init__(self, report_id: int, answer: Answer) -> None:
+        self._report_id = report_id
+        self._answer = answer
+
+    def resolve(self, cancel_requested: Any) -> None:
+        """Says that the report counts."""
+        stops = cancel_requested is True
+        self._answer(ReportResult(report_id=self._report_id, cancel_requested=stops))
+
+    def reject(self, error: Exception) -> None:
+        """Says why the report does not count."""
+        self._answer(refusal(self._report_id, error))
+
+
+class _Sticky:
+    """A reply to a worker that caches the run, which is noted before it is known to be so."""
+
+    __slots__ = ("_reply", "_reports", "_run_id", "_session")
+
+    def __init__(self, reports: Reports, session: Session, run_id: str, reply: _Reply) -> None:
+        self._reports = reports
+        self._session = session
+        self._run_id = run_id
+        self._reply = reply
+
+    def resolve(self, answer: Any) -> None:
+        """Answers; a report repeated after its run closed must not leave a trace for good."""
+        self._reports.unstick(self._session, self._run_id, if_closed=True)
+        self._reply.resolve(answer)
+
+    def reject(self, error: Exception) -> None:
+        """Answers; the worker forgets the run."""
+        self._reports.unstick(self._session, self._run_id)
+        self._reply.reject(error)
+
+
+class _Submitted:
+    """A report for good: whatever becomes of it, its lease is then known to have ended."""
+
+    __slots__ = ("_endings", "_reject", "_reports", "_resolve", "_token", "key")
+
+    def __init__(
+        self, reports: Reports, token: TaskToken, stimulus: Stimulus, endings: frozenset[str]
+    ) -> None:
+        self.key = (token.run_id, token.kind, token.seq)
+        self._reports = reports
+        self._token = token
+        self._endings = endings
+        self._resolve = stimulus.resolve
+        self._reject = stimulus.reject
+
+    def resolve(self, result: Any) -> None:
+        """Passes the answer on."""
+        self._reports.finished(self._token, self.key)
+        self._resolve(result)
+
+    def reject(self, error: Exception) -> None:
+        """Passes a refusal on, unless it is one of a report that was accepted before."""
+        if not isinstance(error, StaleTask | WorkflowNotFound):
+            self._reject(error)
+            return
+        self._reports.finished(self._token, self.key)
+        if self._endings:
+            self._reports.look_up(self._token, self._endings, self._resolve, self._reject)
+        else:
+            self._reject(error)
 
 
 def refusal(report_id: int, error: Exception) -> ReportResult:

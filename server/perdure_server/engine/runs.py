@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Container, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from perdure_server.core import limits
@@ -306,7 +307,8 @@ class Runs:
 
     def _decide(self, actor: Actor, state: RunState) -> None:
         now_us = self._clock.now_us()
-        batch = [actor.waiting.popleft() for _ in range(min(len(actor.waiting), _TURN_MAX))]
+        waiting = actor.waiting
+        batch = [waiting.popleft() for _ in range(min(len(waiting), _TURN_MAX))]
         draft, answers, records, taken = self._decide_all(actor, state, batch, now_us=now_us)
         if (records or taken) and self._shared is not None:
             draft.touch()
@@ -320,9 +322,7 @@ class Runs:
         if draft.changed and draft.run.status.is_closed:
             flight.timers, flight.tasks = list(state.timers), list(state.tasks)
         self._expect(flight.drafts[1:])
-        self._committer.submit(
-            flight.changeset, lambda outcome: self._landed(actor, flight, outcome)
-        )
+        self._committer.submit(flight.changeset, partial(self._landed, actor, flight))
 
     def _decide_all(
         self, actor: Actor, state: RunState, batch: list[Stimulus], *, now_us: int
@@ -378,7 +378,7 @@ class Runs:
         drafts = [draft, *draft.next_runs] if draft.changed else []
         changes = [each.change() for each in drafts]
         matches = self._aftermath.prepare(changes)
-        changeset = Changeset(changes=changes, requests=records, taken=sorted(taken))
+        changeset = Changeset(changes, records, sorted(taken) if taken else [])
         return Flight(drafts, answers, matches, changeset)
 
     def _created(self, flight: Flight, stimulus: Stimulus, outcome: Outcome) -> None:

@@ -38,6 +38,10 @@ class Held:
     reporting: bool = False
     """Whether a report that keeps the task is under way, whose answer tells what is new."""
 
+    def sent(self, batch: int) -> None:
+        """Notes that the task was written, as part of a batch."""
+        self.delivered, self.batch = True, batch
+
 
 class Sink(Protocol):
     """Where the tasks of a session go."""

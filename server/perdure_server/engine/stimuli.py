@@ -15,7 +15,9 @@ from perdure_server.core.errors import (
     DomainError,
     MessageTaken,
     RequestRecorded,
+    RunContended,
     StaleVersion,
+    StoreError,
 )
 from perdure_server.core.model import MessageKey, RequestRecord
 from perdure_server.core.state import RunState
@@ -99,11 +101,14 @@ def decide_one(
         answer = stimulus.decide(draft, now_us)
         taken.add(stimulus.message)
         return answer
+    request = stimulus.request
+    if request is None and not stimulus.once:
+        return stimulus.decide(draft, now_us)
     for key in stimulus.keys:
         if key in records:
             key.check(records[key])
             return records[key].response
-    answer, request = stimulus.decide(draft, now_us), stimulus.request
+    answer = stimulus.decide(draft, now_us)
     for key in stimulus.once:
         records[key] = key.record(None, now_us)
     if request is None:
@@ -138,6 +143,18 @@ def refuse_all(answers: Iterable[tuple[Stimulus, Any]], error: Exception) -> Non
     """Delivers one refusal to all of them."""
     for stimulus, _ in answers:
         refuse(stimulus, error)
+
+
+def may_pass(error: Exception, run_id: str) -> bool:
+    """Whether what the engine did to a run for reasons of its own is to be tried again.
+
+    Logs what nobody expected.
+    """
+    if isinstance(error, StoreError | RunContended):
+        return True
+    if not isinstance(error, DomainError):
+        _log.error("the engine could not act on run %s", run_id, exc_info=error)
+    return False
 
 
 def show(visit: Visit, state: RunState | None) -> None:

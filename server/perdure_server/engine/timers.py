@@ -8,12 +8,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from perdure_server.core import limits
+from perdure_server.core import decide, limits
+from perdure_server.core.draft import Draft, NextRun
 from perdure_server.core.errors import DomainError
 from perdure_server.core.model import Timer, TimerKind
 from perdure_server.engine.alarms import Alarms
 from perdure_server.engine.background import Background
 from perdure_server.engine.ports import Clock
+from perdure_server.engine.stimuli import may_pass
 from perdure_server.store.contract import Store
 
 _log = logging.getLogger(__name__)
@@ -21,6 +23,34 @@ _log = logging.getLogger(__name__)
 _RETRY_US = limits.SECOND_US
 
 TimerKey = tuple[str, TimerKind, int]
+
+
+class DueTimer:
+    """A timer that has rung, on its way through its run."""
+
+    __slots__ = ("_next_run", "_timer", "_timers")
+
+    def __init__(self, timer: Timer, timers: Timers, next_run: NextRun) -> None:
+        self._timer = timer
+        self._timers = timers
+        self._next_run = next_run
+
+    def decide(self, draft: Draft, now_us: int) -> None:
+        """Decides what it is for."""
+        timer = self._timer
+        decide.decide_timer_due(draft, timer, next_run=self._next_run, now_us=now_us)
+        row = draft.timer(timer.kind, timer.seq)
+        if row is not None:
+            # The clock was set back since the alarm rang.
+            self._timers.set(row)
+
+    def done(self, answer: object) -> None:
+        """Does nothing: its end is in the history."""
+
+    def refused(self, error: Exception) -> None:
+        """Has it ring again when its end could not be committed."""
+        if may_pass(error, self._timer.run_id):
+            self._timers.again(self._timer)
 
 
 class Timers:

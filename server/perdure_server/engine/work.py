@@ -53,11 +53,7 @@ class StreamSink:
 
     def push(self, kind: TaskKind, task: bytes, held: Held) -> None:
         """Sends an encoded task."""
-
-        def sent(batch: int) -> None:
-            held.delivered, held.batch = True, batch
-
-        self._outbox.put(field(self._fields[kind], task), sent)
+        self._outbox.put(field(self._fields[kind], task), held.sent)
 
     def cancel(self, token: str, reason: str) -> None:
         """Tells the worker to stop an activity."""

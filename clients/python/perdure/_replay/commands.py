@@ -179,7 +179,10 @@ class ActivityRequest(Request):
 
 
 class TimerRequest(Request):
-    """ScheduleTimer; `handle` is what the loop runs when it fires."""
+    """ScheduleTimer; `handle` is what the loop runs when it fires, until it cannot any more.
+
+    The two hold each other: a pair that is done with must not wait for the garbage collector.
+    """
 
     __slots__ = ("delay_us", "handle")
 
@@ -190,7 +193,7 @@ class TimerRequest(Request):
     def __init__(self, delay_us: int, source: str) -> None:
         super().__init__(source)
         self.delay_us = delay_us
-        self.handle: asyncio.TimerHandle
+        self.handle: asyncio.TimerHandle | None = None
 
     def describe(self) -> str:
         return describe_work("ScheduleTimer", self.seq, f"{self.delay_us / 1e6:g} s")

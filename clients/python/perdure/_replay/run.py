@@ -187,6 +187,7 @@ class Run:
 
         Without a trace in the activation that asked for it, later by a command.
         """
+        request.handle = None
         self._undo(request, CancelTimerRequest)
 
     def ask_close(self, request: CloseRequest) -> None:
@@ -222,8 +223,9 @@ class Run:
             raise HistoryError(f"the history is damaged: timer {timer_seq} is not open")
         told = request.state is State.RECORDED
         request.advance(Step.RESOLVE)
-        if told:
-            self.loop.fire(request.handle)
+        handle, request.handle = request.handle, None
+        if told and handle is not None:
+            self.loop.fire(handle)
 
     def forget(self) -> None:
         """Ends what is left of the code and lets go of it."""

@@ -100,8 +100,10 @@ class Group:
         first = Position(self._epoch, self._commit, self._index)
         for change in changeset.changes:
             self._take(change)
-        self._rows["insert_request"].extend(map(from_request, changeset.requests))
-        self._rows["delete_message"].extend(changeset.taken)
+        if changeset.requests:
+            self._rows["insert_request"].extend(map(from_request, changeset.requests))
+        if changeset.taken:
+            self._rows["delete_message"].extend(changeset.taken)
         for schedule in changeset.schedules:
             self._take_schedule(schedule)
         self.changesets += 1
@@ -162,10 +164,11 @@ class Group:
         run_id, version = change.run.run_id, change.expected_version
         if version and self._select("run_version", run_id) != [(version,)]:
             return False
-        return all(
-            self._select("task_lease", run_id, fence.kind.value, fence.seq) == [(fence.lease,)]
-            for fence in change.fences.values()
-        )
+        for fence in change.fences.values():
+            lease = self._select("task_lease", run_id, fence.kind._value_, fence.seq)
+            if lease != [(fence.lease,)]:
+                return False
+        return True
 
     def _take(self, change: RunChange) -> None:
         rows, run_id = self._rows, change.run.run_id
@@ -175,23 +178,38 @@ class Group:
                 (run_id, event.seq, event.kind, event.at_us, event.frame, self._commit, index)
             )
         self._index += len(change.events)
-        rows["put_update"].extend(map(from_update, change.put_updates.values()))
-        rows["delete_key"].extend((run_id, *key) for key in change.del_keys)
-        rows["put_key"].extend(map(from_key, change.put_keys.values()))
-        rows["insert_message"].extend(map(from_message, change.messages))
+        if change.put_updates:
+            rows["put_update"].extend(map(from_update, change.put_updates.values()))
+        if change.del_keys or change.put_keys:
+            rows["delete_key"].extend((run_id, *key) for key in change.del_keys)
+            rows["put_key"].extend(map(from_key, change.put_keys.values()))
+        if change.messages:
+            rows["insert_message"].extend(map(from_message, change.messages))
         if change.snapshot is not None:
             rows["put_snapshot"].append(from_snapshot(change.snapshot))
         if change.closes:
             for query in ("delete_activities", "delete_tasks", "delete_timers", "delete_children"):
                 rows[query].append((run_id,))
             return
-        rows["delete_activity"].extend((run_id, seq) for seq in change.del_activities)
-        rows["delete_task"].extend((run_id, kind.value, seq) for kind, seq in change.del_tasks)
-        rows["delete_timer"].extend((run_id, kind.value, seq) for kind, seq in change.del_timers)
-        rows["put_activity"].extend(map(from_activity, change.put_activities.values()))
-        rows["put_task"].extend(map(from_task, change.put_tasks.values()))
-        rows["put_timer"].extend(map(from_timer, change.put_timers.values()))
-        rows["put_child"].extend(map(from_child, change.put_children.values()))
+        self._take_pending(change, run_id)
+
+    def _take_pending(self, change: RunChange, run_id: str) -> None:
+        """Takes the rows of pending work; most changes have few kinds of them."""
+        rows = self._rows
+        if change.del_activities:
+            rows["delete_activity"].extend((run_id, seq) for seq in change.del_activities)
+        for kind, seq in change.del_tasks:
+            rows["delete_task"].append((run_id, kind._value_, seq))
+        for timer_kind, seq in change.del_timers:
+            rows["delete_timer"].append((run_id, timer_kind._value_, seq))
+        if change.put_activities:
+            rows["put_activity"].extend(map(from_activity, change.put_activities.values()))
+        for task in change.put_tasks.values():
+            rows["put_task"].append(from_task(task))
+        for timer in change.put_timers.values():
+            rows["put_timer"].append(from_timer(timer))
+        if change.put_children:
+            rows["put_child"].extend(map(from_child, change.put_children.values()))
 
     def _take_schedule(self, change: ScheduleChange) -> None:
         if change.deletes:
