@@ -206,6 +206,9 @@ class Passes(Codec):
     async def encode(self, data):
         await asyncio.sleep(0)
 
+    async def decode(self, data):
+        return data
+
 
 BARE = {"converter": Converter()}
 SURROUNDED = {**BARE, "codecs": Codecs([Passes()]), "interceptors": (ActivityInterceptor(),)}
