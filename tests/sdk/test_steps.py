@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
@@ -23,7 +24,11 @@ from perdure import (
     signal,
     workflow,
 )
+from perdure._workflow_thread import Job
+from perdure.converter import Converter
 from perdure.testing import Environment
+from perdure.v1.task_pb2 import WorkflowTask
+from perdure.v1.worker_service_pb2 import KeptTask
 
 go = signal("go", str)
 
@@ -374,3 +379,50 @@ async def test_a_worker_that_leaves_hands_the_run_on(gate, tmp_path):
 async def gated_twice(order: str) -> str:
     first = await workflow.step(gates["now"], order)
     return f"{first} {await workflow.step(gates['now'], order)}"
+
+
+def test_a_report_says_no_more_than_what_the_code_was_shown():
+    """A signal that came while the code ended is not taken for one that it has had."""
+    code = SimpleNamespace(last_seq=5)
+    job = Job(WorkflowTask(task_token="to 5"), code, Converter())
+    job.received_seq = 5
+    assert job.report().task_token == "to 5"
+    job.receive(KeptTask(task_token="to 6", history={"events": [{"seq": 6}]}))
+    job.receive(KeptTask(task_token="to 7", history={"events": [{"seq": 7}]}))
+    assert [event.seq for event in job.inbox] == [6, 7]
+    assert (job.report().task_token, job.token) == ("to 5", "to 7")
+    for seq in (6, 7):
+        code.last_seq = seq
+        assert job.report().task_token == f"to {seq}"
+
+
+ending, held = threading.Event(), threading.Event()
+
+
+@workflow
+async def leaves(rounds: int) -> str:
+    if rounds:
+        await workflow.step(note, "leave")
+        ending.set()
+        held.wait(10)
+        workflow.continue_as_new(rounds - 1)
+    return await go.wait()
+
+
+async def test_a_signal_that_comes_while_the_code_ends_goes_on_with_the_next_run(gate, monkeypatch):
+    ending.clear()
+    held.clear()
+    received = Job.receive
+
+    def receive(job, kept):
+        received(job, kept)
+        if any(event.HasField("signal_received") for event in job.inbox):
+            # It is with the worker, and the code, which is held, has not been shown it.
+            held.set()
+
+    monkeypatch.setattr(Job, "receive", receive)
+    async with Environment([leaves]) as env:
+        handle = await env.client.start(leaves, 1)
+        assert await asyncio.to_thread(ending.wait, 10)
+        await handle.signal(go, "kept")
+        assert await handle.result() == "kept"

@@ -56,9 +56,11 @@ class Job:
         self.left = False
         """Whether the task was lost or abandoned, so that no step is to begin any more."""
         self.token = task.task_token
-        """The token of the next report."""
+        """The token that came last."""
         self.token_seq = 0
         """The last event that the token says is known."""
+        self._tokens = [(0, task.task_token)]
+        """Tokens with those events: the one that fits what the code was shown, and later ones."""
         self.received_seq = 0
         """The last event that was received, applied or not."""
         self.unsent: list[Command] = []
@@ -100,6 +102,7 @@ class Job:
         self.received_seq = max(self.received_seq, covered)
         if covered >= self.token_seq:
             self.token, self.token_seq = kept.task_token, covered
+            self._tokens.append((covered, kept.task_token))
 
     def report(self, records: Sequence[Command] = (), *, keep: bool = False) -> TaskReport:
         """Returns the report of what the code has asked for since the last one."""
@@ -110,7 +113,17 @@ class Job:
             commands.insert(len(commands) - ends, self.snapshot)
         self.unsent, self.snapshot = [], None
         completion = WorkflowTaskCompletion(commands=commands, keep_task=keep)
-        return TaskReport(task_token=self.token, workflow_task_completed=completion)
+        return TaskReport(task_token=self._token_shown(), workflow_task_completed=completion)
+
+    def _token_shown(self) -> str:
+        """Returns the token that says no more than what the code was shown.
+
+        Code that has ended is shown nothing more. Of a signal that came meanwhile the server must
+        not believe that the code has had it: nobody would hand it on.
+        """
+        while len(self._tokens) > 1 and self._tokens[1][0] <= self.machine.last_seq:
+            del self._tokens[0]
+        return self._tokens[0][1]
 
     def failed(self, failure: Failure) -> TaskReport:
         """Returns the report that the code could not be run."""
