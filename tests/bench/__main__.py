@@ -176,6 +176,8 @@ def main() -> None:
             continue
         console.print(f"[dim]{name}[/dim]")
         results[name] = _median([asyncio.run(_awaited(job)) for _ in range(repeats)])
+        # At once: who interrupts the long ones keeps what is known by then.
+        console.print(f"  {_line(results[name])}")
     console.print(_table(results))
     console.print(_comparison(results))
     for line in _verdicts(results):
@@ -221,8 +223,12 @@ def _median(samples: list[Any]) -> Any:
 def _table(results: dict[str, Figures]) -> Table:
     table = Table("scenario", "figures", title="Perdure, every commit on disk")
     for name, figures in results.items():
-        table.add_row(name, "  ".join(f"{key} {_text(value)}" for key, value in figures.items()))
+        table.add_row(name, _line(figures))
     return table
+
+
+def _line(figures: Figures) -> str:
+    return "  ".join(f"{key} {_text(value)}" for key, value in figures.items())
 
 
 def _comparison(results: dict[str, Figures]) -> Table:
