@@ -42,7 +42,7 @@ FILTERS = {
     "prefix": "customer STARTS_WITH 'c-47'",
     "by_amount": "region = 'r-2' ORDER BY amount DESC",
     "by_completion": "type = 'checkout' ORDER BY completed_at DESC",
-    "range_and_customer": "amount < 100 AND customer = 'c-4700'",
+    "range_and_customer": "amount < 500 AND customer = 'c-4700'",
     "range_in_order": "amount BETWEEN 400 AND 500 ORDER BY amount DESC",
     "wide_ranges": "customer > 'c-5' AND amount < 500",
     "two_ranges": "customer STARTS_WITH 'c-47' AND amount < 100",
