@@ -41,7 +41,7 @@ class InlineRunner(WorkflowRunner):
     """The SDK's runner of workflow tasks, whose thread is the loop itself."""
 
     def _start_thread(self) -> None:
-        thread = _InlineThread(self._finished)
+        thread = _InlineThread(self._hand_over)
         # Both are all that the runner knows of threads: where work goes, and what runs now.
         self._queue = cast("Any", thread)
         self._thread = cast("Any", thread)
@@ -50,9 +50,9 @@ class InlineRunner(WorkflowRunner):
 class _InlineThread:
     """Takes work like a queue and does it like a thread, in order, a moment later."""
 
-    def __init__(self, finished: Callable[[Job, TaskReport | None], None]) -> None:
+    def __init__(self, hand_over: Callable[[Job, TaskReport | None], None]) -> None:
         self.job: Job | None = None
-        self._finished = finished
+        self._hand_over = hand_over
         self._work: deque[Job | Callable[[], None]] = deque()
 
     def put(self, work: Job | Callable[[], None] | None) -> None:
@@ -64,7 +64,7 @@ class _InlineThread:
     def _do(self) -> None:
         work = self._work.popleft()
         if isinstance(work, Job):
-            self._finished(work, work.run())
+            self._hand_over(work, work.run())
         else:
             work()
 
