@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
 from queue import SimpleQueue
 from threading import Thread
 from typing import Protocol, TypeVar, cast
@@ -67,7 +66,7 @@ class Writer:
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
         self._loop = asyncio.get_running_loop()
-        self._queue: SimpleQueue[_Job | None] = SimpleQueue()
+        self._queue: SimpleQueue[Sequence[_Job] | None] = SimpleQueue()
         self._waiting = 0
         self._stopped: asyncio.Future[None] = self._loop.create_future()
         # A daemon, so that a process that ends without `stop` does not hang; a commit it cuts off
@@ -89,8 +88,10 @@ class Writer:
             return []
         call = _Call([None] * count, count, self._loop.create_future())
         self._waiting += count
-        for index, operation in enumerate(operations):
-            self._queue.put(_Job(operation, call, index))
+        jobs = [_Job(operation, call, index) for index, operation in enumerate(operations)]
+        for first in range(0, count, COMMIT_GROUP_MAX):
+            # Together: one by one, the thread might pay for the sync of the first alone.
+            self._queue.put(jobs[first : first + COMMIT_GROUP_MAX])
         return cast("list[T | Exception]", await call.answered)
 
     async def stop(self) -> None:
@@ -100,11 +101,15 @@ class Writer:
         self._thread.join()
 
     def _serve(self) -> None:
-        """The thread: takes all that waits as one group, until the mark that ends the queue."""
-        jobs = iter(self._queue.get, None)
-        for job in jobs:
-            waiting = min(self._queue.qsize(), COMMIT_GROUP_MAX - 1)
-            group = [job, *islice(jobs, waiting)]
+        """The thread: takes all that waits as one group, until the mark that ends the queue.
+
+        The last call that fits begins below the bound of a group, and may end above it.
+        """
+        handed = iter(self._queue.get, None)
+        for jobs in handed:
+            group = list(jobs)
+            while len(group) < COMMIT_GROUP_MAX and not self._queue.empty():
+                group += next(handed, ())
             answers = self._transactions.answers([job.operation for job in group])
             taken = zip(group, answers, strict=True)
             self._tell(self._deliver, [job.call for job, answer in taken if job.take(answer)])
