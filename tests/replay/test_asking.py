@@ -254,6 +254,17 @@ def test_a_query_is_answered_from_the_state_of_the_code():
     assert refusal.value.type == "UnknownQuery"
 
 
+def test_queries_that_all_need_a_value_make_no_snapshot():
+    @workflow
+    async def code() -> None:
+        workflow.on_query("echo", lambda value: value)
+        await never.wait()
+
+    rig = Rig(code)
+    rig.run()
+    assert rig.machine.snapshot() is None
+
+
 def test_a_query_asks_for_nothing_and_leaves_no_trace():
     @workflow
     class Greedy:
