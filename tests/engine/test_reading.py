@@ -98,3 +98,49 @@ async def test_the_ends_of_children_are_read_with_the_events_that_tell_them(serv
     assert state == await servers[0].store.load_run(run_id)
     assert sum(row.closed for row in state.children.values()) == 7
     assert not hand.cancels
+
+
+def during_reads(rig, happen, times=10):
+    """Has something happen at the end of each of the next reads of a run."""
+    load, left = rig.store.load_run, iter(range(times))
+
+    async def loaded(run_id, **known):
+        state = await load(run_id, **known)
+        if next(left, None) is not None:
+            await happen()
+        return state
+
+    rig.store.load_run = loaded
+
+
+async def test_who_looks_while_a_run_is_read_sees_it_as_it_is_after(servers):
+    run_id = (await servers[0].start()).run_id
+    runs, seen = servers[0].engine._runs, []
+
+    async def changed_and_looked_at():
+        # What has just been read knows nothing of this signal.
+        await signal(servers[1])
+        least = (await servers[1].store.load_run(run_id)).run.history_length
+        runs.look(run_id, lambda state: seen.append((state.run.history_length, least)))
+
+    during_reads(servers[0], changed_and_looked_at)
+    await changed_and_looked_at()
+    while len(seen) < 11:
+        await settle()
+    assert all(length >= least for length, least in seen)
+
+
+async def test_what_is_asked_of_a_run_that_is_looked_at_all_the_time_is_done(servers):
+    run_id = (await servers[0].start()).run_id
+    runs, seen = servers[0].engine._runs, []
+
+    async def looked_at():
+        runs.look(run_id, seen.append)
+
+    during_reads(servers[0], looked_at)
+    await looked_at()
+    await signal(servers[0])
+    while len(seen) < 11:
+        await settle()
+    assert None not in seen
+    assert (await servers[0].store.load_run(run_id)).run.history_length == 2

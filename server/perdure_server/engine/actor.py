@@ -20,8 +20,6 @@ from perdure_server.store.contract import Store
 from perdure_server.store.shared import SharedStore
 
 _CONTENDED_US = SECOND_US
-_LOADS_MAX = 3
-"""Reads of a run for visitors while others change it; after so many they see it as it was."""
 _LARGE = 100
 """Children and unseen events that are kept in memory to be read no second time."""
 
@@ -81,6 +79,12 @@ class Actor:
         """Decides on the state no more, until it is read what others have added."""
         self.base, self.state = self.state or self.base, None
 
+    def take_visits(self) -> list[Visit]:
+        """Returns who waits to see the run, and lets them wait here no more."""
+        visits = list(self.visits)
+        self.visits.clear()
+        return visits
+
     def expect(self) -> None:
         """Keeps in line what is heard of the run while it is created."""
         self.busy = self.begins = True
@@ -106,25 +110,20 @@ def stale(actors: Mapping[str, Actor]) -> list[str]:
 async def read(actor: Actor, store: Store) -> None:
     """Reads a run, as far as it is not known; visitors that came before see what was read."""
     actor.age()
-    for _ in range(_LOADS_MAX):
-        actor.outdated, came = False, len(actor.visits)
-        for stimulus in actor.waiting:
-            stimulus.fresh = True
-        if actor.doubted:
-            actor.base, actor.doubted = None, False
-        base = actor.base
-        known_seq = None if base is None else base.run.history_length
-        found = await store.load_run(actor.run_id, known_seq=known_seq)
-        actor.state = renew(base, found) if base and found else found
-        actor.base = None
-        if actor.state is None:
-            return
+    actor.outdated, came = False, len(actor.visits)
+    for stimulus in actor.waiting:
+        stimulus.fresh = True
+    if actor.doubted:
+        actor.base, actor.doubted = None, False
+    base = actor.base
+    known_seq = None if base is None else base.run.history_length
+    found = await store.load_run(actor.run_id, known_seq=known_seq)
+    actor.state = renew(base, found) if base and found else found
+    actor.base = None
+    if actor.state is not None:
         # They see it even if others have changed it since.
         for _ in range(came):
             show(actor.visits.popleft(), actor.state)
-        if not (actor.outdated and actor.visits):
-            return
-        actor.age()
 
 
 async def take_turn(actor: Actor, shared: SharedStore | None) -> None:

@@ -281,9 +281,14 @@ class Runs:
         # If it did, a run that others change all the time would never be decided on here.
         outdated, actor.outdated, actor.busy = actor.outdated, False, False
         if actor.state is not None and error is None:
+            # Visitors that came meanwhile are shown nothing that may be older than they are.
+            late = actor.take_visits() if outdated else []
             self._turn(actor)
             self._pass_turn(actor)
+            actor.visits.extendleft(reversed(late))
             actor.outdated |= outdated
+            if late:
+                self._turn(actor)
             return
         self._pass_turn(actor)
         missing = error or WorkflowNotFound(f"there is no run {actor.run_id}")
