@@ -10,14 +10,15 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from typing import Any, Final, TypeVar
 
 from google.protobuf.message import Message
 
 from perdure._home import HomeLoop, Hop
 from perdure._session import Session
-from perdure._transport import Transport, one
+from perdure._transport import Transport, one, response_type
 from perdure.codec import Codecs
 from perdure.converter import Converter
 from perdure.errors import RpcError, UnavailableError
@@ -32,6 +33,7 @@ from perdure.interceptors import (
 from perdure.v1 import workflow_service_pb2 as pb
 
 MessageT = TypeVar("MessageT", bound=Message)
+T = TypeVar("T")
 
 CALL_TIMEOUT_S: Final = 30.0
 """A call that does not wait for anything is answered long before."""
@@ -102,6 +104,36 @@ class Connection:
     async def intercepted(self, call: ClientCall, last: Proceed[ClientCall]) -> Any:
         """Makes a call by `last`, through the interceptors of the client."""
         return await chained(self._outbound, "call", last)(call)
+
+    async def made(self, call: ClientCall, method: str, read: Callable[[Any], T]) -> T:
+        """Sends the request of a call, through the interceptors, and returns what `read` makes."""
+
+        async def last(call: ClientCall) -> T:
+            return read(await self.unary(method, call.request, response_type(method)))
+
+        made: T = await self.intercepted(call, last)
+        return made
+
+    async def yielded(
+        self, call: ClientCall, source: Callable[[ClientCall], AsyncGenerator[T, None]]
+    ) -> AsyncGenerator[T, None]:
+        """Yields what a call brings in parts; it passes the interceptors as a whole."""
+
+        async def last(call: ClientCall) -> AsyncGenerator[T, None]:
+            return source(call)
+
+        async with aclosing(await self.intercepted(call, last)) as parts:
+            async for part in parts:
+                yield part
+
+    async def pages(self, method: str, request: Any) -> AsyncGenerator[Any, None]:
+        """Yields the pages of a list. Raises an `RpcError`."""
+        while True:
+            page: Any = await self.unary(method, request, response_type(method))
+            yield page
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
 
     async def in_session(self, call: pb.SessionCall, answer: type[MessageT]) -> MessageT:
         """Makes one call through the session and returns its answer. Raises an `RpcError`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -28,6 +28,7 @@ from perdure.v1 import workflow_service_pb2 as pb
 from perdure.v1.history_pb2 import History, HistoryEvent
 
 R = TypeVar("R")
+T = TypeVar("T")
 V = TypeVar("V")
 
 _LONG_POLL: Final = timedelta(seconds=LONG_POLL_S)
@@ -180,17 +181,17 @@ class WorkflowHandle(AskingCalls, Generic[R]):
             request_id=request_id or uuid4().hex,
             deadline=to_duration("deadline", deadline),
         )
-        status: WorkflowStatus = await self._intercepted("cancel", partial(self._cancel, request))
+        status: WorkflowStatus = await self._intercepted("cancel", self._cancel, request=request)
         return status
 
-    async def _cancel(self, request: pb.CancelWorkflowRequest, _: ClientCall) -> WorkflowStatus:
+    async def _cancel(self, call: ClientCall) -> WorkflowStatus:
         connection = self._connection
         if connection.uses_session:
-            call = pb.SessionCall(cancel=request)
-            response = await connection.in_session(call, pb.CancelWorkflowResponse)
+            in_session = pb.SessionCall(cancel=call.request)
+            response = await connection.in_session(in_session, pb.CancelWorkflowResponse)
         else:
             response = await connection.unary(
-                "WorkflowService/CancelWorkflow", request, pb.CancelWorkflowResponse
+                "WorkflowService/CancelWorkflow", call.request, pb.CancelWorkflowResponse
             )
         return status_of(response.status)
 
@@ -203,13 +204,8 @@ class WorkflowHandle(AskingCalls, Generic[R]):
             reason=reason,
             request_id=request_id or uuid4().hex,
         )
-
-        async def terminate(_: ClientCall) -> None:
-            await self._connection.unary(
-                "WorkflowService/TerminateWorkflow", request, pb.TerminateWorkflowResponse
-            )
-
-        await self._intercepted("terminate", terminate)
+        method = "WorkflowService/TerminateWorkflow"
+        await self._made("terminate", method, request, lambda _: None)
 
     async def pause(
         self, reason: str = "", *, identity: str = "", request_id: str = ""
@@ -226,10 +222,8 @@ class WorkflowHandle(AskingCalls, Generic[R]):
             identity=identity,
             request_id=request_id or uuid4().hex,
         )
-        response = await self._connection.unary(
-            "WorkflowService/PauseWorkflow", request, pb.PauseWorkflowResponse
-        )
-        return status_of(response.status)
+        method = "WorkflowService/PauseWorkflow"
+        return await self._made("pause", method, request, lambda answer: status_of(answer.status))
 
     async def unpause(
         self, reason: str = "", *, identity: str = "", request_id: str = ""
@@ -243,10 +237,8 @@ class WorkflowHandle(AskingCalls, Generic[R]):
             identity=identity,
             request_id=request_id or uuid4().hex,
         )
-        response = await self._connection.unary(
-            "WorkflowService/UnpauseWorkflow", request, pb.UnpauseWorkflowResponse
-        )
-        return status_of(response.status)
+        method = "WorkflowService/UnpauseWorkflow"
+        return await self._made("unpause", method, request, lambda answer: status_of(answer.status))
 
     async def continue_as_new(self, value: Any = NOTHING, *, request_id: str = "") -> str:
         """Ends the run and goes on with a new history, without a word to the code.
@@ -261,10 +253,8 @@ class WorkflowHandle(AskingCalls, Generic[R]):
             input=None if value is NOTHING else connection.converter.encode(value),
             request_id=request_id or uuid4().hex,
         )
-        response = await connection.unary(
-            "WorkflowService/ContinueAsNew", request, pb.ContinueAsNewResponse
-        )
-        return response.run_id
+        method = "WorkflowService/ContinueAsNew"
+        return await self._made("continue_as_new", method, request, lambda answer: answer.run_id)
 
     async def reset(
         self,
@@ -290,10 +280,7 @@ class WorkflowHandle(AskingCalls, Generic[R]):
             identity=identity,
             request_id=request_id or uuid4().hex,
         )
-        response = await self._connection.unary(
-            "WorkflowService/ResetWorkflow", request, pb.ResetWorkflowResponse
-        )
-        return self._of_run(response.run_id)
+        return await self._made("reset", "WorkflowService/ResetWorkflow", request, self._begun)
 
     async def retry_failed_activity(
         self, requested_by: str, reason: str, *, request_id: str = ""
@@ -310,10 +297,8 @@ class WorkflowHandle(AskingCalls, Generic[R]):
             reason=reason,
             request_id=request_id or uuid4().hex,
         )
-        response = await self._connection.unary(
-            "WorkflowService/RetryFailedActivity", request, pb.RetryFailedActivityResponse
-        )
-        return self._of_run(response.run_id)
+        method = "WorkflowService/RetryFailedActivity"
+        return await self._made("retry_failed_activity", method, request, self._begun)
 
     def activity(self, seq: int) -> PendingActivity:
         """Returns the pending activity of a number, to pause, reset or change it."""
@@ -324,32 +309,16 @@ class WorkflowHandle(AskingCalls, Generic[R]):
         request = pb.GetWorkflowRequest(
             namespace=self._connection.namespace, workflow_id=self.workflow_id, run_id=self.run_id
         )
-
-        async def describe(_: ClientCall) -> WorkflowDescription:
-            response = await self._connection.unary(
-                "WorkflowService/GetWorkflow", request, pb.GetWorkflowResponse
-            )
-            return WorkflowDescription.of(response.workflow)
-
-        description: WorkflowDescription = await self._intercepted("describe", describe)
-        return description
+        method = "WorkflowService/GetWorkflow"
+        return await self._made("describe", method, request, _described)
 
     async def history(self) -> History:
         """Reads the whole history of the run. Raises WorkflowNotFoundError."""
-        history = History()
         request = pb.GetWorkflowHistoryRequest(
             namespace=self._connection.namespace, workflow_id=self.workflow_id, run_id=self.run_id
         )
-        while True:
-            response = await self._connection.unary(
-                "WorkflowService/GetWorkflowHistory", request, pb.GetWorkflowHistoryResponse
-            )
-            history.events.extend(response.history.events)
-            if not response.next_page_token:
-                return history
-            request.page_token = response.next_page_token
-            # A retry between two pages must not change the run that is read.
-            request.run_id = response.run_id
+        history: History = await self._intercepted("history", self._history, request=request)
+        return history
 
     async def children(self) -> AsyncGenerator[WorkflowDescription, None]:
         """Yields the children that the run started, oldest first. Raises WorkflowNotFoundError."""
@@ -359,15 +328,10 @@ class WorkflowHandle(AskingCalls, Generic[R]):
             run_id=self.run_id,
             page_size=_CHILDREN_PAGE,
         )
-        while True:
-            response = await self._connection.unary(
-                "WorkflowService/ListChildren", request, pb.ListChildrenResponse
-            )
-            for message in response.children:
-                yield WorkflowDescription.of(message)
-            if not response.next_page_token:
-                return
-            request.page_token = response.next_page_token
+        call = ClientCall(operation="children", workflow_id=self.workflow_id, request=request)
+        async with aclosing(self._connection.yielded(call, self._children)) as children:
+            async for child in children:
+                yield child
 
     async def watch(self, *, after_seq: int = 0) -> AsyncGenerator[HistoryEvent, None]:
         """Yields the events of the run: those that stand, then new ones, to the closing event.
@@ -380,11 +344,10 @@ class WorkflowHandle(AskingCalls, Generic[R]):
             run_id=self.run_id,
             after_seq=after_seq,
         )
-        async with aclosing(self._follow(request)) as responses:
-            async for response in responses:
-                # The first message of a stream only tells where it begins.
-                if response.HasField("event"):
-                    yield response.event
+        call = ClientCall(operation="watch", workflow_id=self.workflow_id, request=request)
+        async with aclosing(self._connection.yielded(call, self._watch)) as events:
+            async for event in events:
+                yield event
 
     def outcome(self, response: pb.GetWorkflowResultResponse) -> R:
         """Returns the result that an answer holds, or raises what it holds instead."""
@@ -402,9 +365,10 @@ class WorkflowHandle(AskingCalls, Generic[R]):
             run_id=response.run_id,
         )
 
-    def _of_run(self, run_id: str) -> WorkflowHandle[R]:
+    def _begun(self, answer: Any) -> WorkflowHandle[R]:
+        """Returns the handle of the run that an answer names."""
         return WorkflowHandle(
-            self._connection, self.workflow_id, run_id=run_id, result_type=self._result_type
+            self._connection, self.workflow_id, run_id=answer.run_id, result_type=self._result_type
         )
 
     async def _intercepted(
@@ -414,12 +378,45 @@ class WorkflowHandle(AskingCalls, Generic[R]):
         *,
         name: str = "",
         arguments: tuple[Any, ...] = (),
+        request: Any = None,
     ) -> Any:
         """Makes a call through the interceptors of the client."""
         call = ClientCall(
-            operation=operation, workflow_id=self.workflow_id, name=name, arguments=arguments
+            operation=operation,
+            workflow_id=self.workflow_id,
+            name=name,
+            arguments=arguments,
+            request=request,
         )
         return await self._connection.intercepted(call, last)
+
+    async def _made(self, operation: str, method: str, request: Any, read: Callable[[Any], T]) -> T:
+        """Sends a request through the interceptors and returns what `read` makes of the answer."""
+        call = ClientCall(operation=operation, workflow_id=self.workflow_id, request=request)
+        return await self._connection.made(call, method, read)
+
+    async def _history(self, call: ClientCall) -> History:
+        history = History()
+        pages = self._connection.pages("WorkflowService/GetWorkflowHistory", call.request)
+        async for page in pages:
+            history.events.extend(page.history.events)
+            # A retry between two pages must not change the run that is read.
+            call.request.run_id = page.run_id
+        return history
+
+    async def _children(self, call: ClientCall) -> AsyncGenerator[WorkflowDescription, None]:
+        pages = self._connection.pages("WorkflowService/ListChildren", call.request)
+        async with aclosing(pages):
+            async for page in pages:
+                for message in page.children:
+                    yield WorkflowDescription.of(message)
+
+    async def _watch(self, call: ClientCall) -> AsyncGenerator[HistoryEvent, None]:
+        async with aclosing(self._follow(call.request)) as responses:
+            async for response in responses:
+                # The first message of a stream only tells where it begins.
+                if response.HasField("event"):
+                    yield response.event
 
     async def _result(self, _: ClientCall) -> R:
         return self.outcome(await self._await_result())
@@ -465,6 +462,10 @@ class WorkflowHandle(AskingCalls, Generic[R]):
                 return response
             # The runs before the one that is waited for now may be deleted meanwhile.
             request.run_id = response.run_id
+
+
+def _described(answer: Any) -> WorkflowDescription:
+    return WorkflowDescription.of(answer.workflow)
 
 
 def status_of(status: workflow_pb2.WorkflowStatus) -> WorkflowStatus:

@@ -9,6 +9,7 @@ from uuid import uuid4
 from perdure._connection import Connection
 from perdure._options import RetryPolicy, require_types
 from perdure._times import require_span
+from perdure.interceptors import ClientCall
 from perdure.v1 import workflow_service_pb2 as pb
 from perdure.v1.activity_pb2 import Activity, ActivityOptions
 
@@ -39,17 +40,20 @@ class PendingActivity:
 
     async def pause(self, reason: str = "", *, identity: str = "") -> Activity:
         """Keeps further attempts from workers; one that a worker has goes on."""
-        return await self._ask("PauseActivity", reason=reason, identity=identity)
+        return await self._ask("pause_activity", "PauseActivity", reason=reason, identity=identity)
 
     async def unpause(self, reason: str = "", *, identity: str = "") -> Activity:
         """Lets it go on."""
-        return await self._ask("UnpauseActivity", reason=reason, identity=identity)
+        return await self._ask(
+            "unpause_activity", "UnpauseActivity", reason=reason, identity=identity
+        )
 
     async def reset(
         self, reason: str = "", *, identity: str = "", drop_heartbeat_details: bool = False
     ) -> Activity:
         """Counts its attempts anew, and skips the wait for the next one."""
         return await self._ask(
+            "reset_activity",
             "ResetActivity",
             reason=reason,
             identity=identity,
@@ -72,6 +76,7 @@ class PendingActivity:
             require_span(name, timeout)
             getattr(options, f"{name}_timeout").FromTimedelta(timeout)
         return await self._ask(
+            "update_activity_options",
             "UpdateActivityOptions",
             reason=reason,
             identity=identity,
@@ -79,12 +84,14 @@ class PendingActivity:
             priority=priority,
         )
 
-    async def _ask(self, rpc: str, **fields: Any) -> Activity:
-        connection = self._connection
+    async def _ask(self, operation: str, rpc: str, **fields: Any) -> Activity:
         request = getattr(pb, f"{rpc}Request")(
-            namespace=connection.namespace, request_id=uuid4().hex, **self._names, **fields
+            namespace=self._connection.namespace, request_id=uuid4().hex, **self._names, **fields
         )
-        kind: Any = getattr(pb, f"{rpc}Response")
-        response = await connection.unary(f"WorkflowService/{rpc}", request, kind)
-        activity: Activity = response.activity
-        return activity
+        call = ClientCall(operation=operation, workflow_id=request.workflow_id, request=request)
+        return await self._connection.made(call, f"WorkflowService/{rpc}", _activity)
+
+
+def _activity(answer: Any) -> Activity:
+    activity: Activity = answer.activity
+    return activity

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, Self, TypedDict, Unpack
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, Self, TypedDict, TypeVar, Unpack
 from uuid import uuid4
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -14,6 +16,7 @@ from perdure._options import RetryPolicy, require_types
 from perdure._search import SearchAttributes, to_search_attributes
 from perdure._times import to_duration
 from perdure._workflow import Workflow, workflow_of
+from perdure.interceptors import ClientCall
 from perdure.v1 import schedule_pb2
 from perdure.v1 import schedule_service_pb2 as pb
 
@@ -25,6 +28,8 @@ OverlapPolicy = Literal[
     "skip", "buffer_one", "buffer_all", "cancel_other", "terminate_other", "allow_all"
 ]
 StartOutcome = Literal["STARTED", "WAITS", "SKIPPED", "RAN_BEFORE"]
+
+T = TypeVar("T")
 
 _PAGE_SIZE: Final = 100
 _OUTCOMES: Final = "START_OUTCOME_"
@@ -141,10 +146,7 @@ class ScheduleHandle:
     async def describe(self) -> ScheduleDescription:
         """Asks how the schedule stands."""
         request = pb.GetScheduleRequest(namespace=self._connection.namespace, name=self.name)
-        answer = await self._connection.unary(
-            "ScheduleService/GetSchedule", request, pb.GetScheduleResponse
-        )
-        return ScheduleDescription.of(answer.schedule)
+        return await self._made("describe_schedule", "GetSchedule", request, _described)
 
     async def update(
         self, *, clear: Sequence[str] = (), **options: Unpack[ScheduleOptions]
@@ -160,10 +162,7 @@ class ScheduleHandle:
             clear=clear,
             request_id=uuid4().hex,
         )
-        answer = await self._connection.unary(
-            "ScheduleService/UpdateSchedule", request, pb.UpdateScheduleResponse
-        )
-        return ScheduleDescription.of(answer.schedule)
+        return await self._made("update_schedule", "UpdateSchedule", request, _described)
 
     async def pause(self, note: str = "") -> ScheduleDescription:
         """Lets instants pass without a start."""
@@ -173,10 +172,7 @@ class ScheduleHandle:
             note=note,
             request_id=uuid4().hex,
         )
-        answer = await self._connection.unary(
-            "ScheduleService/PauseSchedule", request, pb.PauseScheduleResponse
-        )
-        return ScheduleDescription.of(answer.schedule)
+        return await self._made("pause_schedule", "PauseSchedule", request, _described)
 
     async def resume(self, note: str = "") -> ScheduleDescription:
         """Starts workflows again from the next instant on."""
@@ -186,10 +182,7 @@ class ScheduleHandle:
             note=note,
             request_id=uuid4().hex,
         )
-        answer = await self._connection.unary(
-            "ScheduleService/ResumeSchedule", request, pb.ResumeScheduleResponse
-        )
-        return ScheduleDescription.of(answer.schedule)
+        return await self._made("resume_schedule", "ResumeSchedule", request, _described)
 
     async def trigger(self, *, overlap: OverlapPolicy | None = None) -> ScheduledRun:
         """Starts a workflow now, as `overlap` or the schedule's own policy says."""
@@ -199,10 +192,7 @@ class ScheduleHandle:
             overlap_policy=_policy(overlap),
             request_id=uuid4().hex,
         )
-        answer = await self._connection.unary(
-            "ScheduleService/TriggerSchedule", request, pb.TriggerScheduleResponse
-        )
-        return _run(answer.run)
+        return await self._made("trigger_schedule", "TriggerSchedule", request, _only_run)
 
     async def backfill(
         self, start_at: datetime, end_at: datetime, *, overlap: OverlapPolicy = "allow_all"
@@ -216,10 +206,7 @@ class ScheduleHandle:
             overlap_policy=_policy(overlap),
             request_id=uuid4().hex,
         )
-        answer = await self._connection.unary(
-            "ScheduleService/BackfillSchedule", request, pb.BackfillScheduleResponse
-        )
-        return [_run(run) for run in answer.runs]
+        return await self._made("backfill_schedule", "BackfillSchedule", request, _runs)
 
     async def preview(self, count: int = 10, *, after: datetime | None = None) -> list[datetime]:
         """Returns the next instants, as if the schedule were not paused."""
@@ -229,19 +216,19 @@ class ScheduleHandle:
             count=count,
             after=_timestamp(after),
         )
-        answer = await self._connection.unary(
-            "ScheduleService/PreviewSchedule", request, pb.PreviewScheduleResponse
-        )
-        return [_instant(each) for each in answer.times]
+        return await self._made("preview_schedule", "PreviewSchedule", request, _instants)
 
     async def delete(self) -> None:
         """Deletes the schedule; workflows that it started go on."""
         request = pb.DeleteScheduleRequest(
             namespace=self._connection.namespace, name=self.name, request_id=uuid4().hex
         )
-        await self._connection.unary(
-            "ScheduleService/DeleteSchedule", request, pb.DeleteScheduleResponse
-        )
+        await self._made("delete_schedule", "DeleteSchedule", request, lambda _: None)
+
+    async def _made(self, operation: str, rpc: str, request: Any, read: Callable[[Any], T]) -> T:
+        """Sends a request through the interceptors and returns what `read` makes of the answer."""
+        call = ClientCall(operation=operation, workflow_id="", name=self.name, request=request)
+        return await self._connection.made(call, f"ScheduleService/{rpc}", read)
 
 
 class Connected(Protocol):
@@ -282,8 +269,6 @@ class ScheduleCalls:
             value = definition.signature.value_of(value, {})
             queue = definition.task_queue or self.connection.queue_of_own_worker(definition.name)
             spec.task_queue = spec.task_queue or queue or ""
-        if value:
-            spec.input.CopyFrom(self.connection.converter.encode(value[0]))
         request = pb.CreateScheduleRequest(
             namespace=self.connection.namespace,
             name=name,
@@ -292,10 +277,17 @@ class ScheduleCalls:
             note=note,
             request_id=uuid4().hex,
         )
-        await self.connection.unary(
-            "ScheduleService/CreateSchedule", request, pb.CreateScheduleResponse
+        call = ClientCall(
+            operation="create_schedule",
+            workflow_id="",
+            name=name,
+            arguments=value,
+            request=request,
         )
-        return ScheduleHandle(self.connection, name)
+        handle: ScheduleHandle = await self.connection.intercepted(
+            call, partial(_create, self.connection)
+        )
+        return handle
 
     def get_schedule(self: Connected, name: str) -> ScheduleHandle:
         """Makes a handle of a schedule; asks nothing of the server."""
@@ -304,15 +296,11 @@ class ScheduleCalls:
     async def list_schedules(self: Connected) -> AsyncGenerator[ScheduleDescription, None]:
         """Yields the schedules by name."""
         request = pb.ListSchedulesRequest(namespace=self.connection.namespace, page_size=_PAGE_SIZE)
-        while True:
-            answer = await self.connection.unary(
-                "ScheduleService/ListSchedules", request, pb.ListSchedulesResponse
-            )
-            for message in answer.schedules:
-                yield ScheduleDescription.of(message)
-            if not answer.next_page_token:
-                return
-            request.page_token = answer.next_page_token
+        call = ClientCall(operation="list_schedules", workflow_id="", request=request)
+        schedules = self.connection.yielded(call, partial(_listed, self.connection))
+        async with aclosing(schedules):
+            async for schedule in schedules:
+                yield schedule
 
 
 def spec_of(options: ScheduleOptions, converter: Converter) -> schedule_pb2.ScheduleSpec:
@@ -346,6 +334,27 @@ def spec_of(options: ScheduleOptions, converter: Converter) -> schedule_pb2.Sche
     )
 
 
+async def _create(connection: Connection, call: ClientCall) -> ScheduleHandle:
+    request = call.request
+    if call.arguments:
+        request.spec.input.CopyFrom(connection.converter.encode(call.arguments[0]))
+    await connection.unary("ScheduleService/CreateSchedule", request, pb.CreateScheduleResponse)
+    return ScheduleHandle(connection, request.name)
+
+
+async def _listed(
+    connection: Connection, call: ClientCall
+) -> AsyncGenerator[ScheduleDescription, None]:
+    async with aclosing(connection.pages("ScheduleService/ListSchedules", call.request)) as pages:
+        async for page in pages:
+            for message in page.schedules:
+                yield ScheduleDescription.of(message)
+
+
+def _described(answer: Any) -> ScheduleDescription:
+    return ScheduleDescription.of(answer.schedule)
+
+
 def _policy(name: OverlapPolicy | None) -> Any:
     return None if name is None else f"{_POLICIES}{name.upper()}"
 
@@ -353,6 +362,18 @@ def _policy(name: OverlapPolicy | None) -> Any:
 def _run(message: pb.ScheduledRun) -> ScheduledRun:
     outcome: Any = schedule_pb2.StartOutcome.Name(message.outcome).removeprefix(_OUTCOMES)
     return ScheduledRun(_instant(message.due_at), outcome, message.workflow_id, message.run_id)
+
+
+def _only_run(answer: pb.TriggerScheduleResponse) -> ScheduledRun:
+    return _run(answer.run)
+
+
+def _runs(answer: pb.BackfillScheduleResponse) -> list[ScheduledRun]:
+    return [_run(run) for run in answer.runs]
+
+
+def _instants(answer: pb.PreviewScheduleResponse) -> list[datetime]:
+    return [_instant(each) for each in answer.times]
 
 
 def _timestamp(at: datetime | None) -> Timestamp | None:

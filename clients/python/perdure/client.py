@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import builtins
 import os
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AsyncExitStack, aclosing
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -355,19 +355,14 @@ class Client(ScheduleCalls):
             filter=filter,
             order_by=order_by,
         )
-        while True:
-            response = await self.connection.unary(
-                "WorkflowService/ListWorkflows", request, pb.ListWorkflowsResponse
-            )
-            for message in response.workflows:
-                yield WorkflowDescription.of(message)
-            if not response.next_page_token:
-                return
-            request.page_token = response.next_page_token
+        call = ClientCall(operation="list", workflow_id="", name=workflow_type, request=request)
+        async with aclosing(self.connection.yielded(call, self._listed)) as runs:
+            async for run in runs:
+                yield run
 
     async def count(self, *, filter: str = "") -> int:  # noqa: A002 -- as the contract names it
         """Counts runs. Raises InvalidFilterError."""
-        return (await self._count(filter, "")).count
+        return await self._count("count", filter, "", lambda answer: answer.count)
 
     async def count_by(
         self,
@@ -379,8 +374,7 @@ class Client(ScheduleCalls):
 
         A run with several keywords counts for each; those that have no value count for None.
         """
-        response = await self._count(filter, group_by)
-        return {from_search_attribute(group.value): group.count for group in response.groups}
+        return await self._count("count_by", filter, group_by, _groups)
 
     async def complete_activity(self, task_token: str, result: Any = None) -> None:
         """Reports the result of an activity that was left open with `activity.detach()`.
@@ -390,9 +384,8 @@ class Client(ScheduleCalls):
         request = working.CompleteActivityRequest(
             task_token=task_token, result=self.connection.converter.encode(result)
         )
-        await self.connection.unary(
-            "WorkerService/CompleteActivity", request, working.CompleteActivityResponse
-        )
+        call = ClientCall(operation="complete_activity", workflow_id="", request=request)
+        await self.connection.made(call, "WorkerService/CompleteActivity", lambda _: None)
 
     async def fail_activity(self, task_token: str, error: BaseException) -> None:
         """Reports that a detached activity failed; its retry policy decides what follows.
@@ -402,9 +395,8 @@ class Client(ScheduleCalls):
         request = working.FailActivityRequest(
             task_token=task_token, failure=to_failure(error, self.connection.converter)
         )
-        await self.connection.unary(
-            "WorkerService/FailActivity", request, working.FailActivityResponse
-        )
+        call = ClientCall(operation="fail_activity", workflow_id="", request=request)
+        await self.connection.made(call, "WorkerService/FailActivity", lambda _: None)
 
     async def heartbeat_activity(self, task_token: str, details: Any = None) -> bool:
         """Reports that a detached activity is alive; returns whether it should stop.
@@ -415,15 +407,26 @@ class Client(ScheduleCalls):
         request = working.HeartbeatActivityRequest(
             task_token=task_token, details=None if details is None else converter.encode(details)
         )
-        response = await self.connection.unary(
-            "WorkerService/HeartbeatActivity", request, working.HeartbeatActivityResponse
-        )
-        return response.cancel_requested
+        call = ClientCall(operation="heartbeat_activity", workflow_id="", request=request)
+        method = "WorkerService/HeartbeatActivity"
+        return await self.connection.made(call, method, lambda answer: answer.cancel_requested)
 
-    async def _count(self, condition: str, group_by: str) -> pb.CountWorkflowsResponse:
+    async def _listed(self, call: ClientCall) -> AsyncGenerator[WorkflowDescription, None]:
+        pages = self.connection.pages("WorkflowService/ListWorkflows", call.request)
+        async with aclosing(pages):
+            async for page in pages:
+                for message in page.workflows:
+                    yield WorkflowDescription.of(message)
+
+    async def _count(
+        self, operation: str, condition: str, group_by: str, read: Callable[[Any], V]
+    ) -> V:
         request = pb.CountWorkflowsRequest(
             namespace=self.connection.namespace, filter=condition, group_by=group_by
         )
-        return await self.connection.unary(
-            "WorkflowService/CountWorkflows", request, pb.CountWorkflowsResponse
-        )
+        call = ClientCall(operation=operation, workflow_id="", request=request)
+        return await self.connection.made(call, "WorkflowService/CountWorkflows", read)
+
+
+def _groups(answer: pb.CountWorkflowsResponse) -> dict[Any, int]:
+    return {from_search_attribute(group.value): group.count for group in answer.groups}

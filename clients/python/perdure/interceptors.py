@@ -50,12 +50,15 @@ class ClientCall:
     """What an application asks of the server.
 
     Attributes:
-        operation: The method of the client or handle: `start`, `execute`, `signal`, `result` …
-        workflow_id: The workflow; empty where the start makes an id up.
-        name: The workflow type of a start, the name of a signal; else empty.
+        operation: The method of the client or handle: `start`, `execute`, `signal`, `result` …;
+            those of schedules and activities name what they concern, as `pause_schedule`.
+        workflow_id: The workflow; empty where the start makes an id up, and of what concerns none.
+        name: The workflow type of a start, the name of a signal or a schedule; else empty.
         arguments: The value that goes along, in a tuple that is empty when there is none; of
             `start_batch` all the starts.
         headers: What travels beside it; only a start carries them, of `start_batch` each.
+        request: The message that goes to the server, where it is made before the call; None where
+            it is made of the above. What is changed in it is sent.
     """
 
     operation: str
@@ -63,6 +66,7 @@ class ClientCall:
     name: str = ""
     arguments: tuple[Any, ...] = ()
     headers: dict[str, Any] = field(default_factory=dict)
+    request: Any = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -174,10 +178,14 @@ class StepCall:
 
 
 class ClientInterceptor:
-    """Stands between an application and the server."""
+    """Stands between an application and the server: nothing that a client asks passes it by."""
 
     async def call(self, call: ClientCall, proceed: Proceed[ClientCall]) -> Any:
-        """Makes a call. What `proceed` returns is what the method of client or handle returns."""
+        """Makes a call. What `proceed` returns is what the method of client or handle returns.
+
+        Of a method that yields, such as `list`, that is the iterator, which asks the server as it
+        is read.
+        """
         return await proceed(call)
 
 
