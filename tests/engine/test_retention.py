@@ -7,13 +7,15 @@ import pytest
 from perdure.v1 import namespace_service_pb2 as pb
 from perdure.v1 import workflow_service_pb2 as workflow
 from perdure.v1.watch_service_pb2 import WatchRequest
-from perdure_server.core.errors import CursorExpired, StoreUnavailable
+from perdure_server.core.errors import CursorExpired, StoreUnavailable, WorkflowNotFound
 from perdure_server.core.limits import DELETE_RUNS_MAX, RETENTION_RUNS_MIN, RETENTION_STEP_US
+from perdure_server.engine.results import Ticket
 from tests.engine.rig import running, settle
 from tests.support.model_store import ModelStore
 
 HOUR = 3_600
 NAME = "n"
+NOBODY = "0198c2f0-0000-7000-8000-000000000000"
 
 
 class Watched(ModelStore):
@@ -174,3 +176,39 @@ async def test_one_server_sweeps_at_a_time(database):
             )
             await database.advance(90)
             assert left(here) == []
+
+
+async def test_who_waits_by_the_first_run_still_waits_when_it_is_gone(rig):
+    """As a client does whose stream broke: it asks again what it had asked, which names run 1."""
+    await keep(rig)
+    workflows, ids = rig.engine.workflows, {"namespace": NAME, "workflow_id": "w"}
+    start = workflow.StartWorkflowRequest(workflow_type="W", request_id="r", **ids)
+    first = (await workflows.start(start)).run_id
+    latest = first
+    for _ in range(3):
+        middle = latest
+        await wait(rig, 2 * HOUR)
+        latest = (await workflows.continue_as_new(workflow.ContinueAsNewRequest(**ids))).run_id
+    await wait(rig, 600)
+    assert [run.run_id for run in rig.store.stored_runs] == [middle, latest]
+
+    by_first = workflow.GetWorkflowResultRequest(run_id=first, **ids)
+    assert (await workflows.get_result(by_first)).run_id == latest
+    stranger = workflow.GetWorkflowResultRequest(run_id=NOBODY, **ids)
+    with pytest.raises(WorkflowNotFound, match=NOBODY):
+        await workflows.get_result(stranger)
+
+    told = []
+    workflows.begin_result(by_first, Ticket(), told.append, told.append)
+    workflows.begin_execute(start, Ticket(), told.append, told.append)
+    workflows.begin_result(stranger, Ticket(), told.append, told.append)
+    await settle()
+    assert [type(each) for each in told] == [WorkflowNotFound]
+    await workflows.terminate(workflow.TerminateWorkflowRequest(**ids))
+    await settle()
+    assert [(each.run_id, each.closed) for each in told[1:]] == [(latest, True)] * 2
+
+    await wait(rig, 2 * HOUR)
+    workflows.begin_result(by_first, Ticket(), told.append, told.append)
+    await settle()
+    assert isinstance(told[-1], WorkflowNotFound)

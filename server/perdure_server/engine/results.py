@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from perdure.v1.workflow_service_pb2 import GetWorkflowResultResponse
+from perdure.v1.workflow_service_pb2 import GetWorkflowResultRequest, GetWorkflowResultResponse
 from perdure_server.core.ending import failure_of
 from perdure_server.core.frames import parse_frame
 from perdure_server.core.model import Run
+from perdure_server.engine.requests import in_namespace, missing
+from perdure_server.store.contract import RunSummary, Store
 
 Waiter = Callable[[GetWorkflowResultResponse], None]
 
@@ -80,6 +82,28 @@ class Results:
         for waiter in waiters.values():
             waiter(end)
         return []
+
+
+async def find_awaited(store: Store, request: GetWorkflowResultRequest) -> str:
+    """Returns the id of the run whose end is asked for. Raises WorkflowNotFound.
+
+    Who waits for a workflow that continues as new again and again names its first run, also when
+    the stream has to be opened anew; once that is deleted, the latest run of its chain is meant.
+    """
+    in_namespace(request)
+    name = (request.namespace, request.workflow_id)
+    found = await store.find_run(*name, request.run_id or None)
+    if found is not None:
+        return found
+    latest = await store.find_run(*name, None)
+    summary = None if latest is None else await store.summarize_run(latest)
+    if summary is None or _first_run_id(summary) != request.run_id:
+        raise missing(request)
+    return summary.run.run_id
+
+
+def _first_run_id(summary: RunSummary) -> str:
+    return parse_frame(summary.started).workflow_started.first_run_id
 
 
 def result_of(run: Run, closing_frame: bytes) -> GetWorkflowResultResponse:

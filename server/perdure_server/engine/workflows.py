@@ -44,7 +44,7 @@ from perdure_server.engine.requests import (
     missing,
 )
 from perdure_server.engine.resets import Resets
-from perdure_server.engine.results import Results, Ticket, result_of
+from perdure_server.engine.results import Results, Ticket, find_awaited, result_of
 from perdure_server.engine.roster import Roster
 from perdure_server.engine.runs import Runs
 from perdure_server.engine.snapshots import read_snapshot, read_value
@@ -128,7 +128,7 @@ class Workflows:
         self, request: pb.GetWorkflowResultRequest
     ) -> pb.GetWorkflowResultResponse:
         """Waits for the end of a workflow, for at most `request.wait`."""
-        run_id = await self._find(request)
+        run_id = await find_awaited(self._store, request)
         return await self._wait(run_id, from_duration(request.wait))
 
     async def list(self, request: pb.ListWorkflowsRequest) -> pb.ListWorkflowsResponse:
@@ -276,7 +276,12 @@ class Workflows:
             if response.started and isinstance(answer, pb.StartWorkflowResponse):
                 self._results.add(response.run_id, ticket, resolve)
             else:
-                self._spawn_wait(response.run_id, ticket, resolve, reject)
+                chain = pb.GetWorkflowResultRequest(
+                    namespace=request.namespace,
+                    workflow_id=response.workflow_id,
+                    run_id=response.run_id,
+                )
+                self._find_and_wait(chain, ticket, resolve, reject)
 
         self._starts.begin(request, started, reject)
 
@@ -298,15 +303,7 @@ class Workflows:
             self._results.add(run_id, ticket, resolve)
             return
 
-        async def find_and_wait() -> None:
-            try:
-                run_id = await self._find(request)
-            except DomainError as error:
-                reject(error)
-                return
-            self._spawn_wait(run_id, ticket, resolve, reject)
-
-        self._background.spawn(find_and_wait(), "find result")
+        self._find_and_wait(request, ticket, resolve, reject)
 
     def begin_signal(
         self, request: pb.SignalWorkflowRequest, resolve: Resolve, reject: Reject
@@ -376,6 +373,23 @@ class Workflows:
         while summary.run.next_run_id:
             summary = await self._summary(summary.run.next_run_id)
         return summary
+
+    def _find_and_wait(
+        self,
+        request: pb.GetWorkflowResultRequest,
+        ticket: Ticket,
+        resolve: Resolve,
+        reject: Reject,
+    ) -> None:
+        async def find_and_wait() -> None:
+            try:
+                run_id = await find_awaited(self._store, request)
+            except DomainError as error:
+                reject(error)
+                return
+            self._spawn_wait(run_id, ticket, resolve, reject)
+
+        self._background.spawn(find_and_wait(), "find result")
 
     def _spawn_wait(self, run_id: str, ticket: Ticket, resolve: Resolve, reject: Reject) -> None:
         async def look() -> None:

@@ -253,6 +253,7 @@ class WorkflowServiceServicer:
 
     def GetWorkflowResult(self, request, context):
         """Waits until the workflow has closed, for at most `wait`, and returns its end. Follows retries to the last run.
+        The id of a first run that has been deleted stands for the latest run of its chain.
 
         Errors: NOT_FOUND / WORKFLOW_NOT_FOUND.
         """
