@@ -149,7 +149,7 @@ def test_what_only_looks_asks_for_nothing(caplog):
     (said,) = rig.update("look").run()
     assert said.startswith("reject_update 3 RuntimeError: queries and checks of updates only look")
     assert rig.machine.snapshot() == Payload(data=b'{"good":"yes"}')
-    assert "query 'bad' of workflow w-1 (run r-1) failed" in caplog.text
+    assert "query 'bad' of workflow w-1 (run r-1) raised ValueError" in caplog.text
 
 
 def test_a_value_that_is_not_json_is_left_out():

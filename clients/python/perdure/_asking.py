@@ -38,8 +38,8 @@ class QueryMethod(Method, Generic[T, R]):
 
     It takes one value or none, is not async, and only looks. One that needs no value is asked after
     every workflow task too, and what it says is kept with what that task did: so there is an answer
-    without a worker as well, with `QueryMode.SNAPSHOT`. There, one that raises is logged and left
-    out.
+    without a worker as well, with `QueryMode.SNAPSHOT`. There, one that raises is left out, and
+    logged once for each kind of error.
     """
 
     def __init__(self, fn: Callable[..., R], name: str = "") -> None:

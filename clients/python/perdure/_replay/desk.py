@@ -162,6 +162,7 @@ class Desk:
         self._takers: dict[str, Taker] = {}
         self._tellers: dict[str, Teller] = {}
         self._published = b""
+        self._complained: set[tuple[str, type[Exception]]] = set()
 
     def open(
         self,
@@ -294,10 +295,23 @@ class Desk:
         return run.converter.encode(value)
 
     def _value(self, name: str, teller: Teller) -> bytes | None:
-        run = self._run
         try:
             payload = self._told(name, teller, None)
-        except Exception:  # noqa: BLE001 -- a look at the run must not fail it
-            _log.exception("query %r of workflow %s failed", name, run.where())
+        except Exception as error:  # noqa: BLE001 -- a look at the run must not fail it
+            self._complain(name, error)
             return None
         return payload.data if payload.encoding in _JSON else None
+
+    def _complain(self, name: str, error: Exception) -> None:
+        """Logs that a query raised, once for each kind of error: it is asked after each task."""
+        if (name, type(error)) in self._complained:
+            return
+        self._complained.add((name, type(error)))
+        _log.error(
+            "query %r of workflow %s raised %s, so the snapshot of the run has no such value;"
+            " the same error is not logged again for this run",
+            name,
+            self._run.where(),
+            type(error).__name__,
+            exc_info=error,
+        )
