@@ -137,8 +137,9 @@ RETENTION_INTERVAL_US: Final = 60 * SECOND_US
 a minute more is nothing to who counts in days."""
 RETENTION_STEP_US: Final = 5 * MILLISECOND_US
 """About how long a step may take: commits that come meanwhile wait for it."""
-RETENTION_RUNS_MIN: Final = 5
-"""Closed runs that go in a step however long it takes."""
+RETENTION_RUNS_MIN: Final = 25
+"""Closed runs that go in a step however long it takes: what a step costs besides, its round trips
+and its sync, is more than so many, so a smaller one would be as long and delete less."""
 RETENTION_FORGET_US: Final = SECOND_US
 """How often runs in memory are compared with what was deleted: all of them are looked at."""
 RETENTION_PAUSE_US: Final = 50 * MILLISECOND_US

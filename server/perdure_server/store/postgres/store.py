@@ -307,10 +307,10 @@ class PostgresStore(ScheduleQueries):
     ) -> int:
         """Deletes the oldest closed runs of a namespace, a long history before its run."""
         old = Old(namespace, before_us, max_events, max_bytes)
-        while await self._step(upkeep.thin_oldest_run, old=old):
+        while await self._run(upkeep.thin_oldest_run, old=old):
             pass
         delete = partial(upkeep.delete_closed_runs, statements=self._statements)
-        return int(await self._step(delete, old=old, limit=limit))
+        return int(await self._run(delete, old=old, limit=limit))
 
     async def queue_depths(self, namespace: str, now_us: int) -> list[QueueDepth]:
         """Returns the queues of a namespace that have tasks."""
