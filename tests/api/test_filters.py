@@ -93,6 +93,25 @@ async def test_the_pages_of_a_list_in_an_order(flows, four, order):
     assert await listed(flows, order_by=order, offset=2) == whole[2:]
 
 
+async def test_runs_before_an_instant_come_in_the_order_of_their_beginnings(flows, four):
+    text, pages, token = "created_at <= now() + 1h AND team IS NOT NULL", [], ""
+    while not pages or token:
+        request = pb.ListWorkflowsRequest(filter=text, page_size=1, page_token=token)
+        answer = await flows.call("WorkflowService/ListWorkflows", request)
+        pages += [run.workflow_id for run in answer.workflows]
+        token = answer.next_page_token
+    assert pages == await listed(flows, text, order_by="created_at DESC") == ["b-3", "a-2", "a-1"]
+    assert await listed(flows, text, offset=1) == ["a-2", "a-1"]
+    assert await listed(flows, text, order_by="run_id") == ["a-1", "a-2", "b-3"]
+
+
+async def test_a_page_token_by_run_id_is_understood_where_lists_are_by_time_now(flows, four):
+    by_id = pb.ListWorkflowsRequest(page_size=1)
+    token = (await flows.call("WorkflowService/ListWorkflows", by_id)).next_page_token
+    assert token.startswith("1:")
+    assert await listed(flows, "created_at < now() + 1h", page_token=token) == ["b-3", "a-2", "a-1"]
+
+
 async def test_a_page_token_belongs_to_its_order(flows, four):
     request = pb.ListWorkflowsRequest(order_by="amount", page_size=1)
     token = (await flows.call("WorkflowService/ListWorkflows", request)).next_page_token

@@ -47,11 +47,18 @@ FILTERS = {
     "wide_ranges": "customer > 'c-5' AND amount < 500",
     "two_ranges": "customer STARTS_WITH 'c-47' AND amount < 100",
     "three_ranges": "region = 'r-2' AND customer STARTS_WITH 'c-47' AND amount < 300",
+    "old": "created_at < now() - 200h ORDER BY created_at DESC",
+    "old_failed": "created_at < now() - 200h AND status = 'FAILED' ORDER BY created_at DESC",
+    "old_region": "created_at < now() - 200h AND region = 'r-2' ORDER BY created_at DESC",
+    "old_between": """
+        created_at BETWEEN now() - 200h AND now() - 150h AND amount > 900 ORDER BY created_at DESC
+    """,
+    "by_creation": "region = 'r-2' ORDER BY created_at DESC",
 }
 """What is asked for; `newest` has its own bar, and so has the slowest of the others.
 
-Of `two_ranges` both leave many runs and few are left by both; so do `three_ranges`, which have no
-bar, since a third lookup for each run that is passed leaves no room.
+Of `two_ranges` both leave many runs and few are left by both; so do `three_ranges`. The order of
+those that begin with `old` is what callers get who name none.
 """
 _COLUMNS = """
 run_id, namespace, workflow_id, workflow_type, task_queue, generation, status, version, attempt,
@@ -176,7 +183,7 @@ async def pages(store: Store, runs: int) -> Figures:
         if not found:
             raise BenchError(f"no run was found by {text!r}")
         figures[f"{name}_ms"] = statistics.median(times)
-    filtered = [figures[f"{name}_ms"] for name in FILTERS.keys() - {"newest", "three_ranges"}]
+    filtered = [figures[f"{name}_ms"] for name in FILTERS.keys() - {"newest"}]
     return figures | {"slowest_ms": max(filtered)}
 
 

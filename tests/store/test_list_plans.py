@@ -41,6 +41,9 @@ WALKS = {
     "team = 'a' ORDER BY amount": "search_attributes_by_value",
     "ORDER BY created_at": "runs_by_creation",
     "status = 'FAILED' ORDER BY completed_at DESC": "runs_by_closing",
+    "team = 'a' ORDER BY created_at DESC": "runs_by_creation",
+    "created_at < now() - 9d AND amount > 5 ORDER BY created_at DESC": "runs_by_creation",
+    "team = 'a' AND completed_at > now() - 9d ORDER BY completed_at": "runs_by_closing",
 }
 """The index along which the page is walked when every condition leaves many runs."""
 SOURCES = {
@@ -220,6 +223,36 @@ async def test_a_page_goes_on_within_its_index(sqlite: sqlite3.Connection) -> No
     (step, *_) = [step for step in sqlite_plan(sqlite, statements[0]) if "sorted" in step]
     assert "search_attributes_by_value" in step
     assert re.search(r"\(value,run_id\)<|value<", step), step
+
+
+BY_TIME = {
+    "created_at < now() AND amount > 5 ORDER BY created_at DESC": "created_at_us<?",
+    "created_at BETWEEN 1 AND now() ORDER BY created_at": "created_at_us>? AND created_at_us<?",
+    "completed_at < now() AND amount > 5 ORDER BY completed_at DESC": "closed_at_us",
+}
+"""Between which bounds the first stretch in the order of time is walked."""
+
+
+@pytest.mark.parametrize(("text", "bounds"), BY_TIME.items())
+async def test_an_order_of_time_is_walked_from_its_bound(
+    sqlite: sqlite3.Connection, text: str, bounds: str
+) -> None:
+    statements = await Asked("sqlite", listing.FEW).of(text)
+    edge = next(sql for sql in statements if sql.text.startswith("-- Where"))
+    for sql in (edge, first(statements, how_many=False)):
+        (step, *_) = [step for step in sqlite_plan(sqlite, sql) if "SEARCH runs" in step]
+        assert bounds in step
+
+
+async def test_an_order_of_time_goes_on_at_its_place(sqlite: sqlite3.Connection) -> None:
+    text = "created_at < now() AND amount > 5 ORDER BY created_at DESC"
+    asked = Asked("sqlite", listing.FEW, edge="run-12500")
+    statements = await asked.of(text, Place("run-12600", START_US))
+    edge, walk, *_ = [sql for sql in statements if not sql.text.startswith("-- How many")]
+    for sql in (edge, walk):
+        (step, *_) = [step for step in sqlite_plan(sqlite, sql) if "SEARCH runs" in step]
+        assert "runs_by_creation" in step
+        assert "created_at_us<?" in step or "(created_at_us,run_id)<" in step, step
 
 
 async def test_postgres_walks_a_stretch_before_it_sorts(postgres: Any) -> None:

@@ -8,12 +8,14 @@ from perdure.v1 import workflow_service_pb2 as pb
 from perdure.v1.workflow_pb2 import WorkflowStatus
 from perdure_server.core import limits
 from perdure_server.core.errors import InvalidPageToken, WorkflowNotFound
-from perdure_server.core.filters.conditions import every
+from perdure_server.core.filters.conditions import Compared, Condition, Order, conjuncts, every
+from perdure_server.core.filters.fields import FIELDS
 from perdure_server.core.filters.reading import equal_to, read_filter, read_name, read_order
+from perdure_server.core.filters.syntax import Operator
 from perdure_server.core.frames import field
 from perdure_server.core.model import EventRow, RunStatus
 from perdure_server.engine.pages import name_before, token_after
-from perdure_server.engine.places import page_token, place_of, read_page_token, shown
+from perdure_server.engine.places import is_by_id, page_token, place_of, read_page_token, shown
 from perdure_server.engine.records import workflow_of
 from perdure_server.engine.requests import in_namespace
 from perdure_server.store.contract import ListFilter, Place, RunSummary, Store
@@ -168,12 +170,25 @@ def _where(request: pb.ListWorkflowsRequest, now_us: int) -> ListFilter:
     condition, order = read_filter(request.filter, now_us=now_us)
     if request.order_by:
         order = read_order(request.order_by)
+    if order is None and not is_by_id(request.page_token) and _has_latest(condition):
+        # Run ids have no index that ends there: by them a walk would pass all that is newer.
+        order = Order(FIELDS["created_at"], descending=True)
     return ListFilter(
         namespace=in_namespace(request).namespace,
         status=_status(request.status),
         workflow_type=request.workflow_type or None,
         condition=every(condition, *equal_to(request.search_attributes)),
         order=order,
+    )
+
+
+def _has_latest(condition: Condition | None) -> bool:
+    """Whether runs are asked for that began before an instant."""
+    return any(
+        isinstance(part, Compared)
+        and part.field == FIELDS["created_at"]
+        and part.operator in {Operator.BELOW, Operator.UP_TO}
+        for part in conjuncts(condition)
     )
 
 

@@ -63,6 +63,11 @@ def page_token(order: Order | None, last: Run) -> str:
     return _SORTED + urlsafe_b64encode(msgspec.msgpack.encode(_token(order, place))).decode()
 
 
+def is_by_id(text: str) -> bool:
+    """Whether a page token is of a list by run id."""
+    return text.startswith(_NEWEST)
+
+
 def read_page_token(text: str, order: Order | None) -> Place | None:
     """Returns the place behind which a page begins. Raises InvalidPageToken."""
     if not text:

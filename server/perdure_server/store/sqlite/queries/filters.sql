@@ -91,6 +91,12 @@ GROUP BY +run_id ORDER BY +run_id {direction} LIMIT ?1;
 SELECT run_id FROM ({source}) AS given WHERE {condition}
 ORDER BY run_id {direction} LIMIT 1 OFFSET ?1;
 
+-- name: edge_by_time
+-- Where a stretch in the order of time ends.
+SELECT runs.run_id, {place} FROM runs
+WHERE runs.namespace = ?1 AND {condition} AND {after}
+ORDER BY {place} {direction}, runs.run_id {direction} LIMIT 1 OFFSET ?2;
+
 -- name: id_of_given
 given.run_id;
 
@@ -138,6 +144,12 @@ DESC;
 
 -- name: after_place_by_descending
 ({place}, {id}) < (?1, ?2);
+
+-- name: until_place_by_ascending
+({place}, {id}) <= (?1, ?2);
+
+-- name: until_place_by_descending
+({place}, {id}) >= (?1, ?2);
 
 -- name: always
 TRUE;
