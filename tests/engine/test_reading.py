@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+
 from perdure.v1 import workflow_service_pb2 as pb
 from perdure.v1.command_pb2 import Command
+from perdure_server.core.errors import StoreUnavailable
 from perdure_server.store.shared import Hint
 from tests.engine.rig import complete, settle, wait
 
@@ -144,3 +150,27 @@ async def test_what_is_asked_of_a_run_that_is_looked_at_all_the_time_is_done(ser
         await settle()
     assert None not in seen
     assert (await servers[0].store.load_run(run_id)).run.history_length == 2
+
+
+async def test_who_looks_while_a_turn_does_not_come_sees_the_run_as_it_is(servers, database):
+    run_id = (await servers[0].start()).run_id
+    runs, seen, refused = servers[0].engine._runs, [], asyncio.Event()
+
+    @asynccontextmanager
+    async def alone_with(_run_id):
+        await refused.wait()
+        raise StoreUnavailable("the turn did not come")
+        yield
+
+    servers[0].store.alone_with = alone_with
+    runs.contend([run_id])
+    asking = asyncio.create_task(signal(servers[0]))
+    await settle()
+    await signal(servers[1])
+    runs.look(run_id, seen.append)
+    refused.set()
+    with pytest.raises(StoreUnavailable):
+        await asking
+    await database.advance(2)
+    (state,) = seen
+    assert state.run.history_length == 2

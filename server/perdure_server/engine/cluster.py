@@ -231,6 +231,9 @@ class Cluster(Peers):
             parts.runs.visit(run_id, partial(tell, parts.dispatcher))
         for run_id in parts.results.awaited(None if hint.everything else hint.closed):
             self._look_for_end(run_id)
+        # Who starts a run, or follows one to the next, waits for it once that is known to stand.
+        for run_id in parts.runs.under_way(None if hint.everything else hint.closed):
+            parts.runs.visit(run_id, partial(self._look_if_awaited, run_id))
         parts.scheduler.foreign(None if hint.everything else hint.closed)
         for run_id, seq in parts.outcomes.awaited(runs):
             self._look_for_outcome(run_id, seq)
@@ -263,6 +266,10 @@ class Cluster(Peers):
                 activity = state.activities.get(key[2])
                 if activity is not None and activity.cancel_requested:
                     _tell(session, held, "CANCEL_REQUESTED")
+
+    def _look_if_awaited(self, run_id: str, _state: RunState | None) -> None:
+        if self._parts.results.awaited([run_id]):
+            self._look_for_end(run_id)
 
     def _look_for_end(self, run_id: str) -> None:
         async def look() -> None:

@@ -148,7 +148,7 @@ class Runs:
 
     def under_way(self, run_ids: Iterable[str] | None) -> list[str]:
         """Returns those runs, of all with None, for which something is under way."""
-        known = stale(self._actors) if run_ids is None else run_ids
+        known = list(self._actors) if run_ids is None else run_ids
         return [key for key in known if key in self._actors and self._actors[key].busy]
 
     def contend(self, run_ids: Iterable[str]) -> None:
@@ -290,6 +290,8 @@ class Runs:
             if late:
                 self._turn(actor)
             return
+        # It may be known still, as it was before a turn that was waited for in vain.
+        actor.age()
         self._pass_turn(actor)
         missing = error or WorkflowNotFound(f"there is no run {actor.run_id}")
         if error is not None and actor.visits:
