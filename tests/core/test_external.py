@@ -15,6 +15,8 @@ from tests.core.life import (
     Life,
     attempts,
     await_signal,
+    cancelled,
+    child_of,
     complete,
     options,
     schedule,
@@ -165,6 +167,26 @@ def test_a_cancelled_run_cancels_those_from_outside_only() -> None:
     assert life.run.history_length == length
     life.fail(held, STOPPED)
     assert life.kinds[-1] == "activity_cancelled"
+
+
+def test_a_run_that_goes_on_from_another_cancels_them_before_its_code_has_run() -> None:
+    before = waiting()
+    before.continue_as_new()
+    life = child_of(before)
+    for seq in (1, 2):
+        life.schedule_outside(seq)
+    held = life.lease(ACTIVITY, -1)
+    life.cancel()
+    assert life.kinds[-4:] == [
+        "workflow_cancel_requested",
+        "activity_cancel_requested",
+        "activity_cancelled",
+        "activity_cancel_requested",
+    ]
+    life.fail(held, STOPPED)
+    assert (life.kinds[-1], life.run.status) == ("activity_cancelled", RunStatus.PENDING)
+    life.work(cancelled())
+    assert life.run.status is RunStatus.CANCELLED
 
 
 def test_too_long_a_history_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -211,6 +211,15 @@ def continued(*, seen: bool) -> Life:
     return life
 
 
+def cancelled_while_it_goes_on() -> Life:
+    """Activities from outside are cancelled before the code has run that goes on."""
+    life = Life()
+    life.run.previous_run_id = "run-0"
+    life.schedule_outside(1)
+    life.cancel()
+    return life
+
+
 def paused() -> Life:
     """Everything that can happen to a paused run, but for its end."""
     life, other = Life(), Life()
@@ -347,6 +356,7 @@ SCENARIOS: list[Callable[[], Life]] = [
     upserted_while_paused,
     lambda: continued(seen=False),
     lambda: continued(seen=True),
+    cancelled_while_it_goes_on,
     updates,
     operated,
     lambda: begun_again(Life(), 1),

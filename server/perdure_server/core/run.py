@@ -40,6 +40,8 @@ _OUTSIDE: Final = (
     "activity_completed",
     "activity_failed",
     "activity_timed_out",
+    "activity_cancel_requested",
+    "activity_cancelled",
 )
 """Events of activities that were scheduled from outside: they need no code that has run."""
 _RESOLUTIONS: Final = (
