@@ -207,12 +207,13 @@ class SystemIds:
 
         It is greater than one that a server made whose clock is ahead.
         """
-        now = time.time_ns() // 1_000_000 << 12
-        self._tick = max(now, self._tick + 1, _tick_of(above) + 1)
-        milliseconds, count = self._tick >> 12, self._tick & 0xFFF
-        high = milliseconds << 16 | 7 << 12 | count
-        text = f"{high << 64 | 2 << 62 | self._random.getrandbits(62):032x}"
-        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+        tick = max(time.time_ns() // 1_000_000 << 12, self._tick + 1)
+        if above:
+            tick = max(tick, _tick_of(above) + 1)
+        self._tick = tick
+        time_text = f"{tick >> 12:012x}"
+        low = f"{2 << 62 | self._random.getrandbits(62):016x}"
+        return f"{time_text[:8]}-{time_text[8:]}-7{tick & 0xFFF:03x}-{low[:4]}-{low[4:]}"
 
     def workflow_id(self) -> str:
         """Returns a new workflow id."""

@@ -261,8 +261,8 @@ def test_layers_tell_what_they_changed() -> None:
     above.own[3] = "c"
     assert [above.touched(key) for key in (1, 2, 3)] == [True, False, True]
     assert dict(above.items()) == {2: "b", 3: "c"}
-    assert (above.puts(), above.drops()) == ({3: "c"}, set())
-    assert (below.puts(), below.drops()) == ({}, {1})
+    assert above.split() == ({3: "c"}, set())
+    assert below.split() == ({}, {1})
 
 
 def test_rows_are_true_when_they_change_something() -> None:

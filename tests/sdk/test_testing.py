@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import itertools
 import logging
 from concurrent.futures import Future
@@ -164,6 +165,16 @@ async def test_refused_writes_lose_nothing():
     async with Environment([two], [now]) as env:
         env.refuse_commits(2)
         assert await env.client.execute(two) == ["now"] * 2
+
+
+async def test_garbage_is_sought_as_often_afterwards_as_before():
+    before = gc.get_threshold()
+    async with Environment([sleeps_for_years]):
+        assert gc.get_threshold()[0] > before[0]
+        async with Environment([sleeps_for_years]):
+            seldom = gc.get_threshold()
+        assert gc.get_threshold() == seldom
+    assert gc.get_threshold() == before
 
 
 async def test_queues_named_by_definitions_have_workers():

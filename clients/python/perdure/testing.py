@@ -14,9 +14,10 @@ ends that wait with an `RpcError`.
 from __future__ import annotations
 
 import asyncio
+import gc
 import tempfile
-from collections.abc import Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -67,6 +68,8 @@ __all__ = [
 
 _START: Final = datetime(2030, 1, 1, tzinfo=UTC)
 _PATIENCE_S: Final = 0.2
+_GARBAGE_MIN: Final = 10_000
+"""New objects before garbage is looked for: runs that come and go leave next to none."""
 _MICROSECOND: Final = timedelta(microseconds=1)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -146,6 +149,7 @@ class Environment:
 
     async def __aenter__(self) -> Self:
         self._open.callback(self._folder.cleanup)
+        self._open.enter_context(_garbage_seldom_sought())
         try:
             await self._open.enter_async_context(self.client)
             for worker in self._workers:
@@ -219,6 +223,23 @@ class Environment:
 
     async def _on_home(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         return await self.client.connection.home.run(coroutine)
+
+
+@contextmanager
+def _garbage_seldom_sought() -> Iterator[None]:
+    """Has the collector of the process wait for more objects, unless it was told so already.
+
+    By default it takes a tenth of the time, to look again and again at all that was imported.
+    """
+    before = gc.get_threshold()
+    if not 0 < before[0] < _GARBAGE_MIN:
+        yield
+        return
+    gc.set_threshold(_GARBAGE_MIN, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _is_durable(callback: Callable[[], None]) -> bool:

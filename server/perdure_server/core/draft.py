@@ -406,4 +406,4 @@ class Draft:
         """
         updates = self.rows.updates
         self.rows = Rows(RunState(run=self.run, started=b""))
-        self.rows.keep_updates(updates)
+        self.rows.updates = updates

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from perdure_server.core.changeset import RunChange
 from perdure_server.core.model import Activity, Child, Task, TaskKind, Timer, TimerKind, Update
@@ -11,9 +11,6 @@ from perdure_server.core.state import RunState
 
 K = TypeVar("K")
 V = TypeVar("V")
-
-_DELETED: Final = frozenset({"activities", "tasks", "timers"})
-"""The kinds of rows that a change may delete one by one."""
 
 
 class Layer(Generic[K, V]):
@@ -47,60 +44,60 @@ class Layer(Generic[K, V]):
         """Whether this layer or a layer below changed the row."""
         return key in self.own or (isinstance(self._below, Layer) and self._below.touched(key))
 
-    def puts(self) -> dict[K, V]:
-        """Returns the rows that this layer wrote."""
-        return {key: row for key, row in self.own.items() if row is not None}
-
-    def drops(self) -> set[K]:
-        """Returns the keys of the rows that this layer removed."""
-        return {key for key, row in self.own.items() if row is None}
+    def split(self) -> tuple[dict[K, V], set[K]]:
+        """Returns the rows that this layer wrote, and the keys of those that it removed."""
+        puts: dict[K, V] = {}
+        drops: set[K] = set()
+        for key, row in self.own.items():
+            if row is None:
+                drops.add(key)
+            else:
+                puts[key] = row
+        return puts, drops
 
 
 class Rows:
     """The pending work of a run in layers, on top of stored rows or of other changes."""
 
-    __slots__ = ("_below", "activities", "children", "made", "tasks", "timers", "updates")
-
-    activities: Layer[int, Activity]
-    tasks: Layer[tuple[TaskKind, int], Task]
-    timers: Layer[tuple[TimerKind, int], Timer]
-    children: Layer[int, Child]
-    updates: Layer[int, Update]
+    __slots__ = ("activities", "children", "tasks", "timers", "updates")
 
     def __init__(self, below: RunState | Rows) -> None:
-        self._below = below
-        self.made: list[str] = []
-        """The kinds of rows that were looked at: few decisions look at all."""
-
-    def __getattr__(self, kind: str) -> Any:
-        # Asked only for what is not there yet.
-        layer: Layer[Any, Any] = Layer(getattr(self._below, kind))
-        setattr(self, kind, layer)
-        self.made.append(kind)
-        return layer
+        self.activities: Layer[int, Activity] = Layer(below.activities)
+        self.tasks: Layer[tuple[TaskKind, int], Task] = Layer(below.tasks)
+        self.timers: Layer[tuple[TimerKind, int], Timer] = Layer(below.timers)
+        self.children: Layer[int, Child] = Layer(below.children)
+        self.updates: Layer[int, Update] = Layer(below.updates)
 
     def __bool__(self) -> bool:
         """Whether this changes anything."""
-        return any(getattr(self, kind).own for kind in self.made)
-
-    def keep_updates(self, updates: Layer[int, Update]) -> None:
-        """Takes a layer of updates over from other rows."""
-        self.updates = updates
-        self.made.append("updates")
+        return bool(
+            self.tasks.own
+            or self.timers.own
+            or self.activities.own
+            or self.children.own
+            or self.updates.own
+        )
 
     def write_into(self, change: RunChange) -> None:
-        """Says in a change what these rows change."""
-        for kind in self.made:
-            layer = getattr(self, kind)
-            if layer.own:
-                setattr(change, f"put_{kind}", layer.puts())
-                if kind in _DELETED:
-                    setattr(change, f"del_{kind}", layer.drops())
+        """Says in a change what these rows change; most changes have few kinds of them."""
+        if self.activities.own:
+            change.put_activities, change.del_activities = self.activities.split()
+        if self.tasks.own:
+            change.put_tasks, change.del_tasks = self.tasks.split()
+        if self.timers.own:
+            change.put_timers, change.del_timers = self.timers.split()
+        if self.children.own:
+            change.put_children, _ = self.children.split()
+        if self.updates.own:
+            change.put_updates, _ = self.updates.split()
 
     def absorb(self, above: Rows) -> None:
         """Takes over the changes of rows that lie on top of these."""
-        for kind in above.made:
-            getattr(self, kind).own.update(getattr(above, kind).own)
+        self.activities.own.update(above.activities.own)
+        self.tasks.own.update(above.tasks.own)
+        self.timers.own.update(above.timers.own)
+        self.children.own.update(above.children.own)
+        self.updates.own.update(above.updates.own)
 
 
 def write_rows(rows: dict[K, V], puts: dict[K, V], drops: set[K]) -> None:
