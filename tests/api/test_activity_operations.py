@@ -88,3 +88,35 @@ async def test_what_is_refused(flows, name):
     await flows.terminate()
     async with refused("FAILED_PRECONDITION", "WORKFLOW_CLOSED"):
         await operate(flows, name)
+
+
+async def test_one_from_outside_is_held_back_changed_and_goes_on(flows):
+    """Under its number with a minus sign; the code hears of none of it."""
+    await flows.start()
+    await flows.complete_workflow_task(await flows.poll_workflow_task(), schedule_activity(1))
+    await flows.poll_activity_task()
+    later = {"retry_policy": {"initial_interval": {"seconds": 900}, "max_attempts": 5}}
+    await flows.schedule_outside(1, options=later)
+    await flows.fail_activity(await flows.poll_activity_task(), message="no")
+    paused = await operate(flows, "PauseActivity", activity_seq=-1, reason="look", identity="ann")
+    assert (paused.seq, paused.external, paused.paused, paused.attempt) == (1, True, True, 2)
+    options = {"start_to_close_timeout": {"seconds": 7}}
+    await operate(flows, "UpdateActivityOptions", activity_seq=-1, options=options, priority=1)
+    assert (await operate(flows, "ResetActivity", activity_seq=-1)).attempt == 1
+    assert not (await flows.poll_activity_task(wait=None)).task_token
+    assert not (await operate(flows, "UnpauseActivity", activity_seq=-1)).paused
+
+    task = await flows.poll_activity_task()
+    assert (task.activity_seq, task.attempt) == (-1, 1)
+    assert task.options.start_to_close_timeout.seconds == 7
+    await flows.complete_activity(task)
+    assert (await flows.kinds())[3:] == [
+        "activity_paused",
+        "activity_options_updated",
+        "activity_reset",
+        "activity_unpaused",
+        "activity_completed",
+    ]
+    assert not (await flows.poll_workflow_task(wait=None)).task_token
+    async with refused("NOT_FOUND", "ACTIVITY_NOT_FOUND", "no pending activity 1 from outside"):
+        await operate(flows, "PauseActivity", activity_seq=-1)

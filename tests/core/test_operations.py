@@ -167,3 +167,23 @@ def test_a_run_that_begins_again_has_them_as_they_were_left() -> None:
     operate(again, "unpause")
     third = begun_again(again, again.run.history_length)
     assert not third.state.activities[1].paused
+
+
+def test_one_from_outside_is_like_any_other() -> None:
+    life = scheduled()
+    life.schedule_outside(1, options=options(retry=attempts(5)))
+    token = life.lease(ACTIVITY, -1)
+    assert operate(life, "pause", -1).paused
+    assert life.task(ACTIVITY, 1).is_free
+    life.fail(token)
+    assert life.task(ACTIVITY, -1).is_held_back
+    assert operate(life, "update_options", -1, priority=1).seq == -1
+    assert operate(life, "reset", -1).attempt == 1
+    again = begun_again(life, life.run.history_length)
+    assert again.state.activities[-1].paused
+    assert again.task(ACTIVITY, -1).is_held_back
+    assert (again.task(ACTIVITY, -1).priority, again.task(ACTIVITY, 1).priority) == (1, 3)
+    assert not operate(again, "unpause", -1).paused
+    again.complete(again.lease(ACTIVITY, -1))
+    with pytest.raises(ActivityNotFound, match="no pending activity 1 from outside"):
+        operate(again, "pause", -1)

@@ -372,6 +372,12 @@ class TestTalking:
         assert (shown["name"], shown["input"]) == ("audit", {"by": "ann"})
         again = cli("workflow", "schedule-activity", started, "7", "audit", *given, "-o", "json")
         assert again.json["activity"]["activity_id"] == name
+        operate = (started, "7", "--external")
+        assert cli("workflow", "pause-activity", *operate, "--reason", "audit").out == "paused\n"
+        assert "activity 'audit' (7, external) was paused" in cli("workflow", "why", started).out
+        assert cli("workflow", "update-activity", *operate, "--priority", "1").out == "changed\n"
+        assert cli("workflow", "reset-activity", *operate).out == "attempt 1\n"
+        assert cli("workflow", "unpause-activity", *operate).out == "goes on\n"
 
     def test_reset_and_retry(self, cli, started):
         ended = cli("workflow", "reset", started, "1", "--reason", "bug", "--identity", "ann")

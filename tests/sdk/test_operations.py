@@ -8,6 +8,7 @@ import pytest
 
 from perdure import RetryPolicy, activity, workflow
 from perdure.errors import ActivityNotFoundError
+from perdure.v1 import workflow_service_pb2 as pb
 from perdure.worker import Worker
 
 
@@ -43,3 +44,16 @@ async def test_a_pending_activity_is_held_back_changed_and_goes_on(client):
         await handle.activity(2).pause()
     async with Worker(client, "shop", [checkout], [charge]):
         assert await handle.result() == "charged o-1"
+
+
+async def test_one_from_outside_too(client):
+    handle = await client.start(checkout, "o-1", id="w", task_queue="shop")
+    await client.connection.unary(
+        "WorkflowService/ScheduleActivity",
+        pb.ScheduleActivityRequest(workflow_id="w", seq=7, name="audit"),
+        pb.ScheduleActivityResponse,
+    )
+    paused = await handle.activity(7, external=True).pause()
+    assert (paused.name, paused.seq, paused.external, paused.paused) == ("audit", 7, True, True)
+    with pytest.raises(ActivityNotFoundError, match="no pending activity 8 from outside"):
+        await handle.activity(8, external=True).pause()

@@ -300,9 +300,14 @@ class WorkflowHandle(AskingCalls, Generic[R]):
         method = "WorkflowService/RetryFailedActivity"
         return await self._made("retry_failed_activity", method, request, self._begun)
 
-    def activity(self, seq: int) -> PendingActivity:
-        """Returns the pending activity of a number, to pause, reset or change it."""
-        return PendingActivity(self._connection, self.workflow_id, self.run_id, seq)
+    def activity(self, seq: int, *, external: bool = False) -> PendingActivity:
+        """Returns the pending activity of a number, to pause, reset or change it.
+
+        Those that were scheduled from outside the code are `external` and have numbers of their
+        own.
+        """
+        number = -seq if external else seq
+        return PendingActivity(self._connection, self.workflow_id, self.run_id, number)
 
     async def describe(self) -> WorkflowDescription:
         """Reads the run as it stands. Raises WorkflowNotFoundError."""

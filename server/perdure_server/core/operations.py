@@ -116,9 +116,14 @@ def _pending(draft: Draft, seq: int) -> Activity:
     row = draft.activity(seq)
     if row is None:
         raise ActivityNotFound(
-            f"run {run.run_id} of workflow {run.workflow_id} has no pending activity {seq}"
+            f"run {run.run_id} of workflow {run.workflow_id} has no pending activity {_name(seq)}"
         )
     return row
+
+
+def _name(seq: int) -> str:
+    """Returns how callers know a number."""
+    return f"{seq}" if seq > 0 else f"{-seq} from outside"
 
 
 def _changed(options: ActivityOptions, changes: ActivityOptions) -> ActivityOptions:

@@ -206,12 +206,11 @@ def _paused_activity(activity: Activity, task: Task, events: Iterable[EventRow])
             found = parse_frame(row.frame).activity_paused
             if found.activity_seq == activity.seq:
                 pause, since_us = found, row.at_us
-    seq = abs(activity.seq)
     return _of_task(
         CauseKind.CAUSE_KIND_ACTIVITY_PAUSED,
-        _pause_text(f"activity {activity.name!r} ({seq})", pause, since_us),
+        _pause_text(_what(activity), pause, since_us),
         task,
-        seq=seq,
+        seq=abs(activity.seq),
         since_us=since_us,
         reason=pause.reason,
         identity=pause.identity,
@@ -219,8 +218,7 @@ def _paused_activity(activity: Activity, task: Task, events: Iterable[EventRow])
 
 
 def _of_activity(activity: Activity, task: Task, service: ServiceOf, now_us: int) -> Cause:
-    seq = abs(activity.seq)
-    what = f"activity {activity.name!r} ({seq})"
+    seq, what = abs(activity.seq), _what(activity)
     if task.session_id is not None:
         return _running(what, activity, task)
     if task.ready_at_us <= now_us:
@@ -231,6 +229,11 @@ def _of_activity(activity: Activity, task: Task, service: ServiceOf, now_us: int
         text += f", because it failed: {failure.message}"
     kind = CauseKind.CAUSE_KIND_ACTIVITY_RETRYING
     return _of_task(kind, text, task, seq=seq, until_us=task.ready_at_us, failure=failure)
+
+
+def _what(activity: Activity) -> str:
+    number = f"{activity.seq}" if activity.seq > 0 else f"{-activity.seq}, external"
+    return f"activity {activity.name!r} ({number})"
 
 
 def _running(what: str, activity: Activity, task: Task) -> Cause:

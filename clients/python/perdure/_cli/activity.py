@@ -29,6 +29,12 @@ from perdure.v1.activity_pb2 import ActivityOptions
 from perdure.v1.retry_policy_pb2 import RetryPolicy
 
 Seq = Annotated[int, typer.Argument(metavar="SEQ", help="The number of the activity.")]
+External = Annotated[
+    bool,
+    typer.Option(
+        "--external", help="SEQ counts the activities that were scheduled from outside the code."
+    ),
+]
 Identity = Annotated[str, typer.Option(help="Who asks; kept in the history.")]
 
 
@@ -81,6 +87,7 @@ def pause_activity(
     workflow_id: WorkflowId,
     seq: Seq,
     *,
+    external: External = False,
     run_id: RunId = "",
     reason: Reason = "",
     identity: Identity = "",
@@ -94,7 +101,7 @@ def pause_activity(
         namespace=namespace,
         workflow_id=workflow_id,
         run_id=run_id,
-        activity_seq=seq,
+        activity_seq=-seq if external else seq,
         reason=reason,
         identity=identity,
     )
@@ -108,6 +115,7 @@ def unpause_activity(
     workflow_id: WorkflowId,
     seq: Seq,
     *,
+    external: External = False,
     run_id: RunId = "",
     reason: Reason = "",
     identity: Identity = "",
@@ -121,7 +129,7 @@ def unpause_activity(
         namespace=namespace,
         workflow_id=workflow_id,
         run_id=run_id,
-        activity_seq=seq,
+        activity_seq=-seq if external else seq,
         reason=reason,
         identity=identity,
     )
@@ -139,6 +147,7 @@ def reset_activity(
     workflow_id: WorkflowId,
     seq: Seq,
     *,
+    external: External = False,
     run_id: RunId = "",
     reason: Reason = "",
     identity: Identity = "",
@@ -155,7 +164,7 @@ def reset_activity(
         namespace=namespace,
         workflow_id=workflow_id,
         run_id=run_id,
-        activity_seq=seq,
+        activity_seq=-seq if external else seq,
         reason=reason,
         identity=identity,
         drop_heartbeat_details=drop_heartbeat_details,
@@ -170,6 +179,7 @@ def update_activity(
     workflow_id: WorkflowId,
     seq: Seq,
     *,
+    external: External = False,
     run_id: RunId = "",
     reason: Reason = "",
     identity: Identity = "",
@@ -196,7 +206,7 @@ def update_activity(
         namespace=namespace,
         workflow_id=workflow_id,
         run_id=run_id,
-        activity_seq=seq,
+        activity_seq=-seq if external else seq,
         reason=reason,
         identity=identity,
         options=options,
