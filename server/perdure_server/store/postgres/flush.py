@@ -82,6 +82,8 @@ _WRITES: Final = (
 """All see the rows as they were before the flush, so no two of them may touch the same row."""
 _OF_THE_FRAME: Final = 4
 """The parameters of the frame, before those of the parts."""
+_WANTED: Final = {"$1": "wanted.id", "$2": "wanted.known_seq"}
+"""What the parts of `load`, which stand in it once for each run, are given for parameters."""
 _PARAMETER: Final = re.compile(r"\$(\d+)")
 
 
@@ -92,7 +94,9 @@ class Statements:
         self.queries = queries
         parts = {name: _part(query) for name, query in queries.items()}
         self.claim = queries["claim"].format_map(parts)
-        self.load = queries["load"].format_map(parts)
+        self.load = queries["load"].format_map(
+            {name: _of_each(part) for name, part in parts.items()}
+        )
         self._flushes: dict[tuple[str, ...], str] = {}
 
     def flush(self, names: tuple[str, ...]) -> str:
@@ -270,3 +274,8 @@ def _part(query: str) -> str:
 
 def _shifted(text: str, by: int) -> str:
     return _PARAMETER.sub(lambda match: f"${int(match[1]) + by}", text)
+
+
+def _of_each(text: str) -> str:
+    """Returns a part of `load` that reads the run of a row, not that of the parameters."""
+    return _PARAMETER.sub(lambda match: _WANTED.get(match[0], match[0]), text)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from typing import Any, Final, cast
 
 from perdure_server.core.changeset import Changeset
@@ -15,16 +14,13 @@ from perdure_server.core.errors import StoreUnavailable
 from perdure_server.core.filters.fields import Field
 from perdure_server.core.limits import SECOND_US, SERVER_SILENCE_US
 from perdure_server.core.model import (
-    Activity,
     ApiKey,
-    Child,
     EventRow,
     Lane,
     Message,
     MessageKey,
     Namespace,
     RequestRecord,
-    Run,
     RunStatus,
     Snapshot,
     Task,
@@ -56,6 +52,7 @@ from perdure_server.store.postgres.connection import FAULTS, LOCK_SECONDS, Datab
 from perdure_server.store.postgres.flush import Statements
 from perdure_server.store.postgres.group import Claim, Commit, Extend, Operation, Step
 from perdure_server.store.postgres.hints import Ears
+from perdure_server.store.postgres.loads import Loads
 from perdure_server.store.postgres.pulse import Pulse
 from perdure_server.store.postgres.readers import Readers
 from perdure_server.store.postgres.schedules import ScheduleQueries
@@ -74,18 +71,13 @@ _BELOW_ALL: Final = (-(2**63), "", "", 0)
 """Stands below the key of every timer."""
 
 
-_LOADED: Final = tuple(
-    len(fields(kind)) for kind in (Activity, Task, Timer, Child, Update, EventRow)
-)
-"""How many columns the rows have that are loaded with a run."""
-
-
 @dataclass(slots=True, frozen=True)
 class _Opened:
     """What an open store has."""
 
     epoch: int
     readers: Readers
+    loads: Loads
     writer: Writer
     ears: Ears
     turns: Turns
@@ -123,9 +115,12 @@ class PostgresStore(ScheduleQueries):
             held.push_async_callback(pulse.close)
             readers = Readers(self._database)
             held.push_async_callback(readers.close)
+            loads = Loads(readers, self._statements.load)
             writer = Writer(self._database, self._statements, ears, epoch=epoch, stats=self.stats)
             held.push_async_callback(writer.stop)
-            self._opened = _Opened(epoch, readers, writer, ears, turns, pulse, held.pop_all())
+            self._opened = _Opened(
+                epoch, readers, loads, writer, ears, turns, pulse, held.pop_all()
+            )
 
     async def close(self) -> None:
         """Finishes accepted commits and reads, then disconnects."""
@@ -168,8 +163,7 @@ class PostgresStore(ScheduleQueries):
 
     async def load_run(self, run_id: str, *, known_seq: int | None = None) -> RunState | None:
         """Returns a run with its pending rows, and its unseen events or those that are new."""
-        found = await self._open.readers.rows(self._statements.load, run_id, known_seq)
-        return _to_state(found[0]) if found else None
+        return await self._open.loads.load(run_id, known_seq)
 
     async def load_history(
         self, run_id: str, *, after_seq: int, limit: int, max_bytes: int
@@ -473,28 +467,3 @@ class PostgresStore(ScheduleQueries):
         if isinstance(answer, Exception):
             raise answer
         return answer
-
-
-def _to_state(row: Row) -> RunState:
-    """Builds a run from the columns of `load`: of the rows beside it, each is an array."""
-    columns = iter(row)
-    run = rows.to_run(list(islice(columns, len(fields(Run)))))
-    started = next(columns)
-    activities, tasks, timers, children, updates, tail = (
-        _across(islice(columns, width)) for width in _LOADED
-    )
-    return RunState(
-        run,
-        started,
-        {activity.seq: activity for activity in map(rows.to_activity, activities)},
-        {(task.kind, task.seq): task for task in map(rows.to_task, tasks)},
-        {(timer.kind, timer.seq): timer for timer in map(rows.to_timer, timers)},
-        [EventRow(*event) for event in tail],
-        {child.seq: child for child in map(rows.to_child, children)},
-        {update.seq: update for update in map(rows.to_update, updates)},
-    )
-
-
-def _across(columns: Iterable[Sequence[Any] | None]) -> Iterable[Row]:
-    """Returns the rows whose columns these are; without a row each column is None."""
-    return zip(*(column or () for column in columns), strict=True)

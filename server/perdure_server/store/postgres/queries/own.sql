@@ -103,18 +103,19 @@ leased AS (
 SELECT {{task_columns}} FROM leased;
 
 -- name: load
--- A run with its pending rows and unseen events in one statement, which is one snapshot. Of these
+-- Runs with their pending rows and unseen events in one statement, which is one snapshot. Of these
 -- rows each column is an array: a record for each row would take ten times as long to send.
 SELECT
-    {{run_columns}}, frame,
+    wanted.place, {{run_columns}}, frame,
     a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13,
     t1, t2, t3, t4, t5, t6, t7, t8, t9, t10, t11, t12, t13, t14, t15, t16, t17,
     d1, d2, d3, d4,
     c1, c2, c3, c4, c5, c6, c7,
     u1, u2, u3, u4, u5,
     e1, e2, e3, e4
-FROM ({load_run}) AS run
-CROSS JOIN (
+FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY AS wanted (id, known_seq, place)
+CROSS JOIN LATERAL ({load_run}) AS run
+CROSS JOIN LATERAL (
     SELECT
         array_agg(run_id), array_agg(seq), array_agg(name), array_agg(attempt),
         array_agg(scheduled), array_agg(scheduled_at_us), array_agg(lease),
@@ -124,7 +125,7 @@ CROSS JOIN (
 ) AS activities (
     a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13
 )
-CROSS JOIN (
+CROSS JOIN LATERAL (
     SELECT
         array_agg(run_id), array_agg(kind), array_agg(seq), array_agg(namespace),
         array_agg(queue), array_agg(type), array_agg(priority), array_agg(ready_at_us),
@@ -135,14 +136,14 @@ CROSS JOIN (
 ) AS tasks (
     t1, t2, t3, t4, t5, t6, t7, t8, t9, t10, t11, t12, t13, t14, t15, t16, t17
 )
-CROSS JOIN (
+CROSS JOIN LATERAL (
     SELECT
         array_agg(run_id), array_agg(kind), array_agg(seq), array_agg(due_at_us)
     FROM ({load_timers}) AS found
 ) AS timers (
     d1, d2, d3, d4
 )
-CROSS JOIN (
+CROSS JOIN LATERAL (
     SELECT
         array_agg(run_id), array_agg(seq), array_agg(workflow_id), array_agg(workflow_type),
         array_agg(child_run_id), array_agg(policy), array_agg(closed)
@@ -150,7 +151,7 @@ CROSS JOIN (
 ) AS children (
     c1, c2, c3, c4, c5, c6, c7
 )
-CROSS JOIN (
+CROSS JOIN LATERAL (
     SELECT
         array_agg(run_id), array_agg(seq), array_agg(name), array_agg(update_id),
         array_agg(outcome)
@@ -158,7 +159,7 @@ CROSS JOIN (
 ) AS updates (
     u1, u2, u3, u4, u5
 )
-CROSS JOIN (
+CROSS JOIN LATERAL (
     SELECT
         array_agg(seq), array_agg(kind), array_agg(at_us), array_agg(frame)
     FROM ({load_tail}) AS found
