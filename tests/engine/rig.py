@@ -40,6 +40,7 @@ class HandWorker:
         self.activity_tasks = []
         self.results = []
         self.cancels = []
+        self.kept_tasks = []
         self.queries = []
         self.batch = 0
         self.error = None
@@ -102,6 +103,7 @@ class HandWorker:
         self.activity_tasks += message.activity_tasks
         self.results += message.results
         self.cancels += message.cancels
+        self.kept_tasks += message.kept_tasks
         self.queries += message.queries
 
 

@@ -7,6 +7,7 @@ task.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,8 @@ class KeptTasks:
         """
         key = (token.run_id, token.kind, token.seq)
         held = _held(self._dispatcher, key)
+        if held is not None and held.lease != token.lease:
+            held = None
         if held is not None:
             held.reporting = True
 
@@ -63,8 +66,15 @@ class KeptTasks:
             if held is not None:
                 held.reporting = False
             if isinstance(error, StaleTask | WorkflowNotFound):
-                self._dispatcher.finished(key, token.lease)
+                # Later: a refusal is told in the midst of a decision about the run.
+                asyncio.get_running_loop().call_soon(self._runs.visit, token.run_id, look_again)
             reject(error)
+
+        def look_again(state: RunState | None) -> None:
+            # A report that comes again late is refused, but its worker has the task still.
+            if state is None or not _is_leased(state, token):
+                self._dispatcher.finished(key, token.lease)
+            tell(self._dispatcher, state)
 
         # What happened beside the report, and after it, is told with its answer.
         stimulus = Stimulus(decide, lambda _: self._runs.visit(token.run_id, show), rejected)
