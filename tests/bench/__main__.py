@@ -79,6 +79,8 @@ BARS: tuple[tuple[str, str, str, float], ...] = (
         for backend in ("sqlite", "postgres")
         for figure in ("newest_ms", "slowest_ms")
     ),
+    ("lists-sqlite/1000000", "count_by_status_ms", "<=", 1_000.0),
+    ("lists-postgres/1000000", "count_by_status_ms", "<=", 1_000.0),
     ("schedules-sqlite/10000", "seconds", "<=", 5.0),
     ("schedules-postgres/10000", "seconds", "<=", 5.0),
     ("retention-sqlite/100000", "ratio", "<=", 2.0),

@@ -1,4 +1,4 @@
-"""What is measured of lists: a page out of very many runs, by filters of every kind.
+"""What is measured of lists: a page out of very many runs, by filters of every kind, and counts.
 
 The store is asked directly, and the runs are loaded by SQL: what is beside it costs the same
 however many there are.
@@ -16,7 +16,8 @@ from pathlib import Path
 import asyncpg
 
 from perdure_server.core.attribute_keys import number_key
-from perdure_server.core.filters.reading import read_filter
+from perdure_server.core.filters.reading import read_filter, read_name
+from perdure_server.core.limits import COUNT_GROUPS_MAX
 from perdure_server.store.contract import ListFilter, Store
 from perdure_server.store.postgres.store import PostgresStore
 from perdure_server.store.sqlite.store import SqliteStore
@@ -60,6 +61,17 @@ FILTERS = {
 Of `two_ranges` both leave many runs and few are left by both; so do `three_ranges`. The order of
 those that begin with `old` is what callers get who name none.
 """
+COUNTS = {
+    "count": ("", ""),
+    "count_region": ("region = 'r-2'", ""),
+    "count_rare": ("amount > 900 AND status = 'FAILED'", ""),
+    "count_by_status": ("", "status"),
+    "count_by_type": ("status = 'FAILED'", "type"),
+    "count_by_region": ("", "region"),
+    "count_by_customer": ("amount > 900", "customer"),
+}
+"""What is counted, and by what: all that match are read."""
+COUNT_REPEATS = 3
 _COLUMNS = """
 run_id, namespace, workflow_id, workflow_type, task_queue, generation, status, version, attempt,
 priority, created_at_us, updated_at_us, started_at_us, closed_at_us, history_length, history_bytes,
@@ -136,7 +148,7 @@ async def on_sqlite(runs: int) -> Figures:
                 for statement in statements("sqlite", runs):
                     database.execute(statement)
                 database.commit()
-            return await pages(store, runs)
+            return await pages(store, runs) | await counts(store, runs)
         finally:
             await store.close()
 
@@ -155,7 +167,7 @@ async def on_postgres(runs: int) -> Figures:
                 await database.execute(statement)
             for table in ("runs", "events", "search_attributes"):
                 await database.execute(f"VACUUM ANALYZE {table}")
-            return await pages(store, runs)
+            return await pages(store, runs) | await counts(store, runs)
         finally:
             await database.close()
             await store.close()
@@ -185,6 +197,26 @@ async def pages(store: Store, runs: int) -> Figures:
         figures[f"{name}_ms"] = statistics.median(times)
     filtered = [figures[f"{name}_ms"] for name in FILTERS.keys() - {"newest"}]
     return figures | {"slowest_ms": max(filtered)}
+
+
+async def counts(store: Store, runs: int) -> Figures:
+    """Returns the median time of each count, in milliseconds."""
+    figures: Figures = {}
+    for name, (text, by) in COUNTS.items():
+        where = ListFilter("main", condition=read_filter(text, now_us=START_US)[0])
+        times = []
+        for _ in range(COUNT_REPEATS):
+            began = time.perf_counter()
+            if by:
+                groups = await store.count_groups(where, read_name(by), limit=COUNT_GROUPS_MAX)
+                found = sum(group.count for group in groups)
+            else:
+                found = await store.count_matching(where)
+            times.append((time.perf_counter() - began) * 1e3)
+            if not 0 < found <= runs:
+                raise BenchError(f"{found} runs were counted by {text!r}")
+        figures[f"{name}_ms"] = statistics.median(times)
+    return figures
 
 
 def _amounts() -> list[tuple[int, bytes]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import sqlite3
@@ -106,6 +107,31 @@ class Asked:
         if sql.text.startswith("-- How many"):
             return [(self._count,)]
         return [(self._edge,)] if self._edge and sql.text.startswith("-- Where") else []
+
+
+async def test_counts_take_turns_and_pages_do_not_wait_for_them() -> None:
+    """Each reads all that it counts, and there are few connections to read with."""
+    arrived, answers = asyncio.Event(), asyncio.Event()
+    waiting: list[Sql] = []
+
+    async def slowly(sql: Sql) -> list[Any]:
+        if "count(" in sql.text:
+            waiting.append(sql)
+            arrived.set()
+            await answers.wait()
+            return [(3,)]
+        return []
+
+    counting = Listing(load_queries("perdure_server.store.sqlite"), slowly)
+    where = ListFilter("default")
+    async with asyncio.TaskGroup() as group:
+        first = group.create_task(counting.count(where))
+        second = group.create_task(counting.count(where))
+        await arrived.wait()
+        assert await counting.page(where, after=None, limit=9) == []
+        assert len(waiting) == 1
+        answers.set()
+    assert (first.result(), second.result(), len(waiting)) == (3, 3, 2)
 
 
 @pytest.fixture

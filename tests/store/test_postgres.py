@@ -341,6 +341,15 @@ class TestFaults:
         await outside.execute("ALTER TABLE lost RENAME TO timers")
         assert await store.due_timers(after=None, limit=1) == []
 
+    async def test_a_read_that_takes_too_long_says_what_helps(self, store: PostgresStore) -> None:
+        async def wait(session: connection.Session) -> None:
+            await session.rows_of("SELECT set_config('statement_timeout', '1ms', false)")
+            await session.rows_of("SELECT pg_sleep(60)")
+
+        with pytest.raises(StoreUnavailable, match="may take 15 seconds: ask for less at once"):
+            await store._open.readers.run(wait)
+        assert await store.due_timers(after=None, limit=1) == []
+
     async def test_what_the_driver_calls_an_internal_error_is_a_lost_connection(
         self, store: PostgresStore, monkeypatch: Any
     ) -> None:

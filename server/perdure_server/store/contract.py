@@ -306,7 +306,7 @@ class Store(Protocol):
         """
 
     async def count_matching(self, where: ListFilter) -> int:
-        """Returns how many runs match. Reads them: it may take long."""
+        """Returns how many runs match. Reads them: it may take long, and one follows another."""
 
     async def count_groups(
         self, where: ListFilter, by: Field | str, *, limit: int

@@ -9,6 +9,7 @@ the page the sources are counted further, and the rest comes from the smallest o
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -53,6 +54,8 @@ NEAREST: Final = 3_000
 """Of many that are sorted, those that are looked at first."""
 _COUNTED: Final = 100_000
 """Runs that are looked up one by one to be counted, rather than all of the namespace."""
+_ALL: Final = 2**62
+"""More rows than any source has."""
 _SOURCES_MAX: Final = 4
 """Sources that are counted before a list: each is a statement."""
 _EQUAL_INDEXED: Final = frozenset({"status", "workflow_type", "workflow_id", "run_id"})
@@ -65,6 +68,8 @@ class Listing:
     def __init__(self, queries: Mapping[str, str], ask: Ask) -> None:
         self._pieces = Pieces(queries)
         self._ask = ask
+        self._turn = asyncio.Lock()
+        """Held by the one count that is under way: the other connections are for short reads."""
 
     async def page(self, where: ListFilter, *, after: Place | None, limit: int) -> list[Row]:
         """Returns the rows of at most `limit` summaries behind a place, in the order of the list.
@@ -95,17 +100,22 @@ class Listing:
     async def count(self, where: ListFilter) -> int:
         """Returns how many runs match."""
         condition = condition_of(where)
-        relation = await self._counted(where.namespace, condition)
         query = Query(self._pieces, where.namespace, condition, NEWEST)
-        ((count,),) = await self._ask(query.count(relation))
-        return int(count)
+        async with self._turn:
+            for source in self._sources(where.namespace, condition):
+                if source.in_order and source.parts == tuple(conjuncts(condition)):
+                    return await self._length(source, _ALL)
+            relation = await self._counted(where.namespace, condition)
+            ((count,),) = await self._ask(query.count(relation))
+            return int(count)
 
     async def groups(self, where: ListFilter, by: Field | str, *, limit: int) -> list[RunGroup]:
         """Returns values with how many matching runs have each, the largest groups first."""
         condition = condition_of(where)
-        relation = await self._counted(where.namespace, condition)
         query = Query(self._pieces, where.namespace, condition, Order(by, descending=True))
-        found = await self._ask(query.groups(relation, limit))
+        async with self._turn:
+            relation = await self._counted(where.namespace, condition)
+            found = await self._ask(query.groups(relation, limit))
         is_truth = isinstance(by, Field) and by.kind is Kind.TRUTH
         return [RunGroup(bool(value) if is_truth else value, count) for value, count in found]
 
@@ -178,11 +188,16 @@ class Listing:
         """Returns the source that has the fewest rows, None when none has less than a bound."""
         chosen: Source | None = None
         for source in sources:
-            counted = self._pieces.make("counted_source", bound, source=source.sql)
-            ((count,),) = await self._ask(counted)
+            count = await self._length(source, bound)
             if count < bound:
                 bound, chosen = count, source
         return chosen
+
+    async def _length(self, source: Source, bound: int) -> int:
+        """Returns how many rows a source has, up to a bound."""
+        counted = self._pieces.make("counted_source", bound, source=source.sql)
+        ((count,),) = await self._ask(counted)
+        return int(count)
 
     async def _smallest(self, sources: Sequence[Source]) -> Source | None:
         """Returns the source that is put in order when a stretch filled no page, if one is.

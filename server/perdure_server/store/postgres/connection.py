@@ -93,6 +93,10 @@ _ADVICE: Final = {
     asyncpg.TooManyConnectionsError: (
         "each server takes up to 11 connections: raise its max_connections, or run fewer servers"
     ),
+    asyncpg.QueryCanceledError: (
+        f"a statement may take {STATEMENT_SECONDS:.0f} seconds: ask for less at once, as with a"
+        " filter that fewer runs match"
+    ),
     asyncpg.DiskFullError: "make room where its data is, then call again",
     asyncpg.DeadlockDetectedError: "another program locks its tables again and again",
     asyncpg.LockNotAvailableError: "another program holds a lock on its tables: see pg_locks",
