@@ -37,7 +37,7 @@ from perdure.converter import PAYLOAD_BYTES_MAX, Converter
 from perdure.errors import RpcError
 from perdure.interceptors import ClientInterceptor
 from perdure.testing import Environment
-from perdure.v1.failure_pb2 import Failure
+from perdure.v1.failure_pb2 import Failure, FailureKind
 from perdure.v1.history_pb2 import HistoryEvent
 from perdure.v1.payload_pb2 import Payload
 from perdure.v1.task_pb2 import WorkflowTask
@@ -410,6 +410,54 @@ async def test_what_failures_say_can_be_sealed_too(address, max_cached_runs):
             e.workflow_failed.failure for e in raw.events if e.HasField("workflow_failed")
         ]
         assert (failure.type, failure.stack_trace) == ("RuntimeError", "")
+
+
+@activity(start_to_close=timedelta(seconds=0.05), retry=RetryPolicy(max_attempts=1))
+async def hangs() -> None:
+    await asyncio.Event().wait()
+
+
+@workflow
+async def passes_on() -> None:
+    await hangs()
+
+
+async def test_what_the_server_has_worded_is_not_sealed(address):
+    async with (
+        Client.connect(address, codecs=[SealedFailures(), Turned()]) as client,
+        Worker(client, "q", [passes_on], [hangs]),
+        Client.connect(address) as eavesdropper,
+    ):
+        handle = await client.start(passes_on, id="w")
+        with pytest.raises(WorkflowFailedError):
+            await handle.result()
+        with pytest.raises(WorkflowFailedError) as seen:
+            await eavesdropper.get_handle("w").result()
+    said = seen.value.failure
+    assert (said.message, said.cause.message) == (
+        "the text is sealed",
+        "the attempt took too long",
+    )
+
+
+async def test_only_what_the_server_words_is_taken_for_that():
+    codecs = Codecs([SealedFailures(), Turned()])
+    known = {"type": "WORKFLOW_NOT_FOUND", "non_retryable": True}
+    for plain in (
+        Failure(message="terminated", kind=FailureKind.FAILURE_KIND_TERMINATED),
+        Failure(message="no run", **known),
+    ):
+        assert await codecs.encoded(plain) == plain
+    for raised in (
+        Failure(message="m", kind=FailureKind.FAILURE_KIND_TIMEOUT, stack_trace="lines"),
+        Failure(message="m", kind=FailureKind.FAILURE_KIND_CANCELLED),
+        Failure(message="m", details={"data": b"1"}, **known),
+        Failure(message="m", type="WORKFLOW_NOT_FOUND"),
+    ):
+        sealed = await codecs.encoded(raised)
+        assert sealed.message == "the text is sealed"
+        await codecs.decode(sealed)
+        assert sealed == raised
 
 
 async def test_a_failure_is_sealed_once_and_only_by_what_seals():

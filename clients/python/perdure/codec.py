@@ -37,12 +37,23 @@ from google.protobuf.message import DecodeError, Message
 
 from perdure.converter import PAYLOAD_BYTES_MAX
 from perdure.errors import PayloadError
-from perdure.v1.failure_pb2 import Failure
+from perdure.v1.failure_pb2 import Failure, FailureKind
 from perdure.v1.payload_pb2 import Payload
 
 MessageT = TypeVar("MessageT", bound=Message)
 
 _SEALED: Final = "the text is sealed"
+_KINDS_OF_SERVER: Final = frozenset(
+    {
+        FailureKind.FAILURE_KIND_TIMEOUT,
+        FailureKind.FAILURE_KIND_TERMINATED,
+        FailureKind.FAILURE_KIND_WORKER_LOST,
+        FailureKind.FAILURE_KIND_LIMIT,
+    }
+)
+"""The kinds of failures that nobody but the server makes; workers pass them on as causes."""
+_TYPES_OF_SERVER: Final = frozenset({"WORKFLOW_NOT_FOUND", "ID_IN_USE"})
+"""The types of those that it makes of another kind."""
 
 
 class Codec(ABC):
@@ -90,11 +101,15 @@ class Compression(Codec):
 class SealedFailures(Codec):
     """Has the codecs of its list seal what failures say too: texts, stacks, and those of causes.
 
-    The server, its lists and its logs then show `the text is sealed` in their place; the type of a
-    failure stays, since retry policies need it. A failure keeps its text and stack, in front of its
-    details, as a message `Failure` in `details` under this encoding, before the other codecs. Whose
-    codecs can read the details gets them back, also without this one in the list. An error that the
-    server itself words out of a failure, of a query or of a refused update, stays sealed.
+    The server, its lists and its logs then show `the text is sealed` in their place. The type of a
+    failure stays, since retry policies need it. So does what the server had worded itself, which
+    holds nothing of the code: timeouts, lost workers, terminations, limits, workflows that are not
+    there, also where code lets such an error pass and it becomes a cause.
+
+    A failure keeps its text and stack, in front of its details, as a message `Failure` in `details`
+    under this encoding, before the other codecs. Whose codecs can read the details gets them back,
+    also without this one in the list. An error that the server itself words out of a failure, of a
+    query or of a refused update, stays sealed.
     """
 
     encoding = "perdure/failure"
@@ -187,7 +202,7 @@ def _found(message: Message, kind: type[MessageT]) -> Iterator[MessageT]:
 def _seal(failure: Failure) -> None:
     """Moves what a failure says into its details."""
     is_sealed = failure.message == _SEALED and failure.HasField("details")
-    if is_sealed or not (failure.message or failure.stack_trace):
+    if is_sealed or _is_of_server(failure) or not (failure.message or failure.stack_trace):
         return
     said = Failure(message=failure.message, stack_trace=failure.stack_trace)
     if failure.HasField("details"):
@@ -195,6 +210,15 @@ def _seal(failure: Failure) -> None:
     failure.message, failure.stack_trace = _SEALED, ""
     failure.details.CopyFrom(
         Payload(data=said.SerializeToString(), encoding=SealedFailures.encoding)
+    )
+
+
+def _is_of_server(failure: Failure) -> bool:
+    """Whether the server worded a failure, which then says nothing that it does not know."""
+    if failure.stack_trace or failure.HasField("details"):
+        return False
+    return failure.kind in _KINDS_OF_SERVER or (
+        failure.type in _TYPES_OF_SERVER and failure.non_retryable
     )
 
 
