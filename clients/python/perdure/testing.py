@@ -20,6 +20,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, cast
@@ -70,6 +71,7 @@ _START: Final = datetime(2030, 1, 1, tzinfo=UTC)
 _PATIENCE_S: Final = 0.2
 _GARBAGE_MIN: Final = 10_000
 """New objects before garbage is looked for: runs that come and go leave next to none."""
+_is_idle: Final = attrgetter("shift.idle")
 _MICROSECOND: Final = timedelta(microseconds=1)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -204,7 +206,7 @@ class Environment:
         return keeper, asyncio.create_task(keeper.skip())
 
     def _busy(self) -> bool:
-        return bool(self._store.under_way) or not all(w.shift.idle for w in self._workers)
+        return bool(self._store.under_way) or not all(map(_is_idle, self._workers))
 
     def _asking(self) -> bool:
         session = self.client.connection.session

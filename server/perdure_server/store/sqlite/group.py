@@ -162,6 +162,10 @@ class Group:
 
     def _is_current(self, change: RunChange) -> bool:
         run_id, version = change.run.run_id, change.expected_version
+        if version and len(change.fences) == 1:
+            (fence,) = change.fences.values()
+            row = (run_id, fence.kind._value_, fence.seq)
+            return self._select("run_version_and_lease", *row) == [(version, fence.lease)]
         if version and self._select("run_version", run_id) != [(version,)]:
             return False
         for fence in change.fences.values():
