@@ -281,6 +281,20 @@ async def test_an_order_of_time_goes_on_at_its_place(sqlite: sqlite3.Connection)
         assert "created_at_us<?" in step or "(created_at_us,run_id)<" in step, step
 
 
+async def test_postgres_goes_on_at_its_place_and_ends_at_the_next(postgres: Any) -> None:
+    """Where a place bounds a walk, a bound of the list beside it would take its part."""
+    asked = Asked("postgres", listing.FEW, edge="run-12500")
+    text = "created_at BETWEEN 1 AND now() AND amount > 5 ORDER BY created_at DESC"
+    statements = await asked.of(text, Place("run-12600", START_US))
+    edge, walk, *_ = [sql for sql in statements if not sql.text.startswith("-- How many")]
+    for sql, bound in ((edge, "(created_at_us >="), (walk, "(ROW(created_at_us, run_id) >=")):
+        plan = await postgres_plan(postgres, sql)
+        (found,) = [node for node in plan if node.get("Index Name") == "runs_by_creation"]
+        assert "(ROW(created_at_us, run_id) <" in found["Index Cond"]
+        assert bound in found["Index Cond"]
+        assert "(created_at_us <" not in found["Index Cond"]
+
+
 async def test_postgres_walks_a_stretch_before_it_sorts(postgres: Any) -> None:
     edge, walk, near = [
         await postgres_plan(postgres, sql) for sql in await by_stretches("postgres")

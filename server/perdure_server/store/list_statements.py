@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from types import MappingProxyType
 from typing import Final
 
 from perdure_server.core.attribute_keys import INSTANT, STRING
@@ -29,6 +30,9 @@ from perdure_server.store.pieces import Pieces, Sql
 NEWEST: Final = Order(FIELDS["run_id"], descending=True)
 BY_TIME: Final = frozenset({"created_at", "completed_at"})
 """The instants that have an index."""
+_HIDDEN: Final = MappingProxyType(dict.fromkeys(BY_TIME, "hidden"))
+"""The fields by which no runs are found, and the piece that keeps a database from it."""
+_NOTHING_HIDDEN: Final[Mapping[str, str]] = MappingProxyType({})
 _UPPER: Final = frozenset({Operator.BELOW, Operator.UP_TO})
 
 
@@ -119,7 +123,7 @@ class Query:
             id=relation.id,
             place=place,
             relation=relation.sql,
-            condition=sql_of(self.pieces, condition, BY_TIME),
+            condition=sql_of(self.pieces, condition, self._kept_from_indexes),
             after=_joined(self.pieces, "both", bounds),
             direction=self._word,
         )
@@ -140,7 +144,7 @@ class Query:
             limit,
             id=relation.id,
             relation=relation.sql,
-            condition=sql_of(self.pieces, self._left(source), BY_TIME),
+            condition=sql_of(self.pieces, self._left(source), _HIDDEN),
             after=self._between(relation.id, after, until),
             direction=self._word,
         )
@@ -221,6 +225,18 @@ class Query:
     def _direction(self) -> str:
         return "descending" if self.order.descending else "ascending"
 
+    @property
+    def _kept_from_indexes(self) -> Mapping[str, str]:
+        """The fields by which the runs of a sorted page are not found.
+
+        The instant by which it is sorted is sought between the bounds of `_within_time` alone:
+        beside a place, the bounds of the list would make PostgreSQL walk until these.
+        """
+        by = self.order.by
+        if not isinstance(by, Field) or by.name not in BY_TIME:
+            return _HIDDEN
+        return {**_HIDDEN, by.name: "barred"}
+
     def _left(self, source: Relation | None) -> Condition | None:
         """Returns what does not hold anyway of the runs that are read."""
         parts = source.parts if source is not None else ()
@@ -282,7 +298,7 @@ class Query:
 
 
 def sql_of(
-    pieces: Pieces, condition: Condition | None, hidden: frozenset[str] = frozenset()
+    pieces: Pieces, condition: Condition | None, hidden: Mapping[str, str] = _NOTHING_HIDDEN
 ) -> Sql:
     """Returns a condition as a piece of a statement about `runs`.
 
@@ -309,14 +325,14 @@ def _joined(pieces: Pieces, name: str, parts: Sequence[Sql]) -> Sql:
 def _leaf(
     pieces: Pieces,
     condition: Compared | Missing | Attribute | Negation,
-    hidden: frozenset[str],
+    hidden: Mapping[str, str],
 ) -> Sql:
     make = pieces.make
     match condition:
         case Compared(field, operator, value):
             column = make(f"column_by_{field.name}")
             if field.name in hidden:
-                column = make("hidden", column=column)
+                column = make(hidden[field.name], column=column)
             compared = make(f"compared_by_{operator}", value, column=column)
             return make("present", column=column, part=compared) if field.nullable else compared
         case Missing(field):

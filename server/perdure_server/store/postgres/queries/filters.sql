@@ -190,6 +190,10 @@ NOT {part};
 -- Here statistics tell whether an index is worth it.
 {column};
 
+-- name: barred
+-- An expression keeps the column from being sought in an index.
+({column} + 0);
+
 -- name: present
 ({column} IS NOT NULL AND {part});
 

@@ -173,6 +173,9 @@ NOT {part};
 -- The sign keeps the column from being sought in an index.
 +{column};
 
+-- name: barred
++{column};
+
 -- name: present
 ({column} IS NOT NULL AND {part});
 
