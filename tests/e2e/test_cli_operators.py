@@ -73,6 +73,13 @@ def test_an_exported_history_is_replayed_with_code(cli, name, tmp_path):
     bad.write_text(CODE.format(body="pass").replace("checkout", "other"))
     assert cli("workflow", "replay", str(history), str(good)) == "h.json fits\n"
     cli("workflow", "replay", str(history), str(bad), code=1)
+    folder = tmp_path / "histories"
+    folder.mkdir()
+    cli("workflow", "replay", str(folder), str(good), code=1)
+    for number in (1, 2):
+        (folder / f"{number}.json").write_bytes(history.read_bytes())
+    assert cli("workflow", "replay", str(folder), str(good)) == "all fit: 2\n"
+    cli("workflow", "replay", str(folder), str(bad), code=1)
     (tmp_path / "nap.py").write_text("SECONDS = 60\n")
     good.write_text("from nap import SECONDS" + CODE.format(body="await workflow.sleep(SECONDS)"))
     assert cli("workflow", "replay", str(history), str(good)) == "h.json fits\n"

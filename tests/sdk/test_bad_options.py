@@ -15,6 +15,7 @@ from perdure import (
     activity,
     workflow,
 )
+from perdure._options import child_to_proto
 from perdure.testing import Environment
 
 HOUR = timedelta(hours=1)
@@ -98,6 +99,22 @@ def test_a_child_and_a_start(options):
         checkout.options(**options)
     with pytest.raises(TypeError, match=name):
         Start(checkout, **options)
+
+
+async def test_a_policy_that_does_not_exist():
+    with pytest.raises(ValueError, match=r"parent_close_policy is one of terminate, .*; got 'end'"):
+        child_to_proto("checkout", {"parent_close_policy": "end"})
+    async with Environment([checkout]) as env:
+        for name in ("conflict_policy", "reuse_policy"):
+            with pytest.raises(ValueError, match=rf"{name} is one of .*; got 'alow'"):
+                await env.client.start(checkout, **{name: "alow"})
+
+
+def test_what_no_start_takes():
+    with pytest.raises(TypeError, match="a start has no option idd"):
+        Start(checkout, idd="o-1")
+    with pytest.raises(TypeError, match="one value, got 2: put several into a dataclass"):
+        Start("checkout", 1, 2)
 
 
 async def test_a_start_and_a_schedule():

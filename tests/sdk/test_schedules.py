@@ -109,6 +109,8 @@ async def test_what_makes_no_sense_is_refused(client):
         await client.create_schedule("s", "report", every=DAY)
     with pytest.raises(TypeError, match="sometimes"):
         await client.create_schedule("t", "report", sometimes=True)
+    with pytest.raises(ValueError, match=r"overlap is one of skip, .*, allow_all; got 'skp'"):
+        await client.create_schedule("t", "report", every=DAY, overlap="skp")
     with pytest.raises(TypeError, match="one value"):
         await client.create_schedule("t", "report", 1, 2, every=DAY)
     with pytest.raises(ValueError, match="time zone"):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Any, Final, Literal, TypedDict
+from typing import Any, Final, Literal, TypedDict, get_args
 
 from perdure._search import SearchAttributes, to_search_attributes
 from perdure._times import require_span
@@ -143,6 +143,15 @@ def require_types(options: Mapping[str, Any]) -> None:
             raise TypeError(f"{name} is of type {expected}, got {value!r}")
 
 
+def policy_name(option: str, known: Any, value: str | None) -> str | None:
+    """Returns a policy as the contract names it. ValueError when it is none of the known ones."""
+    if value is None:
+        return None
+    if value not in get_args(known):
+        raise ValueError(f"{option} is one of {', '.join(get_args(known))}; got {value!r}")
+    return f"{option.removesuffix('_policy').upper()}_POLICY_{value.upper()}"
+
+
 def child_to_proto(workflow_type: str, options: ChildOptions) -> StartChildWorkflow:
     """Makes the fields of the command that say how a child is run, but for its memo.
 
@@ -159,8 +168,10 @@ def child_to_proto(workflow_type: str, options: ChildOptions) -> StartChildWorkf
         workflow_type=workflow_type,
         workflow_id=options.get("id", ""),
         task_queue=options.get("task_queue", ""),
-        parent_close_policy=_policy("PARENT_CLOSE_POLICY", options.get("parent_close_policy")),
-        reuse_policy=_policy("REUSE_POLICY", options.get("reuse_policy")),
+        parent_close_policy=policy_name(
+            "parent_close_policy", ParentClosePolicy, options.get("parent_close_policy")
+        ),
+        reuse_policy=policy_name("reuse_policy", ReusePolicy, options.get("reuse_policy")),
         retry_policy=None if retry is None else retry.to_proto(),
         execution_timeout=_span("execution_timeout", options.get("execution_timeout")),
         run_timeout=_span("run_timeout", options.get("run_timeout")),
@@ -169,10 +180,6 @@ def child_to_proto(workflow_type: str, options: ChildOptions) -> StartChildWorkf
         summary=options.get("summary"),
         details=options.get("details"),
     )
-
-
-def _policy(prefix: str, value: str | None) -> str | None:
-    return None if value is None else f"{prefix}_{value.upper()}"
 
 
 def _span(name: str, value: timedelta | None) -> timedelta | None:

@@ -7,12 +7,22 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, Self, TypedDict, TypeVar, Unpack
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    Literal,
+    Protocol,
+    Self,
+    TypedDict,
+    TypeVar,
+    Unpack,
+)
 from uuid import uuid4
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from perdure._options import RetryPolicy, require_types
+from perdure._options import RetryPolicy, policy_name, require_types
 from perdure._search import SearchAttributes, to_search_attributes
 from perdure._times import to_duration
 from perdure._workflow import Workflow, workflow_of
@@ -356,7 +366,7 @@ def _described(answer: Any) -> ScheduleDescription:
 
 
 def _policy(name: OverlapPolicy | None) -> Any:
-    return None if name is None else f"{_POLICIES}{name.upper()}"
+    return policy_name("overlap", OverlapPolicy, name)
 
 
 def _run(message: pb.ScheduledRun) -> ScheduledRun:

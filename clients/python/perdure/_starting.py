@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from perdure._connection import Connection
 from perdure._handles import WorkflowHandle
-from perdure._options import RetryPolicy, ReusePolicy, require_types
+from perdure._options import RetryPolicy, ReusePolicy, policy_name, require_types
 from perdure._search import SearchAttributes, to_search_attributes
 from perdure._times import to_duration
 from perdure._workflow import Workflow, workflow_of
@@ -53,8 +53,10 @@ def start_call(
 ) -> ClientCall:
     """Makes the call of a start. TypeError for what no start takes."""
     unknown = options.keys() - StartOptions.__optional_keys__
-    if unknown or len(value) > 1:
-        raise TypeError(f"a start takes one value and known options; got {[*value, *unknown]}")
+    if unknown:
+        raise TypeError(f"a start has no option {', '.join(sorted(unknown))}")
+    if len(value) > 1:
+        raise TypeError(f"a start takes one value, got {len(value)}: put several into a dataclass")
     require_types(options)
     name = workflow if isinstance(workflow, str) else workflow_of(workflow).name
     if not isinstance(workflow, str):
@@ -85,8 +87,10 @@ def start_request(
         input=converter.encode(call.arguments[0]) if call.arguments else None,
         headers=to_headers(call.headers, converter),
         request_id=options.get("request_id") or uuid4().hex,
-        conflict_policy=_enum("CONFLICT_POLICY", options.get("conflict_policy")),
-        reuse_policy=_enum("REUSE_POLICY", options.get("reuse_policy")),
+        conflict_policy=policy_name(
+            "conflict_policy", ConflictPolicy, options.get("conflict_policy")
+        ),
+        reuse_policy=policy_name("reuse_policy", ReusePolicy, options.get("reuse_policy")),
         retry_policy=None if retry is None else retry.to_proto(),
         execution_timeout=to_duration("execution_timeout", options.get("execution_timeout")),
         run_timeout=to_duration("run_timeout", options.get("run_timeout")),
@@ -115,7 +119,3 @@ def handle_of(
 def result_type_of(workflow: Startable) -> Any:
     """The type of what a workflow gives; Any for one that is known by its name only."""
     return Any if isinstance(workflow, str) else workflow_of(workflow).signature.result_type
-
-
-def _enum(prefix: str, name: str | None) -> str | None:
-    return None if name is None else f"{prefix}_{name.upper()}"

@@ -68,7 +68,10 @@ class Converter:
                 raise PayloadError(f"the value is plain bytes, not {_name(type)}")
             return data
         if encoding != JSON:
-            raise PayloadError(f"no converter for the encoding {encoding!r}")
+            raise PayloadError(
+                f"no converter for the encoding {encoding!r}; what a codec made is read with that"
+                " codec"
+            )
         try:
             decode = self._decoders.get(type) or self._make_decoder(type)
             return decode(data or b"null")

@@ -141,7 +141,8 @@ class DeterminismError(HistoryError):
         )
         super().__init__(
             f"the workflow code no longer fits its history: event {event_seq} is {event}, but "
-            f"{asked} at {source or 'an unknown line'}; restore the calls that made the history"
+            f"{asked} at {source or 'an unknown line'}; restore the calls that made the history, "
+            "and put new ones behind `workflow.patched`"
         )
         self.event_seq = event_seq
         self.event = event

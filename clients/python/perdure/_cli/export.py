@@ -55,7 +55,9 @@ def export(
 def replay(
     file: Annotated[
         Path,
-        typer.Argument(metavar="FILE", help="As `export` writes it.", exists=True, dir_okay=False),
+        typer.Argument(
+            metavar="FILE", help="As `export` writes it; a folder has all in it.", exists=True
+        ),
     ],
     code: Annotated[
         Path,
@@ -64,9 +66,10 @@ def replay(
         ),
     ],
 ) -> None:
-    """Replays an exported history with today's code; 1 when it no longer fits."""
+    """Replays exported histories with today's code; 1 when one no longer fits."""
     from perdure._definition import definition_of  # noqa: PLC0415 - loads all of the SDK
     from perdure._replay.replayer import replay as play  # noqa: PLC0415
+    from perdure._replay_files import ReplayFailedError, replay_all  # noqa: PLC0415
     from perdure._workflow import Workflow  # noqa: PLC0415
 
     # As `python CODE` finds what the code imports, and as a module of the current folder does.
@@ -74,8 +77,11 @@ def replay(
     found = map(definition_of, runpy.run_path(str(code)).values())
     workflows = [each for each in found if isinstance(each, Workflow)]
     try:
+        if file.is_dir():
+            print(f"all fit: {replay_all(file, workflows)}")
+            return
         play(file.read_text(encoding="utf-8"), workflows)
-    except (HistoryError, LookupError) as error:
+    except (HistoryError, LookupError, ReplayFailedError, FileNotFoundError) as error:
         print(f"perdure: {error}", file=sys.stderr)
         raise Ended(1) from None
     print(f"{file.name} fits")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -67,28 +67,6 @@ EXIT_NOT_COMPLETED = 1
 app = typer.Typer(no_args_is_help=True, help="Start workflows, talk to them, look at them.")
 
 
-app.command()(count)
-app.command()(why)
-app.command()(export)
-app.command()(replay)
-app.command()(state)
-app.command()(query)
-app.command()(update)
-app.command()(start_batch)
-app.command()(signal_with_start)
-app.command()(update_with_start)
-app.command()(pause)
-app.command()(unpause)
-app.command("continue-as-new")(continue_as_new)
-app.command()(reset)
-app.command()(retry)
-app.command("schedule-activity")(schedule_activity)
-app.command("pause-activity")(pause_activity)
-app.command("unpause-activity")(unpause_activity)
-app.command("reset-activity")(reset_activity)
-app.command("update-activity")(update_activity)
-
-
 class Status(StrEnum):
     """The statuses of a run."""
 
@@ -103,7 +81,6 @@ class Status(StrEnum):
     CONTINUED_AS_NEW = "continued_as_new"
 
 
-@app.command()
 def start(
     workflow_type: Annotated[str, typer.Argument(metavar="TYPE", help="The workflow type.")],
     *,
@@ -165,7 +142,6 @@ def start(
     )
 
 
-@app.command("list")
 def list_(
     *,
     status: Annotated[Status | None, typer.Option(help="Only runs of this status.")] = None,
@@ -193,7 +169,6 @@ def list_(
     _print_runs(runs)
 
 
-@app.command()
 def children(
     workflow_id: WorkflowId,
     *,
@@ -213,7 +188,6 @@ def children(
         _print_runs(runs)
 
 
-@app.command()
 def describe(
     workflow_id: WorkflowId,
     *,
@@ -234,7 +208,6 @@ def describe(
         print_description(answer)
 
 
-@app.command()
 def history(
     workflow_id: WorkflowId,
     *,
@@ -265,7 +238,6 @@ def history(
         show.print_table(("SEQ", "TIME", "EVENT", "CONTENT"), rows)
 
 
-@app.command()
 def result(
     workflow_id: WorkflowId,
     *,
@@ -296,7 +268,6 @@ def result(
         raise Ended(EXIT_NOT_COMPLETED)
 
 
-@app.command()
 def signal(
     workflow_id: WorkflowId,
     signal_name: Annotated[str, typer.Argument(metavar="NAME", help="The signal.")],
@@ -328,7 +299,6 @@ def signal(
     show.print_answer(answer, output, f"recorded as event {answer.event_seq}")
 
 
-@app.command()
 def cancel(
     workflow_id: WorkflowId,
     *,
@@ -358,7 +328,6 @@ def cancel(
     show.print_answer(answer, output, f"requested; the run is {show.enum_text(answer, 'status')}")
 
 
-@app.command()
 def terminate(
     workflow_id: WorkflowId,
     *,
@@ -378,7 +347,6 @@ def terminate(
     show.print_answer(answer, output, "terminated")
 
 
-@app.command()
 def watch(
     workflow_id: Annotated[str, typer.Argument(metavar="ID", help="One workflow only.")] = "",
     *,
@@ -453,3 +421,34 @@ def _print_runs(runs: list[Workflow]) -> None:
             for run in runs
         ],
     )
+
+
+_COMMANDS: Final = {
+    "Start and talk": (
+        start,
+        start_batch,
+        signal,
+        signal_with_start,
+        update,
+        update_with_start,
+        query,
+        state,
+        result,
+    ),
+    "Look": (list_, count, describe, why, history, children, watch),
+    "Steer": (cancel, terminate, pause, unpause, continue_as_new, reset, retry),
+    "Single activities": (
+        schedule_activity,
+        pause_activity,
+        unpause_activity,
+        reset_activity,
+        update_activity,
+    ),
+    "Check code": (export, replay),
+}
+"""The commands in the order in which the help has them."""
+
+for _panel, _commands in _COMMANDS.items():
+    for _command in _commands:
+        _name = _command.__name__.rstrip("_").replace("_", "-")
+        app.command(_name, rich_help_panel=_panel)(_command)
