@@ -47,6 +47,9 @@ _log = logging.getLogger(__name__)
 _BEAT_US = limits.SECOND_US
 _LATE_US = limits.SECOND_US
 """What is due for so long is nobody's any more: whoever should have done it is dead or stuck."""
+_STILL_US = 3 * limits.SECOND_US
+"""After so long without a change of its receiver, a message stands in nobody's line: a busy server
+commits less often than once a second, and what it says is heard late."""
 _LEFT_US = 10 * limits.SECOND_US
 """After so long a message is taken over even while its receiver changes all the time."""
 _SILENT_MAX_US = limits.SERVER_SILENCE_US + _BEAT_US
@@ -374,7 +377,7 @@ class Cluster(Peers):
 
     async def _sweep(self) -> None:
         """Does what somebody should have done by now."""
-        now_us, heard_us = self._clock.now_us(), self._clock.monotonic_us() - _LATE_US
+        now_us, heard_us = self._clock.now_us(), self._clock.monotonic_us() - _STILL_US
         self._stirred = {key: at_us for key, at_us in self._stirred.items() if at_us > heard_us}
         overdue = await self._store.overdue(now_us - _LATE_US, limit=_SWEEP_MAX)
         for timer in overdue.timers:
@@ -396,7 +399,7 @@ class Cluster(Peers):
         """
         runs = self._parts.runs
         run_id = message.run_id or runs.latest(message.namespace, message.workflow_id) or ""
-        is_busy = run_id in self._stirred or runs.changed_us(run_id) >= now_us - _LATE_US
+        is_busy = run_id in self._stirred or runs.changed_us(run_id) >= now_us - _STILL_US
         return not is_busy or message.created_at_us < now_us - _LEFT_US
 
     async def _audit(self) -> None:
