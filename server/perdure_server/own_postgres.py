@@ -116,12 +116,12 @@ class _Postgres:
         young.mkdir(parents=True)
         if self._user is not None:
             shutil.chown(young, self._user)
+        command = [
+            *(str(self._programs / "initdb"), "-D", self._named(young), "-U", ROLE),
+            *("-A", "trust", "-E", "UTF8", "--no-locale", "--no-instructions"),
+        ]
         done = subprocess.run(  # noqa: S603 - the program is that of the package
-            [
-                *(str(self._programs / "initdb"), "-D", self._named(young), "-U", ROLE),
-                *("-A", "trust", "-E", "UTF8", "--no-locale", "--no-instructions"),
-            ],
-            user=self._user,
+            with_parent(command, user=self._user),
             cwd=young,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -194,9 +194,9 @@ class _Postgres:
         return programs
 
     def _can_run(self, programs: Path) -> bool:
-        command = [str(programs / "postgres"), "--version"]
+        command = with_parent([str(programs / "postgres"), "--version"], user=self._user)
         try:
-            subprocess.run(command, user=self._user, check=True, capture_output=True)  # noqa: S603
+            subprocess.run(command, check=True, capture_output=True)  # noqa: S603
         except (OSError, subprocess.CalledProcessError):
             return False
         return True

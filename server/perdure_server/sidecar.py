@@ -126,7 +126,8 @@ def with_parent(
 ) -> list[str]:
     """Returns the command of a program that gets a signal when this process ends, on Linux.
 
-    To be started from the main thread: it counts as the parent. With `user` it runs as that one.
+    To be started from the main thread: it counts as the parent. With `user` it runs as that one;
+    the user of `subprocess` takes a fork for that, in which the threads of gRPC crash.
     """
     if sys.platform != "linux":
         return list(command)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import time
 
 import psutil
 import pytest
@@ -67,12 +66,13 @@ def test_a_stop_lets_a_long_poll_through_envoy_end(start_dev):
     body = '{"queue":"q","worker_id":"w","wait_secs":60}'
     url = f"http://{dev.http}/api/v1/workflow-tasks/poll"
     with subprocess.Popen(
-        ["curl", "-sS", "-w", "%{http_code}", url, "-d", body],
+        ["curl", "-sSv", "-w", "%{http_code}", "-H", "expect: 100-continue", url, "-d", body],
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
     ) as poll:
-        eventually(lambda: psutil.Process(poll.pid).net_connections())
-        time.sleep(0.3)
+        # Envoy says so when it has read what is asked.
+        assert any("100 Continue" in line for line in poll.stderr)
         assert dev.stop()[0] == 0
         assert poll.communicate()[0][-3:] in ("200", "503")
 

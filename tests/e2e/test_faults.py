@@ -16,7 +16,7 @@ from perdure.v1 import workflow_service_pb2 as pb
 from perdure.v1.command_pb2 import Command
 from tests.api.calls import Caller, Refused
 from tests.api.streams import Session
-from tests.e2e.processes import perdure
+from tests.e2e.processes import PATIENCE_SECONDS, perdure
 from tests.support.processes import ServerProcess
 
 BIG = b'"' + b"x" * (2 * 1024 * 1024) + b'"'
@@ -100,6 +100,18 @@ async def begin(caller, request):
     return await caller.call("WorkflowService/StartWorkflow", request)
 
 
+async def until_there(caller, workflow_id):
+    """Waits until a workflow was started."""
+    request = pb.GetWorkflowRequest(workflow_id=workflow_id)
+    while True:
+        try:
+            return await caller.call("WorkflowService/GetWorkflow", request)
+        except Refused as refusal:
+            if refusal.code != "NOT_FOUND":
+                raise
+            await asyncio.sleep(0.02)
+
+
 async def refused_starts(caller, count):
     """Starts workflows while the store is broken; returns how each was refused."""
     calls = (begin(caller, start(f"refused-{number}")) for number in range(count))
@@ -109,7 +121,7 @@ async def refused_starts(caller, count):
 
 async def finish_what_was_begun(client, server):
     """A live worker ends what was accepted before, and no refused start is there."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         for number in range(20):
             assert await client.get_handle(f"d-{number}").result() == 4 * number
     with closing(sqlite3.connect(server.database)) as database:
@@ -172,7 +184,8 @@ async def test_callers_that_leave_in_the_middle_take_no_task_along(server, calle
     session = Session(caller)
     session.ask(1, execute=pb.ExecuteWorkflowRequest(start=start("w")))
     # The leaver gets the task of the session's workflow, or leaves before: both must end well.
-    await asyncio.wait(leaving, timeout=0.5)
+    for workflow_id in ("w", "other"):
+        await until_there(caller, workflow_id)
     for task in leaving:
         task.cancel()
     await asyncio.gather(*leaving, return_exceptions=True)
@@ -214,7 +227,7 @@ async def test_an_unregistered_type_waits_and_says_why(server, caller):
 
 @pytest.mark.parametrize("name", ["exit", "interrupt", "encode"])
 async def test_whatever_an_activity_raises_is_a_failure_of_it(server, name):
-    async with at_work(server) as client, asyncio.timeout(8):
+    async with at_work(server) as client, asyncio.timeout(PATIENCE_SECONDS):
         handle = await client.start(suffering, name, id=name, task_queue="faults")
         assert await handle.result() == "ActivityError"
         # The worker is as good as before.
@@ -239,7 +252,7 @@ async def test_a_payload_over_the_limit_is_refused_everywhere(caller):
 
 
 async def test_a_workflow_that_returns_too_much_does_not_hang(server):
-    async with at_work(server) as client, asyncio.timeout(10):
+    async with at_work(server) as client, asyncio.timeout(PATIENCE_SECONDS):
         handle = await client.start(returning_too_much, id="much", task_queue="faults")
         with pytest.raises(WorkflowFailedError):
             await handle.result()

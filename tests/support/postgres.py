@@ -23,6 +23,7 @@ from typing import Any, Final
 
 import asyncpg
 
+from perdure_server.sidecar import with_parent
 from perdure_server.store.postgres.offline import PostgresPlace
 
 VARIABLE: Final = "PERDURE_TEST_POSTGRES"
@@ -133,19 +134,22 @@ class Cluster:
         return binaries
 
     def _can_run(self, binaries: Path) -> bool:
-        command = [str(binaries / "postgres"), "--version"]
+        command = self._as_user(str(binaries / "postgres"), "--version")
         try:
-            subprocess.run(command, user=self._user, check=True, capture_output=True)
+            subprocess.run(command, check=True, capture_output=True)
         except (OSError, subprocess.CalledProcessError):
             return False
         return True
+
+    def _as_user(self, *command: str) -> list[str]:
+        # Not by `user` of `subprocess`: that forks, and a fork crashes beside threads of gRPC.
+        return with_parent(command, user=self._user)
 
     def _run(self, program: str, *arguments: str) -> None:
         # Into a file: the server inherits the output of `pg_ctl` and would hold a pipe open.
         with (self.folder / "output").open("a+", encoding="utf-8") as output:
             done = subprocess.run(
-                [str(self._binaries / program), "-D", str(self.data), *arguments],
-                user=self._user,
+                self._as_user(str(self._binaries / program), "-D", str(self.data), *arguments),
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
