@@ -165,6 +165,33 @@ async def test_a_slow_reader_gets_all_that_was_written_and_the_reason(caplog, en
     assert [line["reason"] for line in access_lines(caplog)] == ["UNAUTHENTICATED"]
 
 
+async def test_what_comes_after_the_streams_were_ended_is_refused_and_not_begun():
+    begun = []
+
+    async def poll(request):
+        begun.append(request)
+        await asyncio.Event().wait()
+
+    async def watch(request):
+        begun.append(request)
+        await asyncio.Event().wait()
+        yield
+
+    services = workflow_service(GetWorkflowResult=poll), watch_service(Watch=watch)
+    async with serving(*services) as caller:
+        caller.interceptors.end_streams()
+        request = pb.GetWorkflowResultRequest(workflow_id="w", wait={"seconds": 60})
+        calls = [
+            caller.call("WorkflowService/GetWorkflowResult", request),
+            anext(caller.stream("WatchService/Watch", watching.WatchRequest())),
+        ]
+        for call in calls:
+            with pytest.raises(Refused) as refusal:
+                await call
+            assert (refusal.value.code, refusal.value.reason) == ("UNAVAILABLE", "SHUTTING_DOWN")
+    assert begun == []
+
+
 async def read_all(answers, read):
     async for answer in answers:
         read.append(answer.cursor)

@@ -32,7 +32,7 @@ STREAM_TRIES = 4
 WORKERS = 1
 """More than one thread that parses Python at once is more than CPython 3.11 can bear."""
 ANSWER_SHOWN = 500
-ANSWER_SECONDS = 5
+ANSWER_SECONDS = 30
 """No call may take longer, long polls being shortened: nothing may hang."""
 
 REFUSALS = ["400", "401", "403", "404", "409", "410", "413", "429", "431"]

@@ -14,7 +14,7 @@ EXAMPLES = 5
 CASES_MIN = 3_000
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1200)  # thousands of requests
 @pytest.mark.filterwarnings("default")
 def test_generated_requests(tmp_path, capsys) -> None:
     faulthandler.cancel_dump_traceback_later()  # It may take longer than other tests.

@@ -70,6 +70,7 @@ class Interceptors:
         self._error_id = error_id
         self._streams: dict[asyncio.Task[Any], _Stream] = {}
         self._turned_away: DomainError | None = None
+        self._leaving: DomainError | None = None
 
     def handlers(
         self, rpcs: Iterable[Rpc], guard: Guard = unguarded
@@ -83,8 +84,12 @@ class Interceptors:
         ]
 
     def end_streams(self) -> None:
-        """Ends every stream with SHUTTING_DOWN: their callers connect again and resume."""
-        leaving = ShuttingDown("the server is stopping; connect again")
+        """Ends every stream with SHUTTING_DOWN: their callers connect again and resume.
+
+        What comes later is refused alike: gRPC may have taken a call that nobody serves yet, and
+        one that waits would be told at the end of the grace that its caller has left.
+        """
+        self._leaving = leaving = ShuttingDown("the server is stopping; connect again")
         for task in list(self._streams):
             self.end_stream(task, leaving)
 
@@ -137,6 +142,7 @@ class Interceptors:
             call = self._begin(rpc, context)
             try:
                 _refuse_malformed(request)
+                self._refuse_when_leaving()
                 if waits:
                     end_before_deadline(request, context.time_remaining())
                 answer: Answer = await rpc.behaviour(request)
@@ -158,6 +164,7 @@ class Interceptors:
             stream = self._streams[task] = _Stream(rpc)
             try:
                 _refuse_malformed(request)
+                self._refuse_when_leaving()
                 self._refuse_turned_away(rpc)
                 async with aclosing(rpc.behaviour(request)) as answers:
                     async for answer in answers:
@@ -177,6 +184,10 @@ class Interceptors:
             self._finish(call, grpc.StatusCode.OK)
 
         return handle
+
+    def _refuse_when_leaving(self) -> None:
+        if self._leaving is not None:
+            raise self._leaving
 
     def _refuse_turned_away(self, rpc: Rpc) -> None:
         if self._turned_away is not None and not _is_watch(rpc):
