@@ -11,7 +11,7 @@ from perdure import Client
 from tests.crash.worker import EXECUTIONS, FOLDER
 from tests.support.processes import PATIENCE_S, RealProcess, ServerProcess
 
-PLAY_S = 240
+PLAY_S = 400
 
 
 class Stage:

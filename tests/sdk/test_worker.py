@@ -298,7 +298,7 @@ async def test_code_that_never_waits_is_left_and_others_go_on(client, serve):
     @workflow(task_queue="work")
     async def loops() -> int:
         attempts.append(1)
-        while len(attempts) == 1 and not release.is_set():
+        while not release.is_set():
             pass
         return len(attempts)
 
@@ -314,8 +314,9 @@ async def test_code_that_never_waits_is_left_and_others_go_on(client, serve):
         failure = await last_task_failure(client, looping)
         assert failure.type == "WorkflowTaskTimeout"
         assert "in loops" in failure.stack_trace
-        assert await looping.result() == 2
-    release.set()
+        # Not before: who comes late would find no failure of a run that has gone on.
+        release.set()
+        assert await looping.result() > 1
 
 
 async def test_a_changed_workflow_fails_its_task_not_the_run(client, serve):
@@ -387,14 +388,14 @@ async def last_task_failure(client, handle):
 
 
 async def test_code_that_is_left_is_ended_inside_of_its_workflow(client, serve):
-    ended, attempts = [], []
+    ended, helping = [], []
 
     @activity
     async def refund() -> None:
         ended.append("the activity ran outside of a workflow")
 
     @workflow(task_queue="work")
-    async def loops() -> int:
+    async def loops() -> str:
         async def helps() -> None:
             try:
                 await go_on.wait()
@@ -402,19 +403,18 @@ async def test_code_that_is_left_is_ended_inside_of_its_workflow(client, serve):
                 ended.append(workflow.info().run_id)
                 await refund()
 
-        attempts.append(1)
-        if len(attempts) == 2:
-            return 2
-        helping = asyncio.create_task(helps())
+        if ended:
+            return "ended"
+        helping.append(asyncio.create_task(helps()))
         await asyncio.sleep(0)
-        while not ended:
+        while True:
             pass
-        return await helping
 
     async with serve(loops, workflow_task_timeout=timedelta(milliseconds=100)):
         handle = await client.start(loops)
-        assert await handle.result() == 2
-    assert ended == [handle.run_id]
+        assert await handle.result() == "ended"
+    # Where a machine is slow, more than one was left.
+    assert set(ended) == {handle.run_id}
 
 
 async def test_a_worker_that_leaves_ends_a_thread_that_never_waits(client, serve):
