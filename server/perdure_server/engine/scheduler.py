@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any, Final
 
@@ -188,18 +189,21 @@ class Scheduler:
             requests=list(requests), schedules=[ScheduleChange(row, turn.before.version)]
         )
         run_ids = {(each.run.namespace, each.run.workflow_id): each.run.run_id for each in drafts}
-        if drafts:
-            await self._create(drafts, also)
-        else:
-            await self._submit(also)
         known = {key: run.run_id for key, run in latest.items()} | run_ids
-        self._follow(turn, row, known)
+        follow = partial(self._follow, turn, row, known)
+        if drafts:
+            await self._create(drafts, also, follow)
+        else:
+            await self._submit(also, follow)
 
     async def commit_row(
         self, change: ScheduleChange, requests: Sequence[RequestRecord] = ()
     ) -> None:
         """Commits what somebody made of a schedule. Raises as `commit_turn`."""
-        await self._submit(Changeset(requests=list(requests), schedules=[change]))
+        changeset = Changeset(requests=list(requests), schedules=[change])
+        await self._submit(changeset, partial(self._changed, change))
+
+    def _changed(self, change: ScheduleChange) -> None:
         if change.deletes:
             self._forget(change.row.key)
         else:
@@ -207,24 +211,39 @@ class Scheduler:
             if change.row.waits:
                 self.look(change.row.key)
 
-    async def _submit(self, changeset: Changeset) -> None:
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._committer.submit(changeset, lambda outcome: _settle(future, outcome))
-        outcome = await future
-        if isinstance(outcome, Exception):
-            raise outcome
+    async def _submit(self, changeset: Changeset, follow: Callable[[], None]) -> None:
+        """Commits; `follow` is called when that stands, even if whoever asked for it has left."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    async def _create(self, drafts: Sequence[Draft], also: Changeset) -> None:
+        def done(outcome: Outcome) -> None:
+            if isinstance(outcome, Exception):
+                _settle(future, outcome)
+                return
+            try:
+                follow()
+            finally:
+                _settle(future)
+
+        self._committer.submit(changeset, done)
+        await future
+
+    async def _create(
+        self, drafts: Sequence[Draft], also: Changeset, follow: Callable[[], None]
+    ) -> None:
+        """Does the same with runs that begin."""
         first, *others = drafts
         for draft in others:
             draft.settle(self._clock.now_us(), self._runs.next_run())
         first.next_runs.extend(others)
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        stimulus = Stimulus(
-            lambda _draft, _now_us: None,
-            lambda _answer: None if future.done() else future.set_result(None),
-            lambda error: None if future.done() else future.set_exception(error),
-        )
+
+        def created(_answer: Any) -> None:
+            try:
+                follow()
+            finally:
+                _settle(future)
+
+        stimulus = Stimulus(lambda _draft, _now_us: None, created, partial(_settle, future))
         self._runs.create(first, stimulus, also)
         await future
 
@@ -388,6 +407,10 @@ def _instant(row: ScheduleRow) -> int:
     return row.serve_at_us
 
 
-def _settle(future: asyncio.Future[Outcome], outcome: Outcome) -> None:
-    if not future.done():
-        future.set_result(outcome)
+def _settle(future: asyncio.Future[None], error: Exception | None = None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)
