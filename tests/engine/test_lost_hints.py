@@ -6,11 +6,12 @@ import asyncio
 
 import pytest
 
+from perdure.v1 import worker_service_pb2 as worker
 from perdure.v1 import workflow_service_pb2 as pb
 from perdure.v1.command_pb2 import Command
 from perdure_server.engine.results import Ticket
 from perdure_server.store.shared import Hint
-from tests.engine.rig import complete, settle
+from tests.engine.rig import complete, payload, schedule, settle
 
 
 def child(seq):
@@ -111,3 +112,22 @@ async def test_an_end_is_told_of_a_run_that_followed_before_that_was_known(serve
     await settle()
     (answer,) = answers
     assert answer.result.data == b"7"
+
+
+async def test_a_lease_that_was_prolonged_elsewhere_when_it_seemed_to_end_is_held_on(
+    servers, database
+):
+    hand = await servers[0].worker()
+    await servers[0].start()
+    await hand.command(hand.workflow_tasks[0], schedule(heartbeat_timeout={"seconds": 3}))
+    (task,) = hand.activity_tasks
+    held = servers[0].engine._dispatcher.held_keys(None)
+    await database.advance(2.5)
+    hear, servers[0].store.hear = servers[0].store.hear, lambda _hint: None
+    beat = worker.HeartbeatActivityRequest(task_token=task.task_token)
+    await servers[1].engine.workers.heartbeat_activity(beat)
+    await database.advance(1)
+    servers[0].store.hear = hear
+    assert servers[0].engine._dispatcher.held_keys(None) == held
+    report = await hand.report(task, activity_completed={"result": payload()})
+    assert not report.reason

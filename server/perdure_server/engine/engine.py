@@ -347,6 +347,8 @@ class Engine:
         ended: list[int] = []
 
         def decision(draft: Draft, now_us: int) -> None:
+            # Another server may have prolonged the lease: then it is decided once more.
+            ended.clear()
             task = draft.task(kind, seq)
             if task is None:
                 return
