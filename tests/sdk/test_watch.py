@@ -31,6 +31,9 @@ class Connection:
     def patience(self):
         return Patience()
 
+    def yielded(self, call, source):
+        return source(call)
+
     async def stream(self, method, request, answer):
         assert (method, answer) == ("WatchService/WatchWorkflow", WatchWorkflowResponse)
         self.asked.append(WatchWorkflowRequest.FromString(request.SerializeToString()))
