@@ -9,7 +9,7 @@ import pytest
 from perdure.v1 import worker_service_pb2 as worker
 from perdure.v1 import workflow_service_pb2 as pb
 from perdure_server.api.errors import to_status
-from perdure_server.core.errors import StoreUnavailable
+from perdure_server.core.errors import ShuttingDown, StoreUnavailable
 from perdure_server.core.model import TaskKind
 from perdure_server.core.token import TaskToken
 from perdure_server.engine.peers import Peers
@@ -260,3 +260,21 @@ async def test_a_worker_leaves_no_trace_of_what_it_has_done(rig):
     assert set(session.used.values()) == {0}
     assert (session.held, session.cached) == ({}, {})
     assert rig.engine.is_quiet()
+
+
+async def test_a_poll_that_is_still_read_for_as_the_server_leaves_does_not_stay(rig, monkeypatch):
+    gate = asyncio.Event()
+    roster = rig.engine.workers._roster
+    find = roster.find
+
+    async def find_slowly(worker_id):
+        await gate.wait()
+        return await find(worker_id)
+
+    monkeypatch.setattr(roster, "find", find_slowly)
+    polling = asyncio.create_task(rig.engine.workers.poll_workflow_task(poll()))
+    await settle()
+    await rig.engine.drain()
+    gate.set()
+    with pytest.raises(ShuttingDown):
+        await polling

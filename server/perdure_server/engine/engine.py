@@ -237,7 +237,7 @@ class Engine:
 
     def turn_away(self, error: DomainError) -> None:
         """Refuses the polls that wait: another server may have what they wait for."""
-        self._polls.close(error)
+        self._polls.turn_away(error)
 
     async def drain(self) -> None:
         """Ends the worker streams, the polls and the waits for results.

@@ -64,11 +64,17 @@ class Polls:
         self._waiting: dict[_PollSink, None] = {}
         """In the order in which they came, which is that in which they are told of an end."""
         self._tokens: dict[TaskKey, tuple[int, str]] = {}
+        self._leaving: DomainError | None = None
 
-    def close(self, error: DomainError) -> None:
+    def turn_away(self, error: DomainError) -> None:
         """Refuses the polls that wait."""
         for sink in list(self._waiting):
             sink.end(error)
+
+    def close(self, error: DomainError) -> None:
+        """Refuses the polls that wait, and those that begin to: they were read for meanwhile."""
+        self._leaving = error
+        self.turn_away(error)
 
     def token(self, key: TaskKey, lease: int) -> str | None:
         """Returns the token that was handed out for a lease."""
@@ -77,6 +83,8 @@ class Polls:
 
     async def poll(self, spec: SessionSpec, wait_us: int) -> bytes | None:
         """Waits for one encoded task; None when there was none in time."""
+        if self._leaving is not None:
+            raise self._leaving
         future: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
         sink = _PollSink(future, self._give_back)
         session = self._session(spec, sink)
