@@ -6,8 +6,11 @@ Others reach it by the process's folder in /proc.
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
+
+from perdure_server.sidecar import with_parent
 
 _MOUNT = 'mount -t tmpfs -o size="$1"m,mode=0700 none "$2" && echo mounted && exec sleep infinity'
 
@@ -30,8 +33,7 @@ class SmallDisk:
         self._point.mkdir(mode=0o755)
         command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", _MOUNT, "sh"]
         self._process = subprocess.Popen(
-            [*command, str(self._megabytes), str(self._point)],
-            user=self._user,
+            self._as_user(*command, str(self._megabytes), str(self._point)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -41,7 +43,7 @@ class SmallDisk:
             raise OSError(self._process.communicate()[1].strip())
         self._root = Path(f"/proc/{self._process.pid}/root{self._point}")
         data = self._root / "data"
-        subprocess.run(["mkdir", "-m", "0700", str(data)], user=self._user, check=True)
+        subprocess.run(self._as_user("mkdir", "-m", "0700", str(data)), check=True)
         return data
 
     def fill(self):
@@ -58,11 +60,14 @@ class SmallDisk:
             self._process.kill()
             self._process.communicate()
 
+    def _as_user(self, program, *arguments):
+        # With the same group as the database: the disk knows no other.
+        return with_parent([shutil.which(program) or program, *arguments], user=self._user)
+
     def _do(self, script):
         subprocess.run(
-            ["sh", "-c", script],
+            self._as_user("sh", "-c", script),
             cwd=self._root,
-            user=self._user,
             stderr=subprocess.DEVNULL,
             check=False,
         )
