@@ -6,14 +6,22 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from tests.engine.gated import GatedStore
 from tests.engine.rig import Database, running, settle
 
 SERVERS = 3
 
 
 @pytest.fixture
-async def rig():
-    async with running() as rig:
+async def store():
+    store = GatedStore()
+    await store.open()
+    return store
+
+
+@pytest.fixture
+async def rig(store):
+    async with running(store) as rig:
         yield rig
 
 

@@ -13,16 +13,8 @@ from perdure.v1.command_pb2 import Command
 from perdure_server.core import limits
 from perdure_server.core.errors import StoreBusy, StoreUnavailable
 from perdure_server.core.frames import parse_frame
-from tests.engine.gated import GatedStore
 from tests.engine.rig import complete, running, settle, wait
 from tests.engine.test_cluster import kill
-
-
-@pytest.fixture
-async def store():
-    store = GatedStore()
-    await store.open()
-    return store
 
 
 def signal_to(seq, workflow_id="other", **fields):

@@ -5,26 +5,10 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-import pytest
-
 from perdure.v1 import workflow_service_pb2 as pb
 from perdure.v1.command_pb2 import Command
 from perdure_server.core.token import TaskToken
-from tests.engine.gated import GatedStore
-from tests.engine.rig import payload, running, settle
-
-
-@pytest.fixture
-async def store():
-    store = GatedStore()
-    await store.open()
-    return store
-
-
-@pytest.fixture
-async def rig(store):
-    async with running(store) as rig:
-        yield rig
+from tests.engine.rig import payload, settle
 
 
 async def keep(hand, task, seq):

@@ -66,19 +66,6 @@ def poll(**fields):
     return worker.PollWorkflowTaskRequest(**(defaults | fields))
 
 
-@pytest.fixture
-async def store():
-    store = GatedStore()
-    await store.open()
-    return store
-
-
-@pytest.fixture
-async def rig(store):
-    async with running(store) as rig:
-        yield rig
-
-
 async def test_a_report_whose_caller_left_stops_nobody(rig, store):
     started = await rig.start()
     stale = TaskToken(run_id=started.run_id, kind=TaskKind.WORKFLOW, seq=0, attempt=1, lease=9)

@@ -4,29 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
-
 from perdure.v1 import schedule_service_pb2 as pb
 from perdure.v1 import workflow_service_pb2
 from perdure.v1.schedule_pb2 import OverlapPolicy, ScheduleSpec
 from perdure_server.store.contract import ListFilter
-from tests.engine.gated import GatedStore
-from tests.engine.rig import running, settle
+from tests.engine.rig import settle
 
 BUFFER_ALL = OverlapPolicy.OVERLAP_POLICY_BUFFER_ALL
-
-
-@pytest.fixture
-async def store():
-    store = GatedStore()
-    await store.open()
-    return store
-
-
-@pytest.fixture
-async def rig(store):
-    async with running(store) as rig:
-        yield rig
 
 
 def creation(*, paused=False):

@@ -12,24 +12,10 @@ from perdure.v1.command_pb2 import Command
 from perdure_server.core import limits
 from perdure_server.core.errors import StaleVersion, StoreUnavailable
 from perdure_server.engine.alarms import Alarms
-from tests.engine.gated import GatedStore
 from tests.engine.rig import complete, payload, running, schedule, settle, timer
 from tests.support.clock import ManualClock
 
 FULL = StoreUnavailable("the disk is full")
-
-
-@pytest.fixture
-async def store():
-    store = GatedStore()
-    await store.open()
-    return store
-
-
-@pytest.fixture
-async def rig(store):
-    async with running(store) as rig:
-        yield rig
 
 
 def signal():

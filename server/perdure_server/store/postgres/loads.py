@@ -126,19 +126,8 @@ def to_state(row: Row) -> RunState:
     columns = islice(row, 1, None)
     run = rows.to_run(list(islice(columns, len(fields(Run)))))
     started = next(columns)
-    activities, tasks, timers, children, updates, tail = (
-        _across(islice(columns, width)) for width in _LOADED
-    )
-    return RunState(
-        run,
-        started,
-        {activity.seq: activity for activity in map(rows.to_activity, activities)},
-        {(task.kind, task.seq): task for task in map(rows.to_task, tasks)},
-        {(timer.kind, timer.seq): timer for timer in map(rows.to_timer, timers)},
-        [EventRow(*event) for event in tail],
-        {child.seq: child for child in map(rows.to_child, children)},
-        {update.seq: update for update in map(rows.to_update, updates)},
-    )
+    pending = (_across(islice(columns, width)) for width in _LOADED)
+    return rows.to_state(run, started, pending)
 
 
 def _answer(wish: _Wish, row: Row | None) -> None:

@@ -34,6 +34,7 @@ from perdure_server.core.model import (
     Update,
     Worker,
 )
+from perdure_server.core.state import RunState
 from perdure_server.store.contract import (
     LaneDepth,
     LatestRun,
@@ -118,6 +119,24 @@ def to_child(row: Row) -> Child:
 def to_update(row: Row) -> Update:
     """Builds an update from the columns of `updates`."""
     return Update(*row)
+
+
+def to_state(run: Run, started: bytes, pending: Iterable[Iterable[Row]]) -> RunState:
+    """Builds a run as it is decided on.
+
+    `pending` has its activities, tasks, timers, children, updates and unseen events, in this order.
+    """
+    activities, tasks, timers, children, updates, tail = pending
+    return RunState(
+        run,
+        started,
+        {activity.seq: activity for activity in map(to_activity, activities)},
+        {(task.kind, task.seq): task for task in map(to_task, tasks)},
+        {(timer.kind, timer.seq): timer for timer in map(to_timer, timers)},
+        [EventRow(*event) for event in tail],
+        {child.seq: child for child in map(to_child, children)},
+        {update.seq: update for update in map(to_update, updates)},
+    )
 
 
 def to_snapshot(row: Row) -> Snapshot:

@@ -172,16 +172,8 @@ class SqliteStore:
             updates = await snapshot.rows("load_updates", run_id)
             after_seq = run.seen_seq if known_seq is None else known_seq
             tail = await snapshot.rows("load_tail", run_id, after_seq)
-        return RunState(
-            run,
-            started,
-            {activity.seq: activity for activity in map(rows.to_activity, activities)},
-            {(task.kind, task.seq): task for task in map(rows.to_task, tasks)},
-            {(timer.kind, timer.seq): timer for timer in map(rows.to_timer, timers)},
-            [EventRow(*row) for row in tail],
-            {child.seq: child for child in map(rows.to_child, children)},
-            {update.seq: update for update in map(rows.to_update, updates)},
-        )
+        pending = (activities, tasks, timers, children, updates, tail)
+        return rows.to_state(run, started, pending)
 
     async def load_history(
         self, run_id: str, *, after_seq: int, limit: int, max_bytes: int
